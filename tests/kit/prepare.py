@@ -1,0 +1,129 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `make` needs before anything else runs, with nothing but the standard library.
+
+Usage: python3 -m kit.prepare venv | server | apt PACKAGE...
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+from kit.binaries import SUPPORTED_MAJORS, installed
+from kit.common import REPO, REQUIREMENTS, KitError, cache_dir, pip_install, run_logged, say
+
+# Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
+SUPPORTED_PYTHONS = ((3, 11), (3, 12))
+CREATE_CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
+VENV = REPO / ".venv"
+
+
+def venv() -> None:
+    """The virtual environment under .venv/, and the link that makes the checkout importable as a collection."""
+    if sys.version_info[:2] not in SUPPORTED_PYTHONS:
+        raise KitError("Python 3.11 or 3.12 is needed; name one with: make PYTHON=/path/to/python3.11 ...")
+    _link_collection()
+    names = ("dev.txt", "dev-constraints.txt")
+    wanted = "".join((REQUIREMENTS / name).read_text(encoding="utf-8") for name in names)
+    stamp = VENV / "ready"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    if not _has_ensurepip():
+        apt_install(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
+    say("Making .venv with Ansible, linters and test tools (once, about 60 s)")
+    started = time.monotonic()
+    log = cache_dir() / "venv.log"
+    log.unlink(missing_ok=True)
+    run_logged([sys.executable, "-m", "venv", "--clear", VENV], log, "making .venv")
+    constraints, needs = REQUIREMENTS / "dev-constraints.txt", REQUIREMENTS / "dev.txt"
+    pip_install(VENV / "bin" / "python", log, "installing", "-c", str(constraints), "-r", str(needs))
+    stamp.write_text(wanted, encoding="utf-8")
+    say(f"  done in {time.monotonic() - started:.0f} s")
+
+
+def server() -> None:
+    """PostgreSQL's server programs, without a server that nobody asked for."""
+    if set(installed()) & set(SUPPORTED_MAJORS):
+        return
+    say("No PostgreSQL server is installed: installing the programs, without creating or starting a cluster")
+    apt_install("postgresql-common")
+    before = CREATE_CLUSTER_CONF.read_text(encoding="utf-8")
+    try:
+        _write_as_root(CREATE_CLUSTER_CONF, before + "\ncreate_main_cluster = false\n")
+        apt_install("postgresql")
+    finally:
+        _write_as_root(CREATE_CLUSTER_CONF, before)
+
+
+def apt_install(*packages: str) -> None:
+    """Debian packages, as root or through sudo; those that are there already cost nothing."""
+    lacking = [name for name in packages if not _is_installed(name)]
+    if not lacking:
+        return
+    if shutil.which("apt-get") is None:
+        raise KitError(f"this machine has no apt-get: install by hand what Debian calls {' '.join(lacking)}")
+    root = _as_root()
+    log = cache_dir() / "apt.log"
+    say(f"Installing {' '.join(lacking)}")
+    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    run_logged([*apt, "update"], log, "apt-get update")
+    run_logged([*apt, "install", "--no-install-recommends", *lacking], log, f"apt-get install {' '.join(lacking)}")
+
+
+def _as_root() -> list[str]:
+    """The words before a command that needs root; asks for sudo's password now, while somebody is looking."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") is None or subprocess.run(["sudo", "-v"], check=False).returncode:
+        raise KitError("root rights are needed to install packages: run this as root, or as a user with sudo")
+    return ["sudo"]
+
+
+def _write_as_root(path: Path, text: str) -> None:
+    command = [*_as_root(), "tee", str(path)]
+    subprocess.run(command, input=text, text=True, stdout=subprocess.DEVNULL, check=True)
+
+
+def _is_installed(package: str) -> bool:
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    if shutil.which("dpkg-query") is None:
+        return False
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def _has_ensurepip() -> bool:
+    """Debian keeps it in a package of its own."""
+    return (Path(sysconfig.get_path("stdlib")) / "ensurepip" / "__main__.py").exists()
+
+
+def _link_collection() -> None:
+    """ansible_collections/llmops/user_bridge is the checkout itself, so that a change needs no build."""
+    link = REPO / ".collections" / "ansible_collections" / "llmops" / "user_bridge"
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path("..", "..", ".."))
+
+
+def main(arguments: list[str]) -> None:
+    if arguments == ["venv"]:
+        venv()
+    elif arguments == ["server"]:
+        server()
+    elif arguments[:1] == ["apt"]:
+        apt_install(*arguments[1:])
+    else:
+        raise KitError((__doc__ or "").strip())
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KitError as error:
+        sys.exit(str(error))

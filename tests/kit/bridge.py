@@ -29,11 +29,15 @@ OPENWEBUI_TABLES = ("user", "auth", "group", "group_member", "model", "access_gr
 Mutate = Callable[[str, str], str]
 
 
+def environment() -> jinja2.Environment:
+    """As Ansible renders: an unknown variable is an error."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
     """Path (`litellm/10_tables.sql.j2`) to SQL, in the order in which the files are applied."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
+    templates = environment()
     values = {
         "dblink_schema": SCHEMA,
         "pgcrypto_schema": SCHEMA,
@@ -42,7 +46,7 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
         **variables,
     }
     paths = sorted(path.relative_to(TEMPLATES).as_posix() for path in (TEMPLATES / side).glob("*.sql.j2"))
-    return {path: environment.get_template(path).render(values) for path in paths}
+    return {path: templates.get_template(path).render(values) for path in paths}
 
 
 def install_bridge(

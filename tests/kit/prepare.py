@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What `make` needs before anything else runs, with nothing but the standard library.
 
-Usage: python3 -m kit.prepare venv | server | apt PACKAGE...
+Usage: python3 -m kit.prepare venv | apt PACKAGE...
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.binaries import SUPPORTED_MAJORS, installed
 from kit.common import REPO, REQUIREMENTS, KitError, cache_dir, pip_install, run_logged, say
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
-CREATE_CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
 VENV = REPO / ".venv"
 
 
@@ -44,22 +42,10 @@ def venv() -> None:
     run_logged([sys.executable, "-m", "venv", "--clear", VENV], log, "making .venv")
     constraints, needs = REQUIREMENTS / "dev-constraints.txt", REQUIREMENTS / "dev.txt"
     pip_install(VENV / "bin" / "python", log, "installing", "-c", str(constraints), "-r", str(needs))
+    # An empty one, so that no ansible.cfg of the user's takes part; Ansible refuses /dev/null.
+    (VENV / "ansible.cfg").touch()
     stamp.write_text(wanted, encoding="utf-8")
     say(f"  done in {time.monotonic() - started:.0f} s")
-
-
-def server() -> None:
-    """PostgreSQL's server programs, without a server that nobody asked for."""
-    if set(installed()) & set(SUPPORTED_MAJORS):
-        return
-    say("No PostgreSQL server is installed: installing the programs, without creating or starting a cluster")
-    apt_install("postgresql-common")
-    before = CREATE_CLUSTER_CONF.read_text(encoding="utf-8")
-    try:
-        _write_as_root(CREATE_CLUSTER_CONF, before + "\ncreate_main_cluster = false\n")
-        apt_install("postgresql")
-    finally:
-        _write_as_root(CREATE_CLUSTER_CONF, before)
 
 
 def apt_install(*packages: str) -> None:
@@ -74,7 +60,7 @@ def apt_install(*packages: str) -> None:
     say(f"Installing {' '.join(lacking)}")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
     run_logged([*apt, "update"], log, "apt-get update")
-    run_logged([*apt, "install", "--no-install-recommends", *lacking], log, f"apt-get install {' '.join(lacking)}")
+    run_logged([*apt, "install", *lacking], log, f"apt-get install {' '.join(lacking)}")
 
 
 def _as_root() -> list[str]:
@@ -84,11 +70,6 @@ def _as_root() -> list[str]:
     if shutil.which("sudo") is None or subprocess.run(["sudo", "-v"], check=False).returncode:
         raise KitError("root rights are needed to install packages: run this as root, or as a user with sudo")
     return ["sudo"]
-
-
-def _write_as_root(path: Path, text: str) -> None:
-    command = [*_as_root(), "tee", str(path)]
-    subprocess.run(command, input=text, text=True, stdout=subprocess.DEVNULL, check=True)
 
 
 def _is_installed(package: str) -> bool:
@@ -114,8 +95,6 @@ def _link_collection() -> None:
 def main(arguments: list[str]) -> None:
     if arguments == ["venv"]:
         venv()
-    elif arguments == ["server"]:
-        server()
     elif arguments[:1] == ["apt"]:
         apt_install(*arguments[1:])
     else:

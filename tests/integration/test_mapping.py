@@ -589,3 +589,142 @@ class TestEveryRow:
         quick.litellm_admin.run("SELECT user_bridge.enqueue('organization_member', ARRAY['[\"o1\", \"u1\"]'])")
         settle(quick)
         assert [quick.openwebui.value(f"SELECT max(xmin::text::bigint) FROM {table}") for table in tables] == before
+
+
+def test_an_initial_password_expires_unless_it_was_changed(pair: Pair) -> None:
+    install_bridge(pair, {"password_cost": 4, "initial_password_ttl_hours": 72})
+    for user_id in ("u1", "u2", "u3"):
+        rows.add_user(pair.litellm, user_id, f"{user_id}@example.com")
+    pair.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u2'")
+    maintain = "SELECT * FROM user_bridge.maintain()"
+    assert {"task": "initial passwords expired", "done": 0} in pair.litellm_admin.rows(maintain)
+    pair.openwebui_admin.run(
+        "UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours' WHERE entity_id <> 'u3'"
+    )
+    assert {"task": "initial passwords expired", "done": 1} in pair.litellm_admin.rows(maintain)
+    passwords = {row["id"]: row["password"] for row in pair.openwebui.rows("SELECT id, password FROM auth")}
+    assert (passwords["usr_u1"], passwords["usr_u2"]) == ("", "their own hash")
+    assert passwords["usr_u3"].startswith("$2a$")
+    assert audit(pair, "EXPIRE_PASSWORD", "u1")[0] == "SUCCESS"
+
+
+class TestKeys:
+    TOKEN = "5f" * 32
+
+    def keys(self, pair: Pair) -> list[Any]:
+        found = pair.litellm_admin.rows(
+            "SELECT litellm_id::jsonb ->> 0 AS user_id, openwebui_id, sync_data FROM user_bridge.sync_mapping "
+            "WHERE litellm_type = 'api_key' ORDER BY 1"
+        )
+        return [(row["user_id"], row["openwebui_id"], row["sync_data"]["models"]) for row in found]
+
+    def test_a_usable_key_is_mapped_with_its_models(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1", key_alias="laptop", models=["gpt"])
+        assert self.keys(quick) == [("u1", "usr_u1", ["gpt"])]
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": self.TOKEN}, {"models": ["claude"]})
+        assert self.keys(quick) == [("u1", "usr_u1", ["claude"])]
+
+    @pytest.mark.parametrize(
+        "columns", [{"blocked": True}, {"expires": "2020-01-01"}, {"team_id": "litellm-dashboard"}, {"user_id": None}]
+    )
+    def test_it_goes_when_it_is_no_longer_usable_and_returns(self, quick: Pair, columns: dict[str, Any]) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        key = {"token": self.TOKEN}
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", key, columns)
+        assert self.keys(quick) == []
+        back = {"blocked": None, "expires": None, "team_id": None, "user_id": "u1"}
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", key, back)
+        assert len(self.keys(quick)) == 1
+        rows.delete(quick.litellm, "LiteLLM_VerificationToken", key)
+        assert self.keys(quick) == []
+        settle(quick)
+
+    def test_a_regenerated_key_replaces_the_old_one(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        before = mapping(quick, "api_key")
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": self.TOKEN}, {"token": "6a" * 32})
+        after = mapping(quick, "api_key")
+        assert (len(before), len(after)) == (1, 1)
+        assert before.keys() != after.keys()
+
+    def test_spend_on_a_key_queues_nothing(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        quick.litellm_admin.run("SELECT user_bridge.pause()")
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": self.TOKEN}, {"spend": 1.5})
+        assert quick.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
+
+    def test_a_key_is_mapped_when_its_user_gets_an_account(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        assert self.keys(quick) == []
+        rows.change_user(quick.litellm, "u1", user_email="ann@example.com")
+        settle(quick)
+        assert len(self.keys(quick)) == 1
+
+    def test_an_expired_key_goes_with_the_timer(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1", expires="2200-01-01")
+        quick.litellm_admin.run(
+            "UPDATE user_bridge.sync_mapping SET sync_data = sync_data || '{\"expires\": \"2020-01-01\"}'"
+        )
+        quick.litellm_admin.run('ALTER TABLE "LiteLLM_VerificationToken" DISABLE TRIGGER user_bridge_enqueue')
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": self.TOKEN}, {"expires": "2020-01-01"})
+        quick.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        settle(quick)
+        assert self.keys(quick) == []
+
+    def slot(self, pair: Pair) -> str | None:
+        if pair.openwebui_version == "0.6.30":
+            found = pair.openwebui.value("SELECT api_key FROM \"user\" WHERE id = 'usr_u1'")
+        else:
+            found = pair.openwebui.value("SELECT key FROM api_key WHERE user_id = 'usr_u1'")
+        assert found is None or isinstance(found, str)
+        return found
+
+    def test_off_and_mapping_leave_the_slot_alone(self, pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "api_keys": "off"})
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+        rows.add_key(pair.litellm, self.TOKEN, "u1")
+        assert (self.keys(pair), self.slot(pair)) == ([], None)
+        install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+        settle(pair)
+        assert (len(self.keys(pair)), self.slot(pair)) == (1, None)
+
+    def test_mirror_writes_the_newest_usable_key_and_clears_it(self, pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+        rows.add_key(pair.litellm, "1a" * 32, "u1", created_at="2026-01-01")
+        assert self.slot(pair) == "1a" * 32
+        rows.add_key(pair.litellm, "2b" * 32, "u1", created_at="2026-01-02")
+        assert self.slot(pair) == "2b" * 32
+        rows.update(pair.litellm, "LiteLLM_VerificationToken", {"token": "2b" * 32}, {"blocked": True})
+        assert self.slot(pair) == "1a" * 32
+        rows.delete(pair.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
+        assert self.slot(pair) is None
+        settle(pair)
+
+    def test_mirror_is_cleared_when_it_is_switched_off(self, pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+        rows.add_key(pair.litellm, self.TOKEN, "u1")
+        install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+        settle(pair)
+        assert self.slot(pair) is None
+
+    def test_mirror_never_touches_a_key_that_the_person_made(self, pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+        if pair.openwebui_version == "0.6.30":
+            pair.openwebui.run("UPDATE \"user\" SET api_key = 'sk-mine' WHERE id = 'usr_u1'")
+        else:
+            pair.openwebui.run("INSERT INTO api_key VALUES ('key_usr_u1', 'usr_u1', 'sk-mine', NULL, NULL, NULL, 1, 1)")
+        rows.add_key(pair.litellm, self.TOKEN, "u1")
+        rows.delete(pair.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
+        assert self.slot(pair) == "sk-mine"
+        settle(pair)

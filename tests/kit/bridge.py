@@ -151,6 +151,9 @@ def _apply(session: Session, side: Side, mutate: Mutate | None) -> None:
             session.run(mutate(path, text) if mutate else text)
         for row in session.rows(_FOREIGN_OWNED, {"schema": SCHEMA, "owner": OWNER_ROLE}):
             session.run(f'ALTER {row["kind"]} {row["object"]} OWNER TO "{OWNER_ROLE}"')
+        # As bridge_install leaves it: PostgreSQL lets everybody execute what is created.
+        session.run(f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC")
+        session.run(f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO "{OWNER_ROLE}"')
         session.commit()
     finally:
         session.rollback()

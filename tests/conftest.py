@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -31,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "schemas(litellm, openwebui): versions of the pair fixture: new, old, all, a version, or a list of them",
     )
     # A terminated run must still unwind its fixtures.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -38,6 +38,15 @@ def results(outcomes: list[dict[str, Any]]) -> set[str]:
     return {outcome["result"] for outcome in outcomes}
 
 
+def terminate(pair: Pair, which: str) -> None:
+    """End backends and wait until they are gone; PostgreSQL 13 cannot wait by itself."""
+    pair.cluster.execute(
+        f"DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}; "
+        f"WHILE EXISTS (SELECT FROM pg_stat_activity WHERE {which}) LOOP "
+        "PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$"
+    )
+
+
 @pytest.fixture
 def quick(pair: Pair) -> Pair:
     """A bridge without password hashing, which would dominate every time that is looked at."""
@@ -131,7 +140,7 @@ def test_the_connection_is_kept_and_replaced_when_it_dies(quick: Pair) -> None:
     first = quick.openwebui_admin.value(backends, [SYNC_USER])
     rows.add_user(quick.litellm, "u2", "bob@example.com")
     assert quick.openwebui_admin.value(backends, [SYNC_USER]) == first
-    quick.openwebui_admin.value("SELECT pg_terminate_backend(%s, 5000)", [first])
+    terminate(quick, f"pid = {first}")
     rows.add_user(quick.litellm, "u3", "cem@example.com")
     assert set(openwebui.accounts(quick)) == {"ann@example.com", "bob@example.com", "cem@example.com"}
     assert queue(quick) == []
@@ -220,19 +229,15 @@ class DatabaseGone(Outage):
 
     def _rename(self, old: str, new: str) -> None:
         # Dropped, as far as the bridge can tell; kept, so that the state from before can be compared.
-        self.pair.cluster.execute(
-            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{old}'",
-            f'ALTER DATABASE "{old}" RENAME TO "{new}"',
-        )
+        terminate(self.pair, f"datname = '{old}'")
+        self.pair.cluster.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
 
 
 class WrongPassword(Outage):
     def begin(self) -> None:
         self.pair.cluster.execute(f"ALTER ROLE {SYNC_USER} PASSWORD 'changed elsewhere'")
         # The kept connection would not notice.
-        self.pair.cluster.execute(
-            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{SYNC_USER}'"
-        )
+        terminate(self.pair, f"usename = '{SYNC_USER}'")
 
     def end(self) -> None:
         with self.pair.litellm_admin.raw.cursor() as cursor:

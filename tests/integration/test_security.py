@@ -11,7 +11,9 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
+from conftest import missing
 from kit import openwebui, rows
+from kit.binaries import installed
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import pinned_versions
@@ -125,8 +127,9 @@ class TestObjects:
 def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:
     admin = pair.connect(side, SUPERUSER)
     if not admin.value("SELECT 1 FROM pg_available_extensions WHERE name = 'plpgsql_check'"):
-        # Debian has it for its own PostgreSQL only; .ci/run installs it there.
-        pytest.skip(f"PostgreSQL {pair.cluster.major} has no plpgsql_check here")
+        if pair.cluster.major in installed():
+            missing(f"install postgresql-{pair.cluster.major}-plpgsql-check")
+        pytest.skip(f"npm's PostgreSQL {pair.cluster.major} comes without plpgsql_check; Debian's has it")
     admin.run("CREATE EXTENSION plpgsql_check")
     found = admin.rows(
         "SELECT p.oid::regprocedure::text AS function, c.lineno, c.level, c.message, c.detail "

@@ -167,6 +167,23 @@ class TestMemberships:
         rows.leave_organization(quick.litellm, "o1", "ann")
         assert openwebui.groups(quick) == {"grp_o1": ("Research", ["hand", "usr_ann"])}
 
+    def test_leaving_one_organization_leaves_the_other_alone(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        for organization_id in ("o1", "o2"):
+            rows.add_organization(quick.litellm, organization_id, organization_id)
+            rows.join_organization(quick.litellm, organization_id, "ann")
+        rows.leave_organization(quick.litellm, "o1", "ann")
+        assert openwebui.groups(quick) == {"grp_o1": ("o1", []), "grp_o2": ("o2", ["usr_ann"])}
+
+    def test_a_membership_waits_for_its_group(self, quick: Pair) -> None:
+        quick.openwebui.run("ALTER TABLE \"group\" ADD CONSTRAINT no_research CHECK (name <> 'Research')")
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        rows.add_organization(quick.litellm, "o1", "Research")
+        rows.join_organization(quick.litellm, "o1", "ann")
+        quick.openwebui.run('ALTER TABLE "group" DROP CONSTRAINT no_research')
+        settle(quick)
+        assert openwebui.groups(quick) == {"grp_o1": ("Research", ["usr_ann"])}
+
     def test_a_membership_is_written_once(self, quick: Pair) -> None:
         rows.add_organization(quick.litellm, "o1", "Research")
         rows.add_user(quick.litellm, "ann", "ann@example.com")
@@ -359,7 +376,9 @@ class TestEqualEmails:
         account = openwebui.account(quick, "ann@example.com")
         assert account is not None
         assert (account["id"], account["name"], account["active"]) == ("usr_u1", "First", True)
-        other = quick.openwebui.rows('SELECT u.role, a.active FROM "user" u JOIN auth a USING (id) WHERE id = %s', ["usr_u2"])
+        other = quick.openwebui.rows(
+            'SELECT u.role, a.active FROM "user" u JOIN auth a USING (id) WHERE id = %s', ["usr_u2"]
+        )
         assert other == [{"role": "pending", "active": False}]
 
     def test_two_at_once(self, quick: Pair) -> None:
@@ -406,7 +425,7 @@ class TestDisabling:
 class TestAdoption:
     def test_an_existing_account_is_linked_and_stays_the_persons(self, quick: Pair) -> None:
         openwebui.add_account(quick, "old-id", "ann@example.com", name="Annie")
-        quick.openwebui.run("UPDATE \"user\" SET settings = '{\"ui\": {\"dark\": true}}', info = '{\"mine\": 1}'")
+        quick.openwebui.run('UPDATE "user" SET settings = \'{"ui": {"dark": true}}\', info = \'{"mine": 1}\'')
         rows.add_user(quick.litellm, "u1", "Ann@Example.com", user_alias="Ann", user_role="proxy_admin")
         account = openwebui.account(quick, "ann@example.com")
         assert account is not None
@@ -556,7 +575,7 @@ class TestEveryRow:
             # Seconds, and now: the oldest account is Open WebUI's primary admin.
             assert before <= account[column] <= time.time() + 1, column
         assert account["settings"] is None
-        first = quick.openwebui.value('SELECT email FROM "user" ORDER BY created_at, role = \'admin\' DESC LIMIT 1')
+        first = quick.openwebui.value("SELECT email FROM \"user\" ORDER BY created_at, role = 'admin' DESC LIMIT 1")
         assert first == quick.admin.email
 
     def test_a_created_group_is_complete(self, quick: Pair) -> None:
@@ -669,7 +688,7 @@ class TestKeys:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         rows.add_key(quick.litellm, self.TOKEN, "u1", expires="2200-01-01")
         quick.litellm_admin.run(
-            "UPDATE user_bridge.sync_mapping SET sync_data = sync_data || '{\"expires\": \"2020-01-01\"}'"
+            'UPDATE user_bridge.sync_mapping SET sync_data = sync_data || \'{"expires": "2020-01-01"}\''
         )
         quick.litellm_admin.run('ALTER TABLE "LiteLLM_VerificationToken" DISABLE TRIGGER user_bridge_enqueue')
         rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": self.TOKEN}, {"expires": "2020-01-01"})

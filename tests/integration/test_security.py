@@ -60,7 +60,9 @@ def test_litellms_role_gets_nothing_new(bridged: Pair) -> None:
 
 
 def test_the_sync_user_can_only_apply(bridged: Pair) -> None:
-    tables = bridged.openwebui.rows("SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'user_bridge')")
+    tables = bridged.openwebui.rows(
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'user_bridge')"
+    )
     assert len(tables) > 30
     for table in tables:
         for verb in ("SELECT * FROM {}", "DELETE FROM {}", "TRUNCATE {}"):

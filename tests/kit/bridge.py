@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jinja2
@@ -49,6 +50,19 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
     return {path: templates.get_template(path).render(values) for path in paths}
 
 
+_planted: list[Mutate | None] = [None]
+
+
+@contextlib.contextmanager
+def planted(mutate: Mutate) -> Iterator[None]:
+    """Every bridge installed inside the with block is this mutant, whoever installs it."""
+    _planted.append(mutate)
+    try:
+        yield
+    finally:
+        _planted.pop()
+
+
 def install_bridge(
     pair: Pair,
     settings: Mapping[str, Any] | None = None,
@@ -57,6 +71,7 @@ def install_bridge(
 ) -> None:
     """Install, or install again, on both sides. `mutate` may change each file's SQL before it is applied."""
     chosen = dict(settings or {})
+    mutate = mutate or _planted[-1]
     _prepare_openwebui(pair)
     _apply(pair.openwebui_admin, "openwebui", mutate)
     _prepare_litellm(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})

@@ -1,0 +1,322 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tests can fail: faults, planted one by one into the shipped SQL, are caught by the test meant for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+from hypothesis.errors import Flaky
+
+import test_delivery
+import test_mapping
+from kit.bridge import install_bridge, planted
+from kit.pairs import Pair
+from kit.story import tell
+
+Catch = Callable[[Pair], None]
+# A fault can also show as an error of the server, or as a story that ends otherwise when it is told again.
+CAUGHT = (AssertionError, psycopg2.Error, Flaky)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`old` becomes `new` in one template."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    caught_by: Catch
+
+
+def stories(pair: Pair) -> None:
+    tell(pair, 400, shorten=False)
+
+
+def _late_delivery(pair: Pair) -> None:
+    test_delivery.test_a_late_delivery_changes_nothing(pair)
+
+
+FAULTS = [
+    Fault(
+        "role map ignored",
+        "litellm/31_rule_user.sql.j2",
+        "coalesce(s.role_map ->> u.user_role, s.default_role)",
+        "s.default_role",
+        stories,
+    ),
+    Fault(
+        "a viewer becomes admin",
+        "litellm/31_rule_user.sql.j2",
+        "s.role_map ->> u.user_role",
+        "s.role_map ->> replace(u.user_role, '_viewer', '')",
+        stories,
+    ),
+    Fault(
+        "scim_active ignored",
+        "litellm/31_rule_user.sql.j2",
+        "coalesce(u.metadata -> 'scim_active' = 'false'::jsonb, false)",
+        "false",
+        stories,
+    ),
+    Fault(
+        "youngest wins an email",
+        "litellm/31_rule_user.sql.j2",
+        "ORDER BY p.created_at NULLS FIRST",
+        "ORDER BY p.created_at DESC",
+        stories,
+    ),
+    Fault(
+        "email not lower-cased",
+        "litellm/31_rule_user.sql.j2",
+        "'email', lower(u.user_email)",
+        "'email', u.user_email",
+        stories,
+    ),
+    Fault(
+        "team alias left out of the name",
+        "litellm/31_rule_user.sql.j2",
+        "THEN p_team_alias || '-' || p_user_alias",
+        "THEN p_user_alias",
+        stories,
+    ),
+    Fault(
+        "default user synced",
+        "litellm/31_rule_user.sql.j2",
+        "u.user_id = 'default_user_id' THEN",
+        "false THEN",
+        stories,
+    ),
+    Fault(
+        "heirs of an email forgotten",
+        "litellm/22_enqueue_user.sql.j2",
+        "PERFORM user_bridge.enqueue('email', ARRAY[lower(OLD.user_email)]);",
+        "NULL;",
+        lambda pair: test_mapping.TestEqualEmails().test_the_oldest_has_the_account_and_the_next_takes_over(pair),
+    ),
+    Fault(
+        "names do not follow the team",
+        "litellm/23_enqueue_team.sql.j2",
+        "PERFORM user_bridge.enqueue('team_name', ARRAY[NEW.team_id]);",
+        "NULL;",
+        stories,
+    ),
+    Fault(
+        "an older user who appears later does not take over",
+        "litellm/31_rule_user.sql.j2",
+        "THEN claim.user_ids[2:] END",
+        "THEN NULL::text[] END",
+        stories,
+    ),
+    Fault(
+        "membership of any organization",
+        "litellm/30_rule_organization.sql.j2",
+        "ON m.organization_id = k.organization_id AND m.user_id = k.user_id",
+        "ON m.user_id = k.user_id",
+        lambda pair: test_mapping.TestMemberships().test_leaving_one_organization_leaves_the_other_alone(pair),
+    ),
+    Fault(
+        "the user's own organization forgotten",
+        "litellm/22_enqueue_user.sql.j2",
+        "IF NEW.organization_id IS NOT NULL THEN",
+        "IF false THEN",
+        stories,
+    ),
+    Fault(
+        "members who left stay",
+        "litellm/23_enqueue_team.sql.j2",
+        "((SELECT unnest(v_old) EXCEPT SELECT unnest(v_new))",
+        "((SELECT unnest(v_old) WHERE false)",
+        stories,
+    ),
+    Fault(
+        "a group's members by the group's own id",
+        "openwebui/30_membership.sql.j2",
+        "v_key ->> 0, v_key ->> 1, false",
+        "v_key ->> 1, v_key ->> 0, false",
+        stories,
+    ),
+    Fault(
+        "memberships not written when the account comes",
+        "openwebui/32_user.sql.j2",
+        "PERFORM user_bridge.write_user_memberships(p_link.entity_id);",
+        "NULL;",
+        stories,
+    ),
+    Fault(
+        "memberships not written when the group comes",
+        "openwebui/31_group.sql.j2",
+        "PERFORM user_bridge.write_group_memberships(p_link.entity_type, p_link.entity_id);",
+        "NULL;",
+        lambda pair: test_mapping.TestMemberships().test_a_membership_waits_for_its_group(pair),
+    ),
+    Fault(
+        "a deleted team's memberships remembered",
+        "openwebui/31_group.sql.j2",
+        "DELETE FROM user_bridge.membership AS m",
+        "DELETE FROM user_bridge.membership AS m WHERE false AND",
+        lambda pair: test_mapping.TestTeams().test_a_recreated_team_does_not_inherit_members(pair),
+    ),
+    Fault(
+        "auth row not written",
+        "openwebui/33_sign_in.sql.j2",
+        "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
+        "NULL;",
+        stories,
+    ),
+    Fault(
+        "auth not switched off",
+        "openwebui/33_sign_in.sql.j2",
+        "SET email = p_want ->> 'email', active = v_active",
+        "SET email = p_want ->> 'email'",
+        stories,
+    ),
+    Fault(
+        "name not refreshed",
+        "openwebui/32_user.sql.j2",
+        "SET name = p_want ->> 'name', email",
+        "SET name = u.name, email",
+        stories,
+    ),
+    Fault(
+        "parent not written",
+        "openwebui/31_group.sql.j2",
+        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id');",
+        "NULL;",
+        stories,
+    ),
+    Fault(
+        "a deleted user's account stays",
+        "openwebui/34_retire.sql.j2",
+        "PERFORM user_bridge.delete_account(p_account);",
+        "NULL;",
+        stories,
+    ),
+    Fault(
+        "adopted account's password overwritten",
+        "openwebui/33_sign_in.sql.j2",
+        "UPDATE public.auth AS a SET email = p_want ->> 'email', active = v_active",
+        "UPDATE public.auth AS a SET password = '', email = p_want ->> 'email', active = v_active",
+        lambda pair: _adoption_of_a_disabled_account(pair),
+    ),
+    Fault(
+        "adopted account deleted",
+        "openwebui/34_retire.sql.j2",
+        "p_skipped IS NULL AND p_link.origin = 'created'\n                                 AND",
+        "p_skipped IS NULL AND",
+        lambda pair: test_mapping.TestAdoption().test_an_existing_account_is_linked_and_stays_the_persons(pair),
+    ),
+    Fault(
+        "info replaced",
+        "openwebui/32_user.sql.j2",
+        "SELECT user_bridge.json_object(p_info)\n           ||",
+        "SELECT",
+        lambda pair: test_mapping.TestEveryRow().test_info_is_merged_and_becomes_an_object(pair, '{"mine": {"a": 1}}'),
+    ),
+    Fault(
+        "hand-made membership removed",
+        "openwebui/30_membership.sql.j2",
+        "IF v_had.written THEN",
+        "IF true THEN",
+        lambda pair: test_mapping.TestMemberships().test_what_an_admin_made_by_hand_stays(pair),
+    ),
+    Fault(
+        "last admin demoted",
+        "openwebui/32_user.sql.j2",
+        "IF NOT EXISTS (SELECT FROM public.\"user\" AS u WHERE u.id = p_account AND u.role = 'admin') THEN",
+        "IF true THEN",
+        lambda pair: test_mapping.TestRoles().test_the_last_admin_is_never_demoted_disabled_or_deleted(pair),
+    ),
+    Fault(
+        "created_at from long ago",
+        "openwebui/20_catalog.sql.j2",
+        "extract(epoch FROM clock_timestamp())::bigint",
+        "1",
+        lambda pair: test_mapping.TestEveryRow().test_a_created_account_is_complete(pair),
+    ),
+    Fault("no fence", "openwebui/90_apply.sql.j2", "WHERE e.version < excluded.version", "WHERE true", _late_delivery),
+    Fault(
+        "no journal",
+        "openwebui/90_apply.sql.j2",
+        "VALUES (p_type, p_id, p_version, p_txid)",
+        "VALUES (p_type, p_id, p_version, NULL)",
+        lambda pair: test_delivery.test_a_transaction_that_dies_after_its_delivery_leaves_no_phantom(pair),
+    ),
+    Fault(
+        "inline above READ COMMITTED",
+        "litellm/52_commit.sql.j2",
+        "OR current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')",
+        "",
+        lambda pair: test_delivery.test_above_read_committed_a_transaction_only_queues(pair, "REPEATABLE READ"),
+    ),
+    Fault(
+        "no breaker",
+        "litellm/52_commit.sql.j2",
+        "OR user_bridge.breaker_is_open()",
+        "",
+        lambda pair: test_delivery.test_an_unreachable_target_costs_one_timeout_and_not_one_for_each_write(pair),
+    ),
+    Fault(
+        "no exception block in the trigger",
+        "litellm/22_enqueue_user.sql.j2",
+        "    PERFORM user_bridge.enqueue_whole_row('user'",
+        "    RAISE; PERFORM user_bridge.enqueue_whole_row('user'",
+        lambda pair: test_delivery.test_a_column_that_litellm_renamed_fails_no_write_and_spend_queues_nothing(pair),
+    ),
+    Fault(
+        "no exception block at COMMIT",
+        "litellm/52_commit.sql.j2",
+        "    GET STACKED DIAGNOSTICS v_state",
+        "    RAISE; GET STACKED DIAGNOSTICS v_state",
+        lambda pair: test_delivery.test_no_outage_fails_a_write_and_the_drain_makes_both_sides_equal(
+            pair, test_delivery.ApplyGone
+        ),
+    ),
+    Fault(
+        "no savepoint for each item",
+        "openwebui/90_apply.sql.j2",
+        "    -- One entity that cannot be written must not hold up the others.",
+        "    RAISE;",
+        lambda pair: test_delivery.test_one_entity_that_cannot_be_written_holds_up_no_other(pair),
+    ),
+    Fault(
+        "spend is not told apart",
+        "litellm/22_enqueue_user.sql.j2",
+        "    IF TG_OP = 'UPDATE'\n",
+        "    IF false AND TG_OP = 'UPDATE'\n",
+        lambda pair: test_delivery.test_spend_enqueues_nothing(pair),
+    ),
+]
+
+
+def _adoption_of_a_disabled_account(pair: Pair) -> None:
+    from kit import openwebui, rows
+
+    openwebui.add_account(pair, "old-id", "Ann@example.com")
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    account = openwebui.account(pair, "ann@example.com")
+    assert account is not None
+    assert account["password"] == "their own hash"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
+    planted_in: list[str] = []
+
+    def plant(path: str, sql: str) -> str:
+        if path != fault.path:
+            return sql
+        planted_in.append(path)
+        assert fault.old in sql, f"{fault.path} has changed: plant this fault anew"
+        return sql.replace(fault.old, fault.new)
+
+    with planted(plant):
+        install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
+        assert planted_in == [fault.path]
+        with pytest.raises(CAUGHT):
+            fault.caught_by(pair)

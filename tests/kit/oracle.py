@@ -1,0 +1,161 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DESIGN 2 once more, in Python and from LiteLLM's tables alone, to hold the bridge's SQL against.
+
+It shares no line with the bridge. What it says is what must be so when the queue is empty, with the default settings,
+whatever happened before.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from kit.openwebui import has_member_table
+from kit.pairs import Pair
+
+
+@dataclass(frozen=True)
+class Account:
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str
+    members: frozenset[str]
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Accounts that let somebody in, by email; groups by id, with such accounts' emails as members."""
+
+    accounts: dict[str, Account]
+    groups: dict[str, Group]
+    disabled: frozenset[str]
+
+
+def expected(pair: Pair) -> Picture:
+    """What Open WebUI must hold."""
+    users = pair.litellm.rows('SELECT * FROM "LiteLLM_UserTable"')
+    teams = {row["team_id"]: row for row in pair.litellm.rows('SELECT * FROM "LiteLLM_TeamTable"')}
+    organizations = pair.litellm.rows('SELECT * FROM "LiteLLM_OrganizationTable"')
+    joined = pair.litellm.rows('SELECT user_id, organization_id FROM "LiteLLM_OrganizationMembership"')
+
+    email_of = _emails(users)
+    inactive = {row["user_id"] for row in users if _inactive(row)}
+    accounts = {
+        email_of[row["user_id"]]: Account(_name(row, teams), "admin" if row["user_role"] == "proxy_admin" else "user")
+        for row in users
+        if row["user_id"] in email_of and row["user_id"] not in inactive
+    }
+
+    def let_in(user_ids: set[str]) -> frozenset[str]:
+        return frozenset(email_of[each] for each in user_ids if each in email_of and each not in inactive)
+
+    groups: dict[str, Group] = {}
+    for row in organizations:
+        key = row["organization_id"]
+        by_table = {each["user_id"] for each in joined if each["organization_id"] == key}
+        by_column = {each["user_id"] for each in users if each["organization_id"] == key}
+        groups[f"grp_{key}"] = Group(row["organization_alias"], let_in(by_table | by_column), None)
+    for key, row in teams.items():
+        parent = f"grp_{row['organization_id']}" if row["organization_id"] else None
+        alias = (row["team_alias"] or "").strip(" ")
+        groups[f"grp_team_{key}"] = Group(alias or key, let_in(_listed(row["members_with_roles"])), parent)
+    return Picture(accounts, groups, frozenset(email_of[each] for each in inactive if each in email_of))
+
+
+def _emails(users: list[dict[str, Any]]) -> dict[str, str]:
+    """Each user's email, for those who have one that nobody older has."""
+    owner: dict[str, dict[str, Any]] = {}
+    for row in users:
+        email = (row["user_email"] or "").lower()
+        if row["user_id"] == "default_user_id" or not re.fullmatch(r"[^\s@]+@[^\s@]+", email) or len(email) > 255:
+            continue
+        rival = owner.get(email)
+        if rival is None or (row["created_at"], row["user_id"]) < (rival["created_at"], rival["user_id"]):
+            owner[email] = row
+    return {row["user_id"]: email for email, row in owner.items()}
+
+
+def _inactive(row: dict[str, Any]) -> bool:
+    return (row["metadata"] or {}).get("scim_active") is False
+
+
+def _name(row: dict[str, Any], teams: dict[str, dict[str, Any]]) -> str:
+    alias = row["user_alias"] or ""
+    if not alias.strip(" "):
+        return str(row["user_email"]).lower().split("@")[0]
+    for team_id in [row["team_id"], *(row["teams"] or [])]:
+        if team_id in teams:
+            team_alias = teams[team_id]["team_alias"] or ""
+            return f"{team_alias}-{alias}" if team_alias.strip(" ") else alias
+    return alias
+
+
+def _listed(members: Any) -> set[str]:
+    entries = members if isinstance(members, list) else []
+    return {entry["user_id"] for entry in entries if isinstance(entry, dict) and entry.get("user_id")}
+
+
+def actual(pair: Pair) -> Picture:
+    """What Open WebUI does hold; the first admin and accounts that let nobody in are left out."""
+    rows = pair.openwebui.rows(
+        "SELECT u.id, u.email, u.name, u.role, a.active, a.email AS auth_email "
+        'FROM "user" u LEFT JOIN auth a USING (id) WHERE u.email <> %s',
+        [pair.admin.email],
+    )
+    let_in = {row["id"]: row for row in rows if row["active"] and row["role"] != "pending"}
+    assert all(row["auth_email"] == row["email"] for row in rows), rows
+    # The two ways of keeping somebody out always go together.
+    assert all(bool(row["active"]) == (row["role"] != "pending") for row in rows), rows
+    return Picture(
+        {row["email"]: Account(row["name"], row["role"]) for row in let_in.values()},
+        _actual_groups(pair, {key: row["email"] for key, row in let_in.items()}),
+        frozenset(row["email"] for row in rows if not row["active"]),
+    )
+
+
+def _actual_groups(pair: Pair, emails: dict[str, str]) -> dict[str, Group]:
+    if has_member_table(pair):
+        members = "array(SELECT m.user_id FROM group_member m WHERE m.group_id = g.id)"
+    else:
+        members = "array(SELECT json_array_elements_text(g.user_ids))"
+    found = pair.openwebui.rows(f'SELECT to_jsonb(g) AS g, {members} AS members FROM "group" g')
+    return {
+        row["g"]["id"]: Group(
+            row["g"]["name"],
+            frozenset(emails[each] for each in row["members"] if each in emails),
+            row["g"].get("parent_group_id"),
+        )
+        for row in found
+    }
+
+
+def differences(pair: Pair) -> list[str]:
+    """What is not as it must be, in words; empty when both sides agree."""
+    want, have = expected(pair), actual(pair)
+    found = _compare("account", want.accounts, have.accounts)
+    if not _knows_parents(pair):
+        want = Picture(
+            want.accounts, {k: Group(g.name, g.members, None) for k, g in want.groups.items()}, want.disabled
+        )
+    found += _compare("group", want.groups, have.groups)
+    # Somebody who is disabled keeps the account; others may have left disabled accounts behind.
+    found += [f"account {email}: missing, must be disabled" for email in want.disabled - have.disabled]
+    return found
+
+
+def _knows_parents(pair: Pair) -> bool:
+    sql = "SELECT 1 FROM information_schema.columns WHERE table_name = 'group' AND column_name = 'parent_group_id'"
+    return pair.openwebui.value(sql) == 1
+
+
+def _compare(what: str, want: dict[str, Any], have: dict[str, Any]) -> list[str]:
+    keys = sorted(want.keys() | have.keys())
+    return [f"{what} {key}: {have.get(key)}, must be {want.get(key)}" for key in keys if want.get(key) != have.get(key)]

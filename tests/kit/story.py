@@ -1,0 +1,230 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random stories: what several LiteLLM connections could do, in transactions that overlap, with a target that fails.
+
+A story is a list of steps made of small numbers and names, so that hypothesis can shorten a failing one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg2
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from kit import rows
+from kit.oracle import differences
+from kit.pairs import Pair, Session
+
+USERS = ["u1", "u2", "u3", "u4", "default_user_id"]
+TEAMS = ["t1", "t2", "t3"]
+ORGANIZATIONS = ["o1", "o2"]
+EMAILS = ["ann@example.com", "Ann@Example.com", "bob@example.com", "cem@example.com", "not an address", "", None]
+ALIASES = ["Ann", "Bob 'B' \\ %s", "", " ", None]
+ROLES = ["proxy_admin", "internal_user", "proxy_admin_viewer", None]
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+ISOLATION = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
+
+Step = tuple[Any, ...]
+
+_user, _team, _organization = st.sampled_from(USERS), st.sampled_from(TEAMS), st.sampled_from(ORGANIZATIONS)
+_metadata = st.sampled_from([{}, {"scim_active": False}, {"scim_active": True}])
+_listed = st.lists(_user, max_size=3, unique=True)
+_writes = st.one_of(
+    st.tuples(st.just("add_user"), _user, st.sampled_from(EMAILS), st.sampled_from(DAYS)),
+    st.tuples(st.just("change"), _user, st.just("user_email"), st.sampled_from(EMAILS)),
+    st.tuples(st.just("change"), _user, st.just("user_alias"), st.sampled_from(ALIASES)),
+    st.tuples(st.just("change"), _user, st.just("user_role"), st.sampled_from(ROLES)),
+    st.tuples(st.just("change"), _user, st.just("metadata"), _metadata),
+    st.tuples(st.just("change"), _user, st.just("teams"), st.lists(_team, max_size=2, unique=True)),
+    st.tuples(st.just("change"), _user, st.just("team_id"), st.one_of(st.none(), _team)),
+    st.tuples(st.just("change"), _user, st.just("organization_id"), st.one_of(st.none(), _organization)),
+    st.tuples(st.just("spend"), _user),
+    st.tuples(st.just("delete_user"), _user),
+    st.tuples(st.just("add_team"), _team, st.sampled_from(["Rockets", "Ships", None]), _listed),
+    st.tuples(st.just("change_team"), _team, st.just("team_alias"), st.sampled_from(["Rockets", "Ships", "", None])),
+    st.tuples(st.just("change_team"), _team, st.just("organization_id"), st.one_of(st.none(), _organization)),
+    st.tuples(st.just("members"), _team, _listed),
+    st.tuples(st.just("delete_team"), _team),
+    st.tuples(st.just("add_organization"), _organization, st.sampled_from(["Research", "Sales"])),
+    st.tuples(st.just("rename_organization"), _organization, st.sampled_from(["Research", "Sales"])),
+    st.tuples(st.just("delete_organization"), _organization),
+    st.tuples(st.just("join"), _organization, _user),
+    st.tuples(st.just("leave"), _organization, _user),
+)
+_control = st.one_of(
+    st.tuples(st.just("begin"), st.sampled_from(ISOLATION)),
+    st.just(("commit",)),
+    st.just(("rollback",)),
+    st.just(("savepoint",)),
+    st.just(("rollback_to",)),
+    st.just(("constraints",)),
+    st.just(("drain",)),
+    st.just(("break",)),
+    st.just(("mend",)),
+)
+steps = st.lists(st.tuples(st.integers(0, 2), st.one_of(*[_writes] * 6, _control)), min_size=10, max_size=60)
+# Nothing much can happen in an empty LiteLLM.
+_PROLOGUE: list[Step] = [
+    ("add_organization", "o1", "Research"),
+    ("add_organization", "o2", "Sales"),
+    ("add_user", "u1", "ann@example.com", "2026-01-02"),
+    ("add_user", "u2", "bob@example.com", "2026-01-01"),
+    ("add_user", "u3", None, "2026-01-03"),
+    ("change", "u1", "user_alias", "Ann"),
+    ("add_team", "t1", "Rockets", ["u1", "u2"]),
+    ("add_team", "t2", "Ships", ["u3"]),
+    ("change", "u1", "teams", ["t1"]),
+    ("join", "o1", "u1"),
+    ("join", "o2", "u3"),
+]
+
+
+@dataclass
+class Stage:
+    """The connections that a story is played on. Each is in a transaction or on autocommit, as LiteLLM's are."""
+
+    pair: Pair
+    sessions: list[Session] = field(default_factory=list)
+    open: set[int] = field(default_factory=set)
+    broken: bool = False
+
+    def __post_init__(self) -> None:
+        for _ in range(3):
+            # One thread plays them all: whoever would wait for another's row gives up.
+            self.sessions.append(self.pair.connect("litellm", options="-c lock_timeout=30ms"))
+
+    def play(self, story: list[tuple[int, Step]]) -> None:
+        for step in _PROLOGUE:
+            _write(self.sessions[0], step)
+        for number, step in story:
+            self._step(number, step)
+        self.finish()
+
+    def finish(self) -> None:
+        """End all transactions, mend the target, and let the drain do what is left."""
+        for number in sorted(self.open):
+            self._control(number, ("commit",))
+        self._control(0, ("mend",))
+        for _ in range(200):
+            if not self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
+                break
+        left = self.pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue")
+        assert left == [], left
+
+    def clear(self) -> None:
+        """An empty LiteLLM, reached by its own deletes."""
+        session = self.sessions[0]
+        for table in ("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"):
+            session.run(f'DELETE FROM "LiteLLM_{table}"')
+        self.finish()
+
+    def _step(self, number: int, step: Step) -> None:
+        session = self.sessions[number]
+        if step[0] in (
+            "begin",
+            "commit",
+            "rollback",
+            "savepoint",
+            "rollback_to",
+            "constraints",
+            "drain",
+            "break",
+            "mend",
+        ):
+            self._control(number, step)
+            return
+        try:
+            _write(session, step)
+        except (psycopg2.IntegrityError, psycopg2.OperationalError, psycopg2.InternalError):
+            # A key that exists, a row that another transaction holds, a transaction that has failed already.
+            if number in self.open:
+                self._control(number, ("rollback",))
+
+    def _control(self, number: int, step: Step) -> None:
+        session, verb = self.sessions[number], step[0]
+        if verb == "begin" and number not in self.open:
+            session.run(f"BEGIN ISOLATION LEVEL {step[1]}")
+            self.open.add(number)
+        elif verb in ("commit", "rollback") and number in self.open:
+            self.open.remove(number)
+            with contextlib.suppress(psycopg2.errors.SerializationFailure):
+                session.run(verb)
+        elif verb == "savepoint" and number in self.open:
+            session.run("SAVEPOINT s")
+        elif verb == "rollback_to" and number in self.open:
+            with contextlib.suppress(psycopg2.Error):
+                session.run("ROLLBACK TO SAVEPOINT s")
+                return
+            self._control(number, ("rollback",))
+        elif verb == "constraints" and number in self.open:
+            session.run("SET CONSTRAINTS ALL IMMEDIATE")
+        elif verb == "drain":
+            self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(5)")
+        elif verb == "break" and not self.broken:
+            self.pair.openwebui_admin.run("ALTER FUNCTION user_bridge.apply(jsonb) RENAME TO away")
+            self.broken = True
+        elif verb == "mend" and self.broken:
+            self.pair.openwebui_admin.run("ALTER FUNCTION user_bridge.away(jsonb) RENAME TO apply")
+            self.broken = False
+
+
+def _write(session: Session, step: Step) -> None:
+    match step:
+        case ("add_user", user_id, email, day):
+            rows.add_user(session, user_id, email, created_at=day)
+        case ("change", user_id, column, value):
+            rows.change_user(session, user_id, **{column: value})
+        case ("spend", user_id):
+            rows.flush_spend(session, [user_id], 1)
+        case ("delete_user", user_id):
+            rows.delete_user(session, user_id)
+        case ("add_team", team_id, alias, members):
+            rows.add_team(session, team_id, alias, members_with_roles=_members(members))
+        case ("change_team", team_id, column, value):
+            rows.change_team(session, team_id, **{column: value})
+        case ("members", team_id, members):
+            rows.change_team(session, team_id, members_with_roles=_members(members))
+        case ("delete_team", team_id):
+            rows.delete_team(session, team_id)
+        case ("add_organization", organization_id, alias):
+            rows.add_organization(session, organization_id, alias)
+        case ("rename_organization", organization_id, alias):
+            rows.rename_organization(session, organization_id, alias)
+        case ("delete_organization", organization_id):
+            rows.delete_organization(session, organization_id)
+        case ("join", organization_id, user_id):
+            rows.join_organization(session, organization_id, user_id)
+        case ("leave", organization_id, user_id):
+            rows.leave_organization(session, organization_id, user_id)
+        case _:
+            raise ValueError(step)
+
+
+def _members(user_ids: list[str]) -> Any:
+    return [{"role": "user", "user_id": each, "user_email": None} for each in user_ids] or {}
+
+
+def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
+    """Play random stories; each must end as the oracle says. The bridge is installed already."""
+    stage = Stage(pair)
+
+    @settings(
+        max_examples=stories,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink] if shorten else [Phase.generate],
+    )
+    @given(steps)
+    def play(story: list[tuple[int, Step]]) -> None:
+        stage.clear()
+        stage.play(story)
+        assert differences(pair) == []
+
+    play()

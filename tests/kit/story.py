@@ -105,6 +105,10 @@ class Stage:
             self._step(number, step)
         self.finish()
 
+    def close(self) -> None:
+        for session in self.sessions:
+            session.close()
+
     def finish(self) -> None:
         """End all transactions, mend the target, and let the drain do what is left."""
         for number in sorted(self.open):
@@ -227,4 +231,7 @@ def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
         stage.play(story)
         assert differences(pair) == []
 
-    play()
+    try:
+        play()
+    finally:
+        stage.close()

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open WebUI and LiteLLM are upgraded under the live bridge, without a redeploy."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from kit import rows
+from kit.bridge import install_bridge
+from kit.oracle import differences
+from kit.pairs import Pair
+from kit.schemas import apply_litellm, migrate_openwebui
+from kit.story import Stage, tell
+
+# The alembic head of each Open WebUI release that changed the schema, 0.6.30's excluded (facts of its own releases).
+HEADS = {
+    "0.6.32": "a5c220713937",
+    "0.6.37": "37f288994c47",
+    "0.6.41": "3e0e00844bb0",
+    "0.6.42": "c440947495f3",
+    "0.8.0": "a1b2c3d4e5f6",
+    "0.8.1": "b2c3d4e5f6a7",
+    "0.9.0": "56359461a091",
+    "0.9.3": "a0b1c2d3e4f5",
+    "0.9.6": "461111b60977",
+    "0.10.0": "42e2978c7933",
+    "0.11.0": "f0bd01a18a3d",
+    "0.11.1": "d4c1a8e37b62",
+    "0.12.0": "b8f2c6d91a04",
+    "0.12.1": "0bd252b206fb",
+}
+
+
+class Writer(threading.Thread):
+    """LiteLLM goes on creating, moving and deleting users; every write must succeed."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.session = pair.connect("litellm")
+        self.stopping = threading.Event()
+        self.written = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.wait(0.02):
+                number = self.written
+                rows.add_user(self.session, f"w{number}", f"w{number}@example.com", user_alias=f"W{number}")
+                rows.join_organization(self.session, "o1", f"w{number}")
+                if number % 3 == 0:
+                    rows.change_user(self.session, f"w{number}", user_role="proxy_admin", teams=["t1"])
+                if number % 5 == 0:
+                    rows.delete_user(self.session, f"w{number}")
+                self.written += 1
+        except Exception as error:
+            self.error = error
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.join()
+        self.session.close()
+        if self.error:
+            raise self.error
+
+
+def settle(pair: Pair) -> None:
+    for _ in range(500):
+        if not pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
+            break
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
+
+
+@pytest.mark.schemas(openwebui="0.6.30")
+def test_open_webui_is_upgraded_release_by_release(pair: Pair) -> None:
+    """Also the check of every column set in between: random stories are told on each."""
+    install_bridge(pair, {"initial_password": "none"})
+    rows.add_organization(pair.litellm, "o1", "Research")
+    rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
+    assert differences(pair) == []
+    for release, revision in HEADS.items():
+        writer = Writer(pair)
+        writer.start()
+        migrate_openwebui(pair.login("openwebui"), "new", revision=revision)
+        writer.stop()
+        settle(pair)
+        assert writer.written > 10, release
+        # Parents appear with 0.12.0's column: for what is there already, with its next delivery.
+        if release == "0.12.0":
+            pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+            settle(pair)
+        assert differences(pair) == [], release
+        _clear(pair)
+        tell(pair, 15, shorten=False)
+        _clear(pair)
+        rows.add_organization(pair.litellm, "o1", "Research")
+        rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
+
+
+def _clear(pair: Pair) -> None:
+    stage = Stage(pair)
+    stage.clear()
+    stage.close()
+    assert differences(pair) == []
+
+
+@pytest.mark.schemas(litellm="old")
+def test_litellm_is_upgraded(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    rows.add_organization(pair.litellm, "o1", "Research")
+    rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
+    writer = Writer(pair)
+    writer.start()
+    # Another session than the writer's: Prisma's.
+    applied = apply_litellm(pair.connect("litellm").raw, "new", after="old")
+    writer.stop()
+    assert len(applied) > 100
+    settle(pair)
+    assert writer.written > 0
+    assert differences(pair) == []
+    assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.trigger_faults") == 1
+    tell(pair, 15, shorten=False)

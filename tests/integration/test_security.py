@@ -149,7 +149,7 @@ def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
     versions = pinned_versions("open-webui")
     assert len(versions) == 2
     seen: list[set[tuple[str, ...]]] = []
-    for litellm, version in zip(pinned_versions("litellm"), versions):
+    for litellm, version in zip(pinned_versions("litellm"), versions, strict=True):
         with make_pair(server, litellm, version) as pair:
             install_bridge(pair)
             assert findings(pair, "litellm") == set()

@@ -26,7 +26,7 @@ import psycopg2
 import psycopg2.extensions
 
 from kit.binaries import Binaries
-from kit.common import KitError
+from kit.common import KitError, is_running
 
 SUPERUSER = "postgres"
 SUPERUSER_PASSWORD = "superuser's \\ password"
@@ -140,7 +140,7 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + STOP_SECONDS
-        while any(_alive(pid) for pid in backends) and time.monotonic() < deadline:
+        while any(is_running(pid) for pid in backends) and time.monotonic() < deadline:
             time.sleep(0.02)
 
     @contextmanager
@@ -295,10 +295,3 @@ def _free_port() -> int:
 def _children(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text(encoding="ascii").split()] if path.exists() else []
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

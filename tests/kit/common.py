@@ -61,6 +61,16 @@ def pick_version(program: str, wanted: str) -> str:
     return version
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process still does anything; in a container without an init, dead ones stay listed as zombies."""
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        )
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """One process at a time fills the cache; the others wait and then find it filled."""

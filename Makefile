@@ -1,0 +1,78 @@
+# Everything here runs from a fresh clone: each target makes what it needs under .venv/, .cache/ and .demo/ first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+# PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
+PG ?=
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+KIT := PYTHONPATH=$(CURDIR)/tests
+
+# The checkout is the collection; nothing of the user's own Ansible is read or written.
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
+export ANSIBLE_REMOTE_TEMP := $(CURDIR)/.ansible/tmp
+export ANSIBLE_CONFIG := $(VENV)/ansible.cfg
+
+say = @printf '\n==> %s\n' "$(1)"
+
+.PHONY: help
+help: ## This list
+	@printf 'Usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: ## Virtual environment with Ansible, linters and test tools
+	@$(KIT) $(PYTHON) -m kit.prepare venv
+
+.PHONY: demo
+demo: venv ## A bridge between real LiteLLM and Open WebUI schemas, on this machine, in a minute
+	@$(KIT):$(CURDIR) $(BIN)/python -m demo run
+
+.PHONY: demo-clean
+demo-clean: ## Stop the demo's server and remove everything of it
+	@$(KIT):$(CURDIR) $(PYTHON) -m demo clean
+
+.PHONY: lint
+lint: venv ## Linters: ruff, mypy, yamllint, ansible-lint, docs and changelog
+	$(call say,ruff)
+	@ruff check
+	$(call say,mypy)
+	@mypy
+	@mypy -p ansible_collections.llmops.user_bridge.plugins
+	$(call say,yamllint)
+	@yamllint --strict .
+	$(call say,ansible-lint)
+	@ansible-lint --offline
+	$(call say,antsibull-docs)
+	@cd .collections/ansible_collections/llmops/user_bridge && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+	$(call say,antsibull-changelog)
+	@antsibull-changelog lint
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity
+	$(call say,ansible-test sanity)
+	@bash tests/sanity/run.sh
+
+.PHONY: unit
+unit: venv ## Unit tests
+	$(call say,unit tests)
+	@pytest tests/unit
+
+.PHONY: integration
+integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
+	$(call say,integration tests)
+	@pytest tests/integration $(if $(PG),--pg $(PG))
+
+.PHONY: test
+test: lint sanity unit integration ## Everything there is to test
+	$(call say,all tests passed)
+
+.PHONY: clean
+clean: demo-clean ## Remove everything that these targets made in the checkout
+	rm -rf .venv .cache .collections .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/output

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo itself, from nothing to a second run of the playbook that changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+
+from demo import place, playbook, story, views
+from kit import schemas
+from kit.common import KitError, pick_version
+from kit.pairs import Session
+
+_STARTED = time.monotonic()
+# The bridge must not be able to write on its second run, so that "changed=0" is a fact and not a claim.
+READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
+
+
+def run() -> None:
+    """Each chapter prints what it is about before it starts."""
+    litellm_version, openwebui_version = pick_version("litellm", "new"), pick_version("open-webui", "new")
+    with _chapter("Downloads (kept in .cache/ for the next time)"):
+        schemas.litellm_migrations(litellm_version)
+        schemas.openwebui_python(openwebui_version)
+    with _chapter("An embedded PostgreSQL with two empty databases"):
+        place.clean()
+        variables = playbook.write_variables(place.make())
+        playbook.run("--tags", "bridge_postgres")
+    logins = {
+        name: schemas.Login("127.0.0.1", place.port(), name, name, variables[f"bridge_{name}_owner_password"])
+        for name in ("litellm", "openwebui")
+    }
+    with _chapter(f"LiteLLM {litellm_version}'s own tables"), _open(logins["litellm"]) as session:
+        count = len(schemas.apply_litellm(session.raw, litellm_version))
+        print(f"    {count} migrations")
+    with _chapter(f"Open WebUI {openwebui_version}'s own tables and its first admin"):
+        schemas.migrate_openwebui(logins["openwebui"], openwebui_version, admin=schemas.Admin())
+    with _chapter("The bridge: ansible-playbook deploy-bridge.yml"):
+        playbook.run()
+    with _open(logins["litellm"]) as litellm, _open(logins["openwebui"]) as openwebui:
+
+        def mirror() -> views.Mirror:
+            return views.read_openwebui(openwebui)
+
+        for title, writes in (("LiteLLM writes", story.WRITES), ("LiteLLM deletes", story.DELETION)):
+            with _chapter(f"{title}: how long it took, and what Open WebUI shows right after"):
+                story.tell(writes, litellm, mirror, _show)
+            with _open(_superuser(logins["litellm"])) as superuser:
+                _show_table(views.side_by_side(superuser, mirror()))
+                _refuse_undelivered(superuser)
+    with _chapter("The playbook once more, over connections that cannot write"):
+        changed = playbook.run(environment=READ_ONLY)
+        if changed:
+            raise KitError(f"the second run changed {changed} things; it must change nothing")
+        print("    changed=0")
+    _show_way_in(logins)
+
+
+@contextmanager
+def _chapter(title: str) -> Iterator[None]:
+    print(f"\n==> {title}", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"    {time.monotonic() - started:.1f} s", flush=True)
+
+
+@contextmanager
+def _open(login: schemas.Login) -> Iterator[Session]:
+    with contextlib.closing(psycopg2.connect(login.url)) as connection:
+        connection.autocommit = True
+        yield Session(connection)
+
+
+def _superuser(login: schemas.Login) -> schemas.Login:
+    return schemas.Login(login.host, login.port, login.database, "postgres", place.superuser_password())
+
+
+def _show(step: story.Step) -> None:
+    seen = step.seen or ["nothing new"]
+    print(f"    {step.milliseconds:7.1f} ms  {step.what:<34} {seen[0]}", flush=True)
+    for more in seen[1:]:
+        print(f"    {'':45} {more}", flush=True)
+
+
+def _show_table(rows: list[tuple[str, str, str]]) -> None:
+    table = [("", "LiteLLM", "Open WebUI"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    rule = "  ".join("-" * width for width in widths)
+    print("\n" + "\n".join(f"    {line}" for line in (lines[0], rule, *lines[1:])))
+
+
+def _refuse_undelivered(superuser: Session) -> None:
+    waiting = superuser.rows(
+        "SELECT entity_type, entity_id, last_error FROM user_bridge.sync_queue ORDER BY enqueued_at"
+    )
+    if waiting:
+        told = "\n".join(f"  {row['entity_type']} {row['entity_id']}: {row['last_error']}" for row in waiting)
+        raise KitError(f"not everything reached Open WebUI; the queue holds:\n{told}")
+
+
+def _show_way_in(logins: dict[str, schemas.Login]) -> None:
+    """Ready to paste; the passwords stay in a file."""
+    passwords = place.HOME / "pgpass"
+    passwords.touch(mode=0o600)
+    passwords.write_text(
+        "".join(f"*:*:*:{login.user}:{login.password}\n" for login in logins.values()), encoding="utf-8"
+    )
+    print(f"\n==> Done in {time.monotonic() - _STARTED:.0f} s. The server still runs; have a look yourself:")
+    for login in logins.values():
+        print(f"    PGPASSFILE={passwords} psql -h {login.host} -p {login.port} -U {login.user} {login.database}")
+    print("    make demo-clean    # stops it and removes everything\n")

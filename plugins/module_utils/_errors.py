@@ -1,0 +1,14 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one exception a module turns into C(fail_json).
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+
+class BridgeError(Exception):
+    """A message for the user: what is wrong, which variable, and the remedy; never SQL text or a secret."""

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Waits for locks without making LiteLLM wait behind it for long.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, TypeVar
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import Subject, quote
+
+_Result = TypeVar("_Result")
+_DEPLOY_LOCK = int.from_bytes(b"usrbrdge", "big")
+_DEPLOY_WAIT_SECONDS = 60
+_ATTEMPTS = 6
+_LOCK_NOT_AVAILABLE = "55P03"
+LOCK_ERRORS = (_LOCK_NOT_AVAILABLE, "40P01")
+_QUERY_CANCELED = "57014"
+
+
+class _Locked(Exception):
+    """A lock was not to be had in time; the transaction was rolled back and may be tried again."""
+
+    def __init__(self, what: str, tables: list[str]) -> None:
+        super().__init__(what)
+        self.tables = tables
+
+
+def locked(subject: Subject) -> _Locked:
+    tables = [subject.identity] if subject.kind in ("table", "view", "index", "sequence") else []
+    return _Locked(f"{subject.kind} {subject.label}", tables)
+
+
+def retry(cur: Any, attempt: Callable[[], _Result]) -> _Result:
+    """Try again what could not get a lock, each time from the start, so that in between nobody waits for us."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            return attempt()
+        except _Locked as error:
+            if number == _ATTEMPTS:
+                holders = _holders(cur, error.tables)
+                raise BridgeError(
+                    f"could not lock {error} in {number} attempts, because other transactions hold it{holders}; "
+                    "end them or run again at a quieter time (lock_timeout_ms bounds each attempt); nothing was changed"
+                ) from None
+        time.sleep(min(0.125 * 2**number, 2))
+
+
+def _holders(cur: Any, tables: list[str]) -> str:
+    with _pg.transaction(cur, read_only=True):
+        found = _pg.rows(
+            cur,
+            "SELECT DISTINCT a.pid, a.usename::text AS username,"
+            " coalesce(nullif(a.application_name, ''), '-') AS program,"
+            " extract(epoch FROM clock_timestamp() - a.xact_start)::int AS seconds"
+            " FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.datname = current_database()"
+            " WHERE l.granted AND l.relation = ANY (%(tables)s::text[]::regclass[])"
+            " ORDER BY seconds DESC NULLS LAST LIMIT 3",
+            {"tables": tables},
+        )
+    texts = [f"process {row['pid']} of {row['username']} ({row['program']}, {row['seconds']} s)" for row in found]
+    return f": {', '.join(texts)}" if texts else ""
+
+
+def begin_deploy(cur: Any) -> None:
+    """Wait until nobody else changes the bridge in this database. The lock goes with the transaction."""
+    cur.execute(f"SET LOCAL lock_timeout = '{_DEPLOY_WAIT_SECONDS}s'")
+    try:
+        cur.execute(f"SELECT pg_advisory_xact_lock({_DEPLOY_LOCK})")
+    except _pg.PgError as error:
+        if _pg.sqlstate(error) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise BridgeError(
+            f"another run has been changing the bridge in this database for {_DEPLOY_WAIT_SECONDS} seconds; "
+            "wait until it has ended and run again; nothing was changed"
+        ) from None
+
+
+def lock_tables(cur: Any, subjects: list[Subject], mode: str, lock_timeout_ms: int) -> None:
+    """Lock all tables that get or lose a trigger at once, in one bounded wait for all of them together."""
+    tables = sorted({f"{quote(subject.schema)}.{quote(subject.table)}" for subject in subjects})
+    if not tables:
+        return
+    _pg.set_role(cur, None)
+    own = _pg.value(cur, "SELECT current_setting('statement_timeout')")
+    # lock_timeout counts for each table anew, statement_timeout for the whole.
+    cur.execute(f"SET LOCAL statement_timeout = {lock_timeout_ms}")
+    try:
+        cur.execute(f"LOCK TABLE ONLY {', ONLY '.join(tables)} IN {mode} MODE")
+    except _pg.PgError as error:
+        if _pg.sqlstate(error) in (*LOCK_ERRORS, _QUERY_CANCELED):
+            raise _Locked(", ".join(tables), tables) from None
+        raise
+    cur.execute(f"SET LOCAL statement_timeout = '{own}'")

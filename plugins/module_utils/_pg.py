@@ -1,0 +1,222 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one place that knows community.postgresql and psycopg: options, connections, transactions, errors.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.community.postgresql.plugins.module_utils import postgres
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import quote
+
+MIN_SERVER_VERSION = 130000
+READ_ONLY_TRANSACTION = "25006"
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
+
+PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
+
+# Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
+_SESSION = (
+    "SET LOCAL search_path = pg_catalog; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
+    "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres; SET LOCAL TimeZone = 'UTC'; "
+    "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex; SET LOCAL standard_conforming_strings = on"
+)
+
+# What libpq says, and the variable to look at. The first match wins.
+_CONNECTION_REMEDIES = (
+    ("password authentication failed", "check {user} and {password}"),
+    ("no password supplied", "set {password}"),
+    ("Peer authentication failed", "run the task as the operating system user of {user} (become_user), or use {host}"),
+    ("Ident authentication failed", "set {password} and allow it in pg_hba.conf"),
+    ("no pg_hba.conf entry", "allow this login in pg_hba.conf of the server, or check {host} and {ssl_mode}"),
+    ("role", "check {user}"),
+    ("database", "check {db}; the database must exist"),
+    ("SSL", "check {ssl_mode} and {ca_cert}"),
+    ("certificate", "check {ssl_mode} and {ca_cert}"),
+    ("too many clients", "raise max_connections of the server or free connections"),
+    ("starting up", "wait until the server has started"),
+)
+
+
+def argument_spec(prefix: str = "") -> dict[str, Any]:
+    """The login_* options, without the aliases that community.postgresql 5 has dropped."""
+    spec = {}
+    for name, option in postgres.postgres_common_argument_spec().items():
+        kept = {key: value for key, value in option.items() if key not in ("aliases", "deprecated_aliases")}
+        if prefix:
+            # The second login falls back to the first one, option by option.
+            kept.pop("default", None)
+        spec[prefix + name] = kept
+    spec[prefix + "login_db"] = {"type": "str"}
+    return spec
+
+
+def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]]) -> None:
+    """Run a module's action and turn its outcome into the module's exit: the only place that does."""
+    postgres.ensure_required_libs(module)
+    try:
+        result = action(module)
+    except BridgeError as error:
+        module.fail_json(msg=to_native(error))
+    except PgError as error:
+        module.fail_json(msg=describe(error))
+    module.exit_json(**result)
+
+
+def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The login options that begin with a prefix, each one that was not given taken from the first login."""
+    return {
+        name: params[name] if params[prefix + name] is None else params[prefix + name] for name in argument_spec()
+    }
+
+
+def connect(login: dict[str, Any], prefix: str = "") -> Any:
+    """Open a connection in autocommit mode, so that every transaction in the code is a visible one.
+
+    The prefix is that of the options in messages.
+    """
+    quiet = SimpleNamespace(params={}, warn=lambda message: None, fail_json=_raise)
+    conn_params = postgres.get_conn_params(quiet, login, warn_db_default=False)
+    conn_params.setdefault("connect_timeout", 10)
+    conn_params.setdefault("client_encoding", "UTF8")
+    if "PGAPPNAME" not in os.environ:
+        conn_params.setdefault("application_name", "llmops.user_bridge")
+    connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
+    if connection is None:
+        raise BridgeError(connection_message(str(error), conn_params, prefix))
+    version = postgres.get_server_version(connection)
+    if version < MIN_SERVER_VERSION:
+        connection.close()
+        raise BridgeError(
+            f"the server of {_place(conn_params)} is PostgreSQL {major_of(version)}, "
+            f"the bridge needs {MIN_SERVER_VERSION // 10000} or newer; "
+            f"upgrade the server or check {prefix}login_host and {prefix}login_port"
+        )
+    return connection
+
+
+def _raise(msg: str, **dummy: Any) -> None:
+    raise BridgeError(msg)
+
+
+def major_of(version: int) -> str:
+    return str(version // 10000) if version >= 100000 else f"{version // 10000}.{version // 100 % 100}"
+
+
+def _place(conn_params: dict[str, Any]) -> str:
+    host = str(conn_params.get("host") or os.environ.get("PGHOST") or "the local socket")
+    port = conn_params.get("port") or os.environ.get("PGPORT") or 5432
+    database = conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "(default)"
+    return f"{host}:{port}/{database}"
+
+
+def connection_message(reason: str, conn_params: dict[str, Any], prefix: str = "") -> str:
+    """One line: where to, as whom, why not, and which option to look at."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    # With several addresses for one host libpq reports each; the server's own word (FATAL) says most.
+    reason = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "unknown reason")
+    reason = reason.rsplit("FATAL:", 1)[-1].strip()
+    names = {name: f"{prefix}login_{name}" for name in ("user", "password", "host", "port", "db")}
+    names.update(ssl_mode=f"{prefix}ssl_mode", ca_cert=f"{prefix}ca_cert")
+    remedy = next(
+        (remedy for word, remedy in _CONNECTION_REMEDIES if word in reason),
+        "check {host} and {port}; the server must be running and reachable",
+    ).format(**names)
+    user = conn_params.get("user") or "the default user"
+    return f"cannot connect to {_place(conn_params)} as user {user}: {reason}; {remedy}"
+
+
+def cursor(connection: Any) -> Any:
+    return connection.cursor(**postgres.pg_cursor_args)
+
+
+def server_version(connection: Any) -> int:
+    return int(postgres.get_server_version(connection))
+
+
+def rows(cur: Any, query: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Fetch all rows as dicts, whichever driver is below. Without params a % in the query is just a %."""
+    if params is None:
+        cur.execute(query)
+    else:
+        cur.execute(query, params)
+    return [dict(row) for row in cur.fetchall()]
+
+
+def value(cur: Any, query: str, params: dict[str, Any] | None = None) -> Any:
+    """The only column of the first row, None without a row."""
+    for row in rows(cur, query, params):
+        return next(iter(row.values()))
+    return None
+
+
+@contextmanager
+def transaction(cur: Any, read_only: bool) -> Iterator[None]:
+    # READ COMMITTED by name: a login whose default is SERIALIZABLE must not see the world as of before the deploy lock.
+    cur.execute("BEGIN ISOLATION LEVEL READ COMMITTED" + (", READ ONLY; " if read_only else "; ") + _SESSION)
+    try:
+        yield
+    except BaseException:
+        _roll_back(cur)
+        raise
+    cur.execute("COMMIT")
+
+
+def _roll_back(cur: Any) -> None:
+    try:
+        cur.execute("ROLLBACK")
+    except PgError:
+        # The connection is gone, and the transaction with it. The error that brought us here is the one to report.
+        return
+
+
+@contextmanager
+def savepoint(cur: Any) -> Iterator[None]:
+    """Undo what the block did when it fails; the transaction goes on."""
+    cur.execute("SAVEPOINT bridge")
+    try:
+        yield
+    except PgError:
+        cur.execute("ROLLBACK TO SAVEPOINT bridge; RELEASE SAVEPOINT bridge")
+        raise
+    cur.execute("RELEASE SAVEPOINT bridge")
+
+
+def set_role(cur: Any, role: str | None) -> None:
+    if role is None:
+        cur.execute("RESET ROLE")
+    else:
+        cur.execute("SET LOCAL ROLE " + quote(role))
+
+
+def sqlstate(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
+
+
+def describe(error: BaseException) -> str:
+    """What the server said, from its fields: the text of the exception would repeat the statement."""
+    diag = getattr(error, "diag", None)
+    message = getattr(diag, "message_primary", None)
+    code = sqlstate(error)
+    if not message or not code:
+        lines = str(error).strip().splitlines()
+        return f"no answer from the server: {lines[0] if lines else type(error).__name__}"
+    if code == READ_ONLY_TRANSACTION:
+        return (
+            f"there is something to change, but the session is read-only (SQLSTATE {code}); "
+            "connect to the primary server and leave default_transaction_read_only off"
+        )
+    return f"{message} (SQLSTATE {code})"

@@ -1,0 +1,355 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bridge_info
+short_description: Report the state of the user bridge
+version_added: 1.0.0
+author:
+  - llmops.user_bridge contributors (@llmops)
+description:
+  - Reports what is installed and whether it is as it was left, counts on both sides, the queue, errors, the settings,
+    and a verdict with reasons.
+  - Works with any login that may connect, and says in RV(unseen) what that login could not see.
+  - Logs in to LiteLLM's database with the C(login_*) options, and to Open WebUI's database when O(openwebui_login_db)
+    is given. What is not given of the C(openwebui_*) options is taken from the first login.
+options:
+  owner:
+    description:
+      - Role that owns the bridge's schema.
+    type: str
+    default: user_bridge_owner
+  version:
+    description:
+      - Version that is expected, usually that of the collection. Without it RV(version.matches) is null.
+    type: str
+  check_connection:
+    description:
+      - Whether to connect from LiteLLM's server to Open WebUI's database as the bridge does. Needs a login that may
+        become O(owner).
+    type: bool
+    default: true
+  limit:
+    description:
+      - Most entries in RV(errors) and in RV(last_errors).
+    type: int
+    default: 10
+  openwebui_login_db:
+    description:
+      - Open WebUI's database. Without it that side is not looked at.
+    type: str
+  openwebui_login_host:
+    description:
+      - Host of Open WebUI's server.
+    type: str
+  openwebui_login_port:
+    description:
+      - Port of Open WebUI's server.
+    type: int
+  openwebui_login_user:
+    description:
+      - User to log in to Open WebUI's database as.
+    type: str
+  openwebui_login_password:
+    description:
+      - Password of O(openwebui_login_user).
+    type: str
+  openwebui_login_unix_socket:
+    description:
+      - Directory of the Unix socket of Open WebUI's server.
+    type: str
+  openwebui_ssl_mode:
+    description:
+      - Whether and how a TLS connection to Open WebUI's server is negotiated.
+    type: str
+    choices: [allow, disable, prefer, require, verify-ca, verify-full]
+  openwebui_ca_cert:
+    description:
+      - File with the certificates of the authorities that Open WebUI's server is checked against.
+    type: str
+  openwebui_ssl_cert:
+    description:
+      - File with the client certificate for Open WebUI's server.
+    type: path
+  openwebui_ssl_key:
+    description:
+      - File with the key of the client certificate for Open WebUI's server.
+    type: path
+  openwebui_connect_params:
+    description:
+      - Further connection parameters for Open WebUI's server.
+    type: dict
+extends_documentation_fragment:
+  - llmops.user_bridge._login
+  - llmops.user_bridge._attributes
+  - llmops.user_bridge._attributes.info_module
+  - llmops.user_bridge._attributes.actiongroup
+seealso:
+  - module: llmops.user_bridge.bridge_install
+"""
+
+EXAMPLES = r"""
+- name: Look at both sides on one server
+  llmops.user_bridge.bridge_info:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    openwebui_login_db: openwebui
+    version: 1.0.0
+  register: bridge
+
+- name: Fail when the bridge is not healthy
+  ansible.builtin.assert:
+    that: bridge.health.status == 'ok'
+    fail_msg: "{{ bridge.health.reasons | join('; ') }}"
+"""
+
+RETURN = r"""
+health:
+  description: The verdict.
+  returned: success
+  type: dict
+  contains:
+    status:
+      description:
+        - V(broken) when changes in LiteLLM do not reach Open WebUI, V(degraded) when something needs attention or could
+          not be seen, otherwise V(ok).
+      type: str
+      sample: degraded
+    reasons:
+      description: What is wrong and what to do about it, the worst first. Empty when all is well.
+      type: list
+      elements: str
+      sample: ['the bridge is paused: run the playbook llmops.user_bridge.resume_bridge']
+version:
+  description: Version of the bridge.
+  returned: success
+  type: dict
+  contains:
+    installed:
+      description: The version recorded in LiteLLM's database, null when there is none.
+      type: str
+      sample: 1.0.0
+    expected:
+      description: The value of O(version).
+      type: str
+      sample: 1.0.0
+    matches:
+      description: Whether both sides have the expected version, null when that is not known.
+      type: bool
+      sample: true
+litellm:
+  description: LiteLLM's side.
+  returned: success
+  type: dict
+  contains: &side
+    database:
+      description: Name of the database.
+      type: str
+      sample: litellm
+    server_version:
+      description: Version of the server.
+      type: str
+      sample: '17.6'
+    installed:
+      description: Whether there is anything of the bridge.
+      type: bool
+      sample: true
+    version:
+      description: The version recorded in this database.
+      type: str
+      sample: 1.0.0
+    objects:
+      description: Everything that was installed. Empty when the records could not be read.
+      type: list
+      elements: dict
+      contains:
+        kind:
+          description: Kind of the object.
+          type: str
+          sample: trigger
+        name:
+          description: Name of the object.
+          type: str
+          sample: user_bridge_enqueue on public."LiteLLM_UserTable"
+        state:
+          description:
+            - V(ok), V(missing), V(disabled), V(changed), or V(unknown) when it cannot be compared.
+          type: str
+          sample: disabled
+        reason:
+          description: What differs.
+          type: str
+          sample: trigger is disabled
+    counts:
+      description:
+        - Numbers of rows, null when they may not be read. LiteLLM's side has C(organizations), C(teams), C(users),
+          C(users_with_email), C(organization_members) and C(api_keys), Open WebUI's side C(users), C(admins),
+          C(pending), C(groups) and C(group_members).
+      type: dict
+      sample: {users: 120, users_with_email: 118, organizations: 3}
+openwebui:
+  description: Open WebUI's side, null when O(openwebui_login_db) is not given or the database cannot be reached.
+  returned: success
+  type: dict
+  contains: *side
+connection:
+  description: The connection from LiteLLM's server to Open WebUI's database, null without O(check_connection).
+  returned: success
+  type: dict
+  contains:
+    state:
+      description: One of V(ok), V(failed), V(missing) without a foreign server, and V(not tested) without the right to.
+      type: str
+      sample: ok
+    error:
+      description: Why it failed.
+      type: str
+    remedy:
+      description: What to do about it.
+      type: str
+    user:
+      description: The user that the bridge is logged in as.
+      type: str
+      sample: sync_user
+    database:
+      description: The database that the bridge is connected to.
+      type: str
+      sample: openwebui
+    server_version:
+      description: Version of that server.
+      type: str
+      sample: '17.6'
+    apply:
+      description: Whether the user can execute C(user_bridge.apply).
+      type: bool
+      sample: true
+queue:
+  description: What has not been delivered, null when it could not be read.
+  returned: success
+  type: dict
+  contains:
+    depth:
+      description: Number of entries.
+      type: int
+      sample: 2
+    failed:
+      description: Number of entries whose delivery has failed at least once.
+      type: int
+      sample: 1
+    oldest_seconds:
+      description: Age of the oldest entry, null when there is none.
+      type: int
+      sample: 12
+    by_type:
+      description: Number of entries by type of entity.
+      type: dict
+      sample: {user: 2}
+errors:
+  description: The errors of the entries in the queue, grouped, the most frequent first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    sqlstate:
+      description: Error code.
+      type: str
+      sample: '08001'
+    message:
+      description: Error message.
+      type: str
+      sample: could not establish connection
+    entities:
+      description: Number of entities with this error.
+      type: int
+      sample: 2
+    attempts:
+      description: Largest number of attempts.
+      type: int
+      sample: 5
+    oldest_seconds:
+      description: Age of the oldest entry with this error.
+      type: int
+      sample: 120
+last_errors:
+  description: The last failed operations in the audit, the newest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    operation:
+      description: What was tried.
+      type: str
+      sample: SYNC_USER
+    record_id:
+      description: Id of the entity in LiteLLM.
+      type: str
+      sample: u1
+    message:
+      description: Error message.
+      type: str
+      sample: value too long for type character varying(255)
+    at:
+      description: When, in UTC.
+      type: str
+      sample: '2026-11-23T08:00:00Z'
+mapped:
+  description: Number of LiteLLM's entities with a counterpart in Open WebUI, by type, null when it could not be read.
+  returned: success
+  type: dict
+  sample: {organization: 3, user: 118}
+settings:
+  description: The settings of the bridge, null when they could not be read.
+  returned: success
+  type: dict
+  sample: {delivery: commit, paused: false}
+unseen:
+  description: What the login could not see.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What was looked for.
+      type: str
+      sample: queue
+    reason:
+      description: Why it could not be seen.
+      type: str
+      sample: permission denied for schema user_bridge (SQLSTATE 42501)
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _info, _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+
+
+def action(module: AnsibleModule) -> dict[str, Any]:
+    if module.params["version"] is not None:
+        _version.version_key(module.params["version"])
+    if module.params["limit"] < 0:
+        raise BridgeError("limit must not be negative")
+    return _info.gather(module.params)
+
+
+def main() -> None:
+    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_")}
+    spec.update(
+        owner={"type": "str", "default": "user_bridge_owner"},
+        version={"type": "str"},
+        check_connection={"type": "bool", "default": True},
+        limit={"type": "int", "default": 10},
+    )
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    _pg.run(module, action)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bridge_install
+short_description: Install or remove the SQL objects of the user bridge in one database
+version_added: 1.0.0
+author:
+  - llmops.user_bridge contributors (@llmops)
+description:
+  - Creates, upgrades, repairs or removes the tables, functions, views, indexes and triggers of the bridge in LiteLLM's
+    or Open WebUI's database.
+  - Compares every object with the catalog of the server, so that a dropped or disabled trigger, an edited function,
+    a lost or an additional grant, another owner and a dropped table are found and repaired.
+  - Works in one transaction for each database. Without a difference it writes nothing at all.
+  - Touches nothing outside of schema C(user_bridge) but triggers named C(user_bridge_*).
+options:
+  state:
+    description:
+      - V(present) brings all objects to what O(definitions) says. Objects that an earlier run installed and that are no
+        longer in O(definitions) are dropped. A bridge that is paused stays paused.
+      - V(absent) drops the triggers and the schema with everything in it, its extension included when that lives in the
+        schema. The foreign server must be gone before, see M(llmops.user_bridge.bridge_target).
+    type: str
+    choices: [present, absent]
+    default: present
+  side:
+    description:
+      - Which side of the bridge the database is.
+    type: str
+    choices: [litellm, openwebui]
+    required: true
+  owner:
+    description:
+      - Role without login that owns the schema and everything in it. It must exist.
+    type: str
+    default: user_bridge_owner
+  version:
+    description:
+      - Version of the collection, recorded in the database. Required when O(state=present).
+      - When the database has a newer one, the module fails and changes nothing.
+    type: str
+  definitions:
+    description:
+      - The SQL files in the order in which they are applied. Required when O(state=present).
+      - Every statement must be idempotent and name its objects with their schema. A C(CREATE) opens an object;
+        the C(ALTER), C(COMMENT), C(GRANT), C(REVOKE) and C(INSERT) statements after it, up to the next C(CREATE),
+        belong to that object.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - Name of the file, for messages.
+        type: str
+        required: true
+      sql:
+        description:
+          - The rendered SQL. It must not contain secrets.
+        type: str
+        required: true
+  settings:
+    description:
+      - Settings of the bridge. Only for O(side=litellm). A setting that is left out keeps its value.
+    type: dict
+    suboptions:
+      delivery:
+        description:
+          - V(commit) delivers at the commit of LiteLLM's transaction, V(queued) leaves all delivery to the timer.
+        type: str
+        choices: [commit, queued]
+      target_timeout_ms:
+        description:
+          - Longest time in milliseconds that a delivery may hold up a commit of LiteLLM.
+        type: int
+      backoff_seconds:
+        description:
+          - Seconds without delivery at commit after a failed one.
+        type: int
+      inline_limit:
+        description:
+          - Transactions with more changed entities than this are left to the timer.
+        type: int
+      removal_accounts:
+        description:
+          - Number of accounts that may be removed within ten minutes without approval.
+        type: int
+      removal_percent:
+        description:
+          - The same as a percentage of all accounts. The larger of both limits counts.
+        type: float
+      audit_retention_days:
+        description:
+          - Days after which entries of the audit are deleted.
+        type: int
+      user_id_prefix:
+        description:
+          - Put before LiteLLM's user id to make the id in Open WebUI.
+        type: str
+      group_id_prefix:
+        description:
+          - Put before LiteLLM's organization id to make the id of the group.
+        type: str
+      team_group_id_prefix:
+        description:
+          - Put before LiteLLM's team id to make the id of the group.
+        type: str
+      team_groups:
+        description:
+          - Whether teams become groups.
+        type: bool
+      role_map:
+        description:
+          - LiteLLM roles as keys, the Open WebUI role V(admin), V(user) or V(pending) as values.
+          - Roles that only may look (C(*_viewer)) cannot become V(admin).
+        type: dict
+      default_role:
+        description:
+          - Open WebUI role of everybody whose LiteLLM role is not in O(settings.role_map).
+        type: str
+        choices: [user, pending]
+      adopt_existing:
+        description:
+          - Whether an existing account with the same email address is linked.
+        type: bool
+      on_user_delete:
+        description:
+          - What happens in Open WebUI to a user who is deleted in LiteLLM.
+        type: str
+        choices: [delete, disable, keep]
+      initial_password:
+        description:
+          - Initial password of a new account.
+        type: str
+        choices: [email, random, none]
+      initial_password_admins:
+        description:
+          - Whether O(settings.initial_password=email) also holds for administrators.
+        type: bool
+      initial_password_ttl_hours:
+        description:
+          - Hours after which an unchanged initial password is made unusable.
+        type: int
+      password_cost:
+        description:
+          - Cost of the bcrypt hash, from 4 to 16.
+        type: int
+      api_keys:
+        description:
+          - How LiteLLM's keys are treated.
+        type: str
+        choices: [mapping, mirror, 'off']
+  lock_timeout_ms:
+    description:
+      - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
+        that LiteLLM may have to wait behind it. When it is over, everything is rolled back and tried again after
+        a pause, six times in all.
+    type: int
+    default: 500
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Executes nothing but queries, in a read-only transaction.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - llmops.user_bridge._login
+  - llmops.user_bridge._attributes
+  - llmops.user_bridge._attributes.actiongroup
+seealso:
+  - module: llmops.user_bridge.bridge_target
+  - module: llmops.user_bridge.bridge_info
+"""
+
+EXAMPLES = r"""
+- name: Install LiteLLM's side
+  llmops.user_bridge.bridge_install:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    side: litellm
+    version: 1.0.0
+    definitions:
+      - name: 10_tables.sql
+        sql: "{{ lookup('ansible.builtin.template', 'litellm/10_tables.sql.j2') }}"
+    settings:
+      delivery: commit
+      target_timeout_ms: 2000
+
+- name: Remove Open WebUI's side
+  llmops.user_bridge.bridge_install:
+    login_unix_socket: /var/run/postgresql
+    login_db: openwebui
+    side: openwebui
+    state: absent
+"""
+
+RETURN = r"""
+database:
+  description: The database that was looked at.
+  returned: success
+  type: str
+  sample: litellm
+version:
+  description: The recorded version of the bridge.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: The version before the run, null when the bridge was not installed.
+      type: str
+      sample: 1.0.0
+    after:
+      description: The version after the run, null when the bridge is not installed.
+      type: str
+      sample: 1.1.0
+objects:
+  description: Every object of the bridge in this database, in the order of the definitions.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: One of schema, table, sequence, index, view, function, procedure, trigger, extension, bridge.
+      type: str
+      sample: trigger
+    name:
+      description: Name of the object. A trigger is named with its table, a function with its argument types.
+      type: str
+      sample: user_bridge_enqueue on public."LiteLLM_UserTable"
+    action:
+      description:
+        - V(created) when it was never there, V(updated) when its definition is a new one, V(repaired) when it was not
+          as it had been left, V(dropped), or V(unchanged).
+      type: str
+      sample: repaired
+    reason:
+      description: Why, empty when unchanged.
+      type: str
+      sample: trigger is disabled
+settings:
+  description: Names of the settings that were changed.
+  returned: success
+  type: list
+  elements: str
+  sample: [delivery]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.user_bridge.plugins.module_utils import (
+    _install,
+    _pg,
+    _plan,
+    _remove,
+    _settings,
+    _version,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+
+
+def wanted(params: dict[str, Any], check_mode: bool) -> _install.Wanted:
+    _version.version_key(params["version"] or "")
+    settings = _settings.checked(params["settings"])
+    if settings and params["side"] != "litellm":
+        raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
+    return _install.Wanted(
+        side=params["side"],
+        owner=params["owner"],
+        version=params["version"],
+        definitions=_plan.wanted_definitions(params["definitions"]),
+        settings=settings,
+        lock_timeout_ms=params["lock_timeout_ms"],
+        check_mode=check_mode,
+    )
+
+
+def action(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    if params["lock_timeout_ms"] < 1:
+        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+    if params["state"] == "present":
+        target = wanted(params, module.check_mode)
+        plan = _install.present(_pg.connect(params), target)
+        version_after = target.version
+    else:
+        plan = _remove.absent(
+            _pg.connect(params), params["side"], params["owner"], params["lock_timeout_ms"], module.check_mode
+        )
+        version_after = None
+    for change in plan.objects:
+        if change.warning:
+            module.warn(f"database {plan.database}: {change.warning}")
+    result = {
+        "changed": plan.changed,
+        "database": plan.database,
+        "version": {"before": plan.version_before, "after": version_after},
+        "objects": [change.result for change in plan.objects],
+        "settings": list(plan.settings),
+    }
+    if module._diff:
+        result["diff"] = _plan.diff(plan, params["owner"])
+    return result
+
+
+def main() -> None:
+    spec = _pg.argument_spec()
+    spec.update(
+        state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+        side={"type": "str", "choices": ["litellm", "openwebui"], "required": True},
+        owner={"type": "str", "default": "user_bridge_owner"},
+        version={"type": "str"},
+        definitions={
+            "type": "list",
+            "elements": "dict",
+            "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
+        },
+        settings={"type": "dict", "options": _settings.SPEC},
+        lock_timeout_ms={"type": "int", "default": 500},
+    )
+    module = AnsibleModule(
+        argument_spec=spec,
+        required_if=[("state", "present", ("version", "definitions"))],
+        supports_check_mode=True,
+    )
+    _pg.run(module, action)
+
+
+if __name__ == "__main__":
+    main()

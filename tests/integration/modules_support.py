@@ -1,0 +1,125 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the collection's modules the way Ansible does, without the second that a whole playbook takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from kit.common import REPO
+from kit.pairs import OWNER_ROLE, SYNC_USER, Pair, Session, Side, ensure_login
+
+DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
+_Result = TypeVar("_Result")
+READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
+# psycopg 3 wins where both are installed; a None in sys.modules hides one of them from the import.
+_START = "import runpy, sys; sys.modules[sys.argv.pop()] = None; runpy.run_path(sys.argv.pop(), run_name='__main__')"
+
+
+class ModuleFailed(AssertionError):
+    """The module ended with C(fail_json); the text is its message."""
+
+
+def run_module(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    check: bool = False,
+    diff: bool = False,
+    driver: str = DRIVERS[0],
+    env: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The result of one module call. Raises ModuleFailed with the module's message."""
+    arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+    hidden = "psycopg" if driver == "psycopg2" else "psycopg2"
+    done = subprocess.run(
+        [sys.executable, "-c", _START, str(REPO / "plugins" / "modules" / f"{name}.py"), hidden],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPO / ".collections"), **(env or {})},
+    )
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if result.get("failed"):
+        raise ModuleFailed(result["msg"])
+    return result
+
+
+def run_playbook(
+    tasks: list[dict[str, Any]], tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **play: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run tasks through ansible-playbook itself."""
+    playbook = tmp_path / "play.yml"
+    variables = {"ansible_python_interpreter": sys.executable, **play.pop("vars", {})}
+    document = [
+        {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks, **play}
+    ]
+    playbook.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            **(env or {}),
+        },
+    )
+
+
+def login_options(pair: Pair, side: Side, user: str = "postgres") -> dict[str, Any]:
+    login = pair.login(side, user)
+    return {
+        "login_host": login.host,
+        "login_port": login.port,
+        "login_user": login.user,
+        "login_password": login.password,
+        "login_db": login.database,
+    }
+
+
+def admin(pair: Pair, side: Side) -> Session:
+    return pair.litellm_admin if side == "litellm" else pair.openwebui_admin
+
+
+def ensure_roles(pair: Pair) -> None:
+    """The owner role and the sync user, which the role sync_user makes before any module runs."""
+    if not pair.litellm_admin.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
+        pair.litellm_admin.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
+    ensure_login(pair.cluster, SYNC_USER)
+
+
+def actions(result: Mapping[str, Any]) -> dict[str, str]:
+    """What was done to each object that was not left alone."""
+    return {f"{o['kind']} {o['name']}": o["action"] for o in result["objects"] if o["action"] != "unchanged"}
+
+
+def warnings(result: Mapping[str, Any]) -> str:
+    """All warnings, whose form depends on ansible-core."""
+    return str(result.get("warnings", ""))
+
+
+def without_a_write(session: Session, call: Callable[[], _Result]) -> _Result:
+    """Prove that a call takes no transaction id. Autovacuum takes one now and then, so one clean attempt is enough."""
+    for _attempt in range(5):
+        before = session.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+        result = call()
+        if session.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text") == before:
+            return result
+    raise AssertionError("the call has taken a transaction id, so it wrote something")

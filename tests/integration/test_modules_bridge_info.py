@@ -1,0 +1,209 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""bridge_info against a real server, with the real bridge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.bridge import install_bridge, render_sql
+from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from modules_support import (
+    DRIVERS,
+    READ_ONLY,
+    ModuleFailed,
+    ensure_roles,
+    login_options,
+    run_module,
+    run_playbook,
+    without_a_write,
+)
+
+EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
+
+
+@pytest.fixture
+def deployed(pair: Pair) -> Pair:
+    """The real bridge with its bookkeeping."""
+    install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
+    for side in ("openwebui", "litellm"):
+        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
+        run_module(
+            "bridge_install",
+            {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions},
+        )
+    return pair
+
+
+def info(
+    pair: Pair, user: str = "postgres", check: bool = False, driver: str = DRIVERS[0], **more: Any
+) -> dict[str, Any]:
+    options = {**login_options(pair, "litellm", user), "openwebui_login_db": pair.openwebui_db, **more}
+    result = run_module("bridge_info", options, check=check, driver=driver, env=READ_ONLY)
+    assert result["changed"] is False
+    for secret in PASSWORDS.values():
+        assert json.dumps(secret)[1:-1] not in json.dumps(result)
+    return result
+
+
+def add_user(pair: Pair, user_id: str, email: str) -> None:
+    pair.litellm.run('INSERT INTO "LiteLLM_UserTable" (user_id, user_email) VALUES (%s, %s)', [user_id, email])
+
+
+@EVERY_SCHEMA
+def test_healthy_bridge(deployed: Pair) -> None:
+    add_user(deployed, "u1", "ann@example.com")
+    found = without_a_write(deployed.litellm_admin, lambda: info(deployed, version="1.0.0"))
+    assert found["health"] == {"status": "ok", "reasons": []}, found["health"]
+    assert found["version"] == {"installed": "1.0.0", "expected": "1.0.0", "matches": True}
+    assert found["connection"]["state"] == "ok" and found["connection"]["apply"] is True
+    assert found["connection"]["user"] == SYNC_USER
+    assert found["litellm"]["counts"]["users"] == found["litellm"]["counts"]["users_with_email"] == 1
+    assert found["openwebui"]["counts"] == {"users": 2, "admins": 1, "pending": 0, "groups": 0, "group_members": 0}
+    assert found["mapped"] == {"user": 1}
+    assert found["queue"] == {"depth": 0, "failed": 0, "oldest_seconds": None, "by_type": {}}
+    assert {item["state"] for side in ("litellm", "openwebui") for item in found[side]["objects"]} == {"ok"}
+    assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
+    assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
+    assert found["unseen"] == []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_check_mode_is_the_same(deployed: Pair, driver: str) -> None:
+    assert info(deployed, driver=driver) == info(deployed, check=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "reason"),
+    [
+        (
+            'ALTER TABLE "LiteLLM_UserTable" DISABLE TRIGGER user_bridge_enqueue',
+            "broken",
+            'trigger user_bridge_enqueue on public."LiteLLM_UserTable" (litellm): trigger is disabled; run the',
+        ),
+        ("DROP FUNCTION user_bridge.version()", "broken", "function user_bridge.version() (litellm): missing"),
+        ("GRANT SELECT ON user_bridge.sync_audit TO PUBLIC", "broken", "table user_bridge.sync_audit (litellm): priv"),
+        ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused"),
+        ("DROP SERVER user_bridge_target CASCADE", "broken", "there is no server user_bridge_target"),
+        ("DROP SCHEMA user_bridge CASCADE", "broken", "the bridge is not installed in database"),
+        (
+            "UPDATE user_bridge.installed_object SET server_major = '9', fingerprint = '' WHERE kind = 'view'",
+            "degraded",
+            "recorded on PostgreSQL 9",
+        ),
+        (
+            'CREATE TRIGGER user_bridge_mine AFTER INSERT ON "LiteLLM_TeamTable" '
+            "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "degraded",
+            "not installed by this bridge",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(deployed: Pair, damage: str, status: str, reason: str) -> None:
+    deployed.litellm_admin.run(damage)
+    health = info(deployed)["health"]
+    assert health["status"] == status
+    assert any(reason in line for line in health["reasons"]), health
+
+
+def test_queue_and_errors(deployed: Pair) -> None:
+    deployed.openwebui_admin.run(f"REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM {SYNC_USER}")
+    add_user(deployed, "u1", "ann@example.com")
+    deployed.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    deployed.litellm_admin.run("UPDATE user_bridge.sync_queue SET enqueued_at = now() - interval '1 hour'")
+    found = info(deployed, limit=1)
+    assert found["queue"]["failed"] >= 1 and found["queue"]["by_type"]["user"] == 1
+    assert found["queue"]["oldest_seconds"] >= 3600
+    assert len(found["errors"]) == 1 and "permission denied" in found["errors"][0]["message"]
+    assert found["health"]["status"] == "broken"
+    text = " ".join(found["health"]["reasons"])
+    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does anything drain" in text
+
+
+def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:
+    found = info(deployed, version="2.0.0")
+    assert found["version"]["matches"] is False
+    assert found["health"]["reasons"] == [
+        "version 1.0.0 is installed, not 2.0.0: run the playbook llmops.user_bridge.deploy_bridge"
+    ]
+
+
+def test_wrong_password_of_the_sync_user(deployed: Pair) -> None:
+    deployed.openwebui_admin.run(f"ALTER ROLE {SYNC_USER} PASSWORD 'another one'")
+    found = info(deployed)
+    assert found["connection"]["state"] == "failed" and "password authentication" in found["connection"]["error"]
+    assert "bridge_sync_password" in found["health"]["reasons"][0]
+
+
+def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
+    found = info(deployed, SYNC_USER, openwebui_login_password=PASSWORDS[SYNC_USER])
+    assert found["litellm"]["installed"] and found["litellm"]["version"] is None
+    assert found["connection"]["state"] == "not tested" and found["queue"] is None and found["settings"] is None
+    assert {item["what"] for item in found["unseen"]} >= {
+        "litellm: state of the objects",
+        "litellm: counts",
+        "queue",
+        "audit",
+        "mapping",
+        "settings",
+        "connection test",
+        "openwebui: counts",
+    }
+    assert found["health"]["status"] == "degraded"
+    assert any("could not see queue: permission denied" in line for line in found["health"]["reasons"])
+
+
+def test_a_bridge_of_another_shape_is_reported_not_a_crash(deployed: Pair) -> None:
+    deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_queue RENAME last_error TO error")
+    deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_audit RENAME error_message TO message")
+    found = info(deployed)
+    assert {item["what"] for item in found["unseen"]} == {"errors", "audit"}
+    assert found["health"]["status"] == "broken" and found["queue"]["depth"] == 0
+
+
+def test_open_webui_unreachable_or_not_asked_for(deployed: Pair) -> None:
+    found = info(deployed, openwebui_login_port=1)
+    assert found["openwebui"] is None and found["connection"]["state"] == "ok"
+    assert "check openwebui_login_host and openwebui_login_port" in found["unseen"][0]["reason"]
+    found = info(deployed, openwebui_login_db=None, check_connection=False)
+    assert found["openwebui"] is None and found["connection"] is None and found["health"]["status"] == "ok"
+
+
+def test_nothing_installed(pair: Pair) -> None:
+    ensure_roles(pair)
+    found = info(pair, version="1.0.0")
+    assert found["litellm"]["installed"] is False and found["version"]["matches"] is None
+    assert found["health"]["status"] == "broken" and len(found["health"]["reasons"]) == 3
+    assert found["litellm"]["counts"]["users"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"login_password": "wrong one"}, "password authentication failed"),
+        ({"version": "x"}, "version: 'x' is not a version number"),
+        ({"limit": -1}, "limit must not be negative"),
+    ],
+)
+def test_bad_input(pair: Pair, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModuleFailed, match=message) as failure:
+        info(pair, **options)
+    assert "wrong one" not in str(failure.value)
+
+
+def test_through_ansible_playbook(deployed: Pair, tmp_path: Path) -> None:
+    options = {**login_options(deployed, "litellm"), "openwebui_login_db": deployed.openwebui_db}
+    tasks: list[dict[str, Any]] = [
+        {"llmops.user_bridge.bridge_info": options, "register": "bridge"},
+        {"ansible.builtin.assert": {"that": "bridge.health.status == 'ok'"}},
+    ]
+    for extra in ([], ["--check", "--diff"]):
+        done = run_playbook(tasks, tmp_path, "-vvv", *extra)
+        assert done.returncode == 0 and "changed=0" in done.stdout, done.stdout + done.stderr
+        for secret in PASSWORDS.values():
+            assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info import health
+
+
+def side(**changes: Any) -> dict[str, Any]:
+    return {"database": "db", "installed": True, "version": "1.0.0", "objects": [], "counts": {}, **changes}
+
+
+def info(**changes: Any) -> dict[str, Any]:
+    found = {
+        "litellm": side(),
+        "openwebui": side(),
+        "version": {"installed": "1.0.0", "expected": None, "matches": None},
+        "connection": {"state": "ok", "apply": True, "user": "u", "database": "d"},
+        "queue": {"depth": 0, "failed": 0, "oldest_seconds": None, "by_type": {}},
+        "settings": {"paused": False},
+        "unseen": [],
+    }
+    return {**found, **changes}
+
+
+def changed(state: str) -> dict[str, Any]:
+    return side(objects=[{"kind": "view", "name": "v", "state": state, "reason": "why"}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "ok"),
+        ({"openwebui": None, "connection": None, "queue": None, "settings": None}, "ok"),
+        ({"litellm": changed("ok")}, "ok"),
+        ({"queue": {"depth": 3, "failed": 0, "oldest_seconds": 300}}, "ok"),
+        ({"queue": {"depth": 3, "failed": 0, "oldest_seconds": 301}}, "degraded"),
+        ({"queue": {"depth": 3, "failed": 1, "oldest_seconds": 1}}, "degraded"),
+        ({"settings": {"paused": True}}, "degraded"),
+        ({"litellm": changed("unknown")}, "degraded"),
+        ({"version": {"installed": "1.0.0", "expected": "2.0.0", "matches": False}}, "degraded"),
+        ({"unseen": [{"what": "queue", "reason": "permission denied"}]}, "degraded"),
+        ({"litellm": side(installed=False)}, "broken"),
+        ({"openwebui": changed("missing")}, "broken"),
+        ({"openwebui": changed("changed")}, "broken"),
+        ({"litellm": changed("disabled")}, "broken"),
+        ({"connection": {"state": "failed", "error": "e", "remedy": "r"}}, "broken"),
+        ({"connection": {"state": "missing", "error": "e", "remedy": "r"}}, "broken"),
+        ({"connection": {"state": "not tested"}}, "ok"),
+        ({"connection": {"state": "ok", "apply": False, "user": "u", "database": "d"}}, "broken"),
+    ],
+)
+def test_health(changes: dict[str, Any], status: str) -> None:
+    found = health(info(**changes))
+    assert found["status"] == status
+    assert bool(found["reasons"]) == (status != "ok")
+
+
+def test_the_worst_comes_first() -> None:
+    found = health(info(settings={"paused": True}, openwebui=changed("missing")))
+    assert found["status"] == "broken"
+    assert found["reasons"][0].startswith("view v (openwebui): why") and "paused" in found["reasons"][1]

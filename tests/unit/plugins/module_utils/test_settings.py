@@ -1,0 +1,86 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import (
+    _RANGES,
+    SPEC,
+    changed_settings,
+    checked,
+)
+
+
+def test_only_what_was_given_counts() -> None:
+    assert checked(None) == {} and checked({"delivery": None}) == {}
+    assert checked({"delivery": "commit", "team_groups": False, "removal_percent": 5.0, "inline_limit": None}) == {
+        "delivery": "commit",
+        "team_groups": False,
+        "removal_percent": 5,
+    }
+
+
+@pytest.mark.parametrize("name", _RANGES)
+def test_ranges(name: str) -> None:
+    low, high = _RANGES[name]
+    assert checked({name: low}) == {name: low} and checked({name: high}) == {name: high}
+    for value in (low - 1, high + 1):
+        with pytest.raises(BridgeError, match=rf"settings.{name} \(bridge_{name}\) must be from {low} to {high}"):
+            checked({name: value})
+
+
+def test_every_number_has_a_range() -> None:
+    assert set(_RANGES) == {name for name, option in SPEC.items() if option["type"] in ("int", "float")}
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a'b", 'a"b', "a\\b", "a%b", "a/b", "x" * 33, "ü"])
+def test_prefixes_that_break_ids(prefix: str) -> None:
+    with pytest.raises(BridgeError, match="settings.user_id_prefix"):
+        checked({"user_id_prefix": prefix})
+
+
+def test_group_prefixes_must_differ() -> None:
+    with pytest.raises(BridgeError, match="must differ"):
+        checked({"group_id_prefix": "g_", "team_group_id_prefix": "g_"})
+    assert checked({"group_id_prefix": "g_", "team_group_id_prefix": "t_"})
+
+
+@pytest.mark.parametrize(
+    ("role_map", "message"),
+    [
+        ({"proxy_admin_viewer": "admin"}, "may only look"),
+        ({"internal_user_viewer": "admin"}, "may only look"),
+        ({"boss": "user"}, "no LiteLLM role"),
+        ({"proxy_admin": "root"}, "is mapped to 'root'"),
+        ({"proxy_admin": None}, "is mapped to None"),
+    ],
+)
+def test_role_map(role_map: dict[str, Any], message: str) -> None:
+    with pytest.raises(BridgeError, match=message):
+        checked({"role_map": role_map})
+    assert checked({"role_map": {"proxy_admin": "admin", "internal_user_viewer": "pending"}})
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "changed"),
+    [
+        ({"a": 5}, {"a": 5}, {}),
+        ({"a": 5}, {"a": 6}, {"a": (5, 6)}),
+        ({"a": 5}, {"a": 5.0}, {}),
+        ({"a": 2.5}, {"a": 2.5}, {}),
+        ({"a": True}, {"a": True}, {}),
+        ({"a": 1}, {"a": True}, {"a": (1, True)}),
+        ({"a": {"x": "y"}}, {"a": {"x": "y"}}, {}),
+        ({"a": {"x": "y"}}, {"a": {}}, {"a": ({"x": "y"}, {})}),
+        ({"a": 5, "b": 1}, {}, {}),
+        ({}, {"a": 5}, {"a": (None, 5)}),
+        (None, {"a": 5}, {"a": (None, 5)}),
+    ],
+)
+def test_changed_settings(stored: dict[str, Any] | None, given: dict[str, Any], changed: dict[str, Any]) -> None:
+    assert changed_settings(stored, given) == changed

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of the test kit that need no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from kit import binaries, bridge, common
+
+
+def test_versions_sort_as_numbers() -> None:
+    assert sorted(["0.12.4", "0.6.30", "0.6.4"], key=common.version_key) == ["0.6.4", "0.6.30", "0.12.4"]
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted", "version"),
+    [
+        ("open-webui", "old", "0.6.30"),
+        ("open-webui", "new", "0.12.4"),
+        ("litellm", "old", "1.77.3"),
+        ("litellm", "1.77.3", "1.77.3"),
+    ],
+)
+def test_pick_version_knows_what_requirements_pins(program: str, wanted: str, version: str) -> None:
+    assert common.pick_version(program, wanted) == version
+
+
+def test_pick_version_names_what_there_is() -> None:
+    with pytest.raises(common.KitError, match=r"open-webui 0\.6\.31: there are 0\.6\.30, 0\.12\.4"):
+        common.pick_version("open-webui", "0.6.31")
+
+
+def test_every_supported_major_has_a_pinned_server() -> None:
+    assert tuple(sorted(binaries.npm_pins())) == binaries.SUPPORTED_MAJORS
+
+
+def test_every_schema_list_is_covered_by_its_constraints() -> None:
+    for version in common.pinned_versions("open-webui"):
+        pins = {
+            line.partition("==")[0].lower() for line in common.required_lines(f"open-webui-{version}-constraints.txt")
+        }
+        for name in (f"open-webui-{version}.txt", f"open-webui-{version}-schema.txt"):
+            wanted = (line.partition("[")[0].lower() for line in common.required_lines(name) if "==" not in line)
+            assert {each for each in wanted if each.replace("-", "_") not in pins and each not in pins} == set(), name
+
+
+def test_hydrate_makes_relative_links_and_programs(tmp_path: Path) -> None:
+    native = tmp_path / "native"
+    for folder in ("bin", "lib"):
+        (native / folder).mkdir(parents=True)
+    (native / "bin" / "postgres").touch(mode=0o644)
+    (native / "lib" / "libpq.so.5.13").touch()
+    links = [{"source": "native/lib/libpq.so.5.13", "target": "native/lib/libpq.so.5"}]
+    (native / "pg-symlinks.json").write_text(json.dumps(links), encoding="utf-8")
+    binaries.hydrate(tmp_path)
+    binaries.hydrate(tmp_path)
+    assert os.readlink(native / "lib" / "libpq.so.5") == "libpq.so.5.13"
+    assert os.access(native / "bin" / "postgres", os.X_OK)
+
+
+def test_a_failed_program_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    script = "print('start'); print('the reason'); raise SystemExit(3)"
+    with pytest.raises(common.KitError, match=r"(?s)trying failed with exit code 3.*the reason"):
+        common.run_logged([sys.executable, "-c", script], tmp_path / "log", "trying")
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_templates_render_to_sql_without_template_marks(side: bridge.Side) -> None:
+    rendered = bridge.render_sql(side)
+    assert list(rendered) == sorted(rendered)
+    assert rendered
+    assert not [path for path, sql in rendered.items() if "{{" in sql or "{%" in sql]
+
+
+def test_an_unknown_template_variable_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        bridge.environment().from_string("{{ no_such_variable }}").render()

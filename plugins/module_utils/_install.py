@@ -345,11 +345,12 @@ def _reset_privileges(cur: Any, subject: Subject, owner: str) -> None:
         f" FROM ({source}) AS a, aclexplode(a.acl) AS x",
         {"name": subject.identity},
     )
+    if subject.kind in ("function", "procedure"):
+        # PostgreSQL's default lets everybody execute it, the sync user included, who has USAGE on the schema.
+        cur.execute(f"REVOKE ALL ON {target} FROM PUBLIC")
     if found:
         cur.execute(f"REVOKE ALL ON {target} FROM {', '.join(row['grantee'] for row in found)} CASCADE")
         cur.execute(f"GRANT ALL ON {target} TO {quote(owner)}")
-        if subject.kind in ("function", "procedure"):
-            cur.execute(f"GRANT EXECUTE ON {target} TO PUBLIC")
 
 
 def _drop(cur: Any, subject: Subject, owner: str) -> None:

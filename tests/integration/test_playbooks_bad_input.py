@@ -159,7 +159,7 @@ def test_triggers_before_sync_user(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
-    """An old server, a standby, and one without contrib: the judgement alone, from what such a server would have said."""
+    """An old server, a standby, one without contrib: the judgement alone, from what such a server would have said."""
     sound = {
         "version_num": 150000,
         "version": "15.0",
@@ -174,7 +174,7 @@ def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
         "missing_rights": [],
         "admins": 1,
     }
-    cases = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "sound": ({}, ""),
         "old": (
             {"version_num": 120022, "version": "12.22"},

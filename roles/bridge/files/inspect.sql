@@ -24,14 +24,15 @@ WITH login AS (
     SELECT namespace.oid, nspowner, pg_get_userbyid(nspowner) AS owner FROM pg_namespace AS namespace
     WHERE nspname = 'user_bridge'
 ), wanted (type, "schema", objs, privs, "role", granted, state) AS (
-    -- What an extension brings into the bridge's schema, PostgreSQL lets everybody execute.
+    -- What an extension brings into the bridge's schema, PostgreSQL lets everybody execute; a superuser owns it.
     SELECT 'function', 'user_bridge', 'ALL_IN_SCHEMA', 'EXECUTE', "role",
            EXISTS (SELECT FROM extension WHERE schema <> 'user_bridge' OR NOT EXISTS (
                SELECT FROM pg_depend AS depend JOIN pg_proc AS function ON function.oid = depend.objid
                WHERE depend.deptype = 'e' AND depend.classid = 'pg_proc'::regclass
                  AND depend.refobjid = (SELECT oid FROM pg_extension WHERE extname = %(extension)s)
                  AND has_function_privilege('public', function.oid, 'EXECUTE'))), state
-    FROM (VALUES (%(owner_role)s, 'present'), ('PUBLIC', 'absent')) AS either ("role", state)
+    FROM (VALUES (%(owner_role)s, 'present'), ('PUBLIC', 'absent')) AS either ("role", state), login
+    WHERE login.rolsuper
     UNION ALL
     SELECT 'schema', NULL, nspname::text, 'USAGE', %(owner_role)s,
            has_schema_privilege(owner_role.oid, namespace.oid, 'USAGE'), 'present'
@@ -77,16 +78,16 @@ WITH login AS (
     UNION ALL
     SELECT 'superuser, to create the extension ' || %(extension)s || ' (or have an administrator create it)'
     WHERE NOT EXISTS (SELECT FROM extension)
-      AND NOT EXISTS (SELECT FROM pg_available_extension_versions
-                      WHERE name = %(extension)s AND trusted AND has_database_privilege(current_database(), 'CREATE'))
+      AND NOT EXISTS (SELECT FROM pg_available_extension_versions AS version
+                      WHERE name = %(extension)s AND to_jsonb(version) ->> 'trusted' = 'true' AND has_database_privilege(current_database(), 'CREATE'))
     UNION ALL
     SELECT DISTINCT 'membership in ' || pg_get_userbyid(relowner) || ', which owns the tables'
     FROM program_table, login
     WHERE program_table.oid IS NOT NULL AND NOT pg_has_role(login.oid, relowner, 'USAGE')
     UNION ALL
     SELECT 'USAGE on the foreign data wrapper ' || objs || ' WITH GRANT OPTION' FROM wanted
-    WHERE type = 'foreign_data_wrapper' AND granted IS NOT TRUE
-      AND NOT has_foreign_data_wrapper_privilege(objs, 'USAGE WITH GRANT OPTION')
+    WHERE CASE WHEN type = 'foreign_data_wrapper' AND granted IS NOT TRUE
+               THEN NOT has_foreign_data_wrapper_privilege(objs, 'USAGE WITH GRANT OPTION') END
     UNION ALL
     SELECT 'membership in ' || %(owner_role)s || ', which exists'
     FROM owner_role, login WHERE NOT rolcreaterole AND NOT pg_has_role(login.oid, owner_role.oid, 'MEMBER')

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No password is in what Ansible prints at -vvv, nor in the server log, not even when the task that has it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kit.cluster import SUPERUSER
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from playbooks_support import DEPLOY, READ_ONLY, Run, forget_roles, play, variables
+
+# The kit's own passwords contain what is awkward to quote; these what is easy to find.
+SECRETS = {
+    "bridge_sync_password": "canary-of-the-sync-user",
+    "bridge_litellm_owner_password": "canary-of-litellm",
+    "bridge_openwebui_owner_password": "canary-of-open-webui",
+}
+
+
+def leaks(text: str) -> list[str]:
+    """Secrets as they are, as JSON has them, and the part of them that no quoting changes."""
+    wanted = [*SECRETS.values(), PASSWORDS[SUPERUSER], json.dumps(PASSWORDS[SUPERUSER])[1:-1], "superuser's", "canary-"]
+    return [secret for secret in wanted if secret in text]
+
+
+def verbose(pair: Pair, tmp_path: Path, *arguments: str, env: dict[str, str] | None = None, **overrides: Any) -> Run:
+    """A run with everything that Ansible can say; it must not say a secret."""
+    values = variables(pair, **{**SECRETS, "bridge_create_databases": True, **overrides})
+    log = tmp_path / "ansible.log"
+    run = play(
+        DEPLOY, values, tmp_path, "-vvv", "--diff", *arguments, env={"ANSIBLE_LOG_PATH": str(log), **(env or {})}
+    )
+    assert not leaks(run.output)
+    assert not leaks(log.read_text(encoding="utf-8"))
+    return run
+
+
+@contextmanager
+def logging_everything(pair: Pair) -> Iterator[None]:
+    """The server logs every statement of everybody in the meantime."""
+    settings = ("log_statement = 'all'", "log_min_duration_statement = 0", "log_min_error_statement = 'debug5'")
+    pair.cluster.execute(*(f"ALTER SYSTEM SET {setting}" for setting in settings), "SELECT pg_reload_conf()")
+    already = pair.cluster.log.stat().st_size
+    yield
+    written = pair.cluster.log.read_bytes()[already:].decode("utf-8", errors="replace")
+    pair.cluster.execute("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
+    assert "user_bridge" in written
+    assert not leaks(written)
+
+
+def test_a_first_and_a_second_run_and_a_new_password(pair: Pair, tmp_path: Path) -> None:
+    forget_roles(pair)
+    with logging_everything(pair):
+        first = verbose(pair, tmp_path)
+        assert (first.changed > 0, first.failed) == (True, 0), first.output
+        second = verbose(pair, tmp_path, env=READ_ONLY)
+        assert (second.changed, second.failed) == (0, 0), second.output
+        rotated = verbose(pair, tmp_path, bridge_sync_password="canary-of-another-day")
+        assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
+    _restore(pair)
+
+
+def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> None:
+    forget_roles(pair)
+    # The look: the maintenance password is wrong.
+    assert verbose(pair, tmp_path, bridge_login_password="canary-of-nobody").failed == 1
+    # Owners: they cannot be written.
+    run = verbose(pair, tmp_path, env=READ_ONLY)
+    assert run.failed == 1 and "postgres : Owner" in run.output
+    no_owners = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
+    # The sync user: it cannot be made.
+    pair.cluster.execute(f'CREATE ROLE "{OWNER_ROLE}"')
+    with logging_everything(pair):
+        run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
+        assert run.failed == 1 and "Sync user with its password" in run.output
+    # The connection: it leads nowhere, it is written to nowhere.
+    with logging_everything(pair):
+        run = verbose(pair, tmp_path, bridge_target_port=1, **no_owners)
+        assert run.failed == 1 and "Connection from LiteLLM's database" in run.output
+        run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
+        assert run.failed == 1 and "there is something to change" in run.words
+    _restore(pair)
+
+
+def _restore(pair: Pair) -> None:
+    """The programs' own passwords belong to the whole server, and so to other tests."""
+    for role in ("litellm", "openwebui", SYNC_USER):
+        pair.openwebui_admin.run(f'ALTER ROLE "{role}" PASSWORD %s', [PASSWORDS[role]])

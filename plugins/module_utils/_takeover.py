@@ -19,6 +19,8 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -92,11 +94,12 @@ def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Resu
         return replace(result, entities=tuple(entities), repair=plan)
     if found.triggers:
         retry(cur, lambda: _source.drop_triggers(cur, timeout, drop))
-    # Only now does nobody add to them any more.
-    with _pg.transaction(cur, read_only=True):
-        entities = _source.entities(cur, _source.look(cur, drop))
-    plan = retry(other, lambda: _repair.apply(other, entities, found.logins, timeout))
-    taken, queued = retry(cur, lambda: _source.finish(cur, wanted.owner, timeout, drop))
+    with _under_way():
+        # Only now does nobody add to them any more.
+        with _pg.transaction(cur, read_only=True):
+            entities = _source.entities(cur, _source.look(cur, drop))
+        plan = retry(other, lambda: _repair.apply(other, entities, found.logins, timeout))
+        taken, queued = retry(cur, lambda: _source.finish(cur, wanted.owner, timeout, drop))
     return replace(
         result,
         found=replace(found, mappings=taken.mappings, audit=taken.audit),
@@ -105,6 +108,18 @@ def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Resu
         queued=queued,
         delivered=_drain(cur, wanted.owner),
     )
+
+
+@contextmanager
+def _under_way() -> Iterator[None]:
+    """Say what a failure after the first step means."""
+    try:
+        yield
+    except BridgeError as error:
+        raise BridgeError(
+            f"{str(error).removesuffix('; nothing was changed')}; the takeover is under way: the bridge delivers what "
+            "LiteLLM writes, and the next run completes the rest"
+        ) from None
 
 
 def _drain(cur: Any, owner: str) -> dict[str, int]:
@@ -170,8 +185,8 @@ def warnings(result: Result) -> list[str]:
         )
     if plan and plan.weak_admins:
         texts.append(
-            f"Open WebUI's admins {', '.join(plan.weak_admins)} still have the password that the upstream SQL scripts "
-            "have set, their email: have them change it"
+            f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
+            f"{', '.join(plan.weak_admins)} is still their email: have it changed"
         )
     if result.changed and found.kept:
         texts.append(

@@ -143,8 +143,13 @@ def decide_account(entity: dict[str, Any], row: dict[str, Any], around: Surround
         *_decide_documents(row),
         *_decide_subject(entity, row, around),
         *_decide_created_at(entity, row, around),
-        *_decide_secrets(row),
+        *_decide_secrets(row, around),
     ]
+
+
+def expires(row: dict[str, Any], around: Surroundings) -> bool:
+    """Whether to end a password that is still the email. The bridge ends an admin's at once: not the only admin's."""
+    return bool(row["has_initial_password"] and (row["role"] != "admin" or around.has_own_admin))
 
 
 def duplicate_of(row: dict[str, Any], around: Surroundings) -> str | None:
@@ -153,7 +158,7 @@ def duplicate_of(row: dict[str, Any], around: Surroundings) -> str | None:
 
 
 def _of(row: dict[str, Any], column: str, problem: str, before: Any, after: Any, value: Any, table: str) -> Repair:
-    name = column if table == "user" else f"{table} {column}"
+    name = column if table in ("user", "entity") else f"{table} {column}"
     shown = ("missing" if before is None else str(before), "none" if after is None else str(after))
     return Repair("user", row["id"], name, problem, *shown, value=value, table=f"{table}.{column}")
 
@@ -221,15 +226,16 @@ def _decide_created_at(entity: dict[str, Any], row: dict[str, Any], around: Surr
     return [_of(row, "created_at", problem, row["created_at"], right, right, "user")]
 
 
-def _decide_secrets(row: dict[str, Any]) -> list[Repair]:
+def _decide_secrets(row: dict[str, Any], around: Surroundings) -> list[Repair]:
     found = []
     if row["has_token"]:
         # The row of the account up to 0.6.40, a table of its own from 0.6.41 on.
         table = "user" if row["has_key_column"] else "api_key"
         found.append(_of(row, "api_key", "LiteLLM's token, which opens nothing", "...", None, None, table))
-    if row["has_initial_password"] and row["role"] != "admin":
+    if expires(row, around):
         problem = "still the one that the scripts have set, the email"
-        found.append(_of(row, "password", problem, "...", "expires as the bridge's initial passwords do", None, "entity"))
+        after = "ends as the bridge's initial passwords do, an admin's at once"
+        found.append(_of(row, "password", problem, "...", after, None, "entity"))
     return found
 
 
@@ -285,8 +291,7 @@ def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...])
         entity = users[row["id"]]
         repairs += decide_account(entity, row, around)
         if not duplicate_of(row, around):
-            expires = bool(row["has_initial_password"] and row["role"] != "admin")
-            links.append(Link("user", entity["id"], row["id"], expires))
+            links.append(Link("user", entity["id"], row["id"], expires(row, around)))
     for row in _pg.rows(cur, _GROUPS.format(has_user_ids=_has_user_ids(cur)), {"ids": list(groups)}):
         entity = groups[row["id"]]
         if is_theirs(entity, document_of(row["meta"]), "organization_id"):
@@ -296,7 +301,7 @@ def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...])
         str(_pg.value(cur, "SELECT current_database()::text")),
         tuple(repairs),
         tuple(links),
-        tuple(row["id"] for row in rows if row["role"] == "admin" and row["active"] and row["has_initial_password"]),
+        tuple(row["id"] for row in rows if row["has_initial_password"] and not expires(row, around)),
         # What only looks like a name of a role could be anything.
         tuple(
             row["name"]

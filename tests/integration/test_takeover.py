@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
-from psycopg2.extras import Json
 
 from kit import openwebui, pairs, rows, upstream
 from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.oracle import differences
-from kit.pairs import OWNER_ROLE, PASSWORDS, Pair, Session
+from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 from kit.schemas import migrate_openwebui
 from modules_support import READ_ONLY, ModuleFailed, login_options, run_module, warnings
-from playbooks_support import DEPLOY, deploy, forget_roles, play, unchanged, variables
+from playbooks_support import deploy, unchanged
 
 SECRET = "MARKED-SECRET-7f3a"
 TOKEN = hashlib.sha256(b"sk-marked").hexdigest()
@@ -98,6 +96,7 @@ def litellm_writes(pair: Pair) -> None:
     rows.add_user(session, "bob", "bob@example.com", user_alias="Bob", sso_user_id="subject-of-bob", **old)
     rows.add_user(session, "cem", "cem@example.com", user_alias="Cem", sso_user_id="cem@idp.example", **old)
     rows.add_user(session, "hal", "hal@example.com", user_alias="Hal", user_role="proxy_admin_viewer", **old)
+    rows.add_user(session, "pam", "pam@example.com", user_alias="Pam", user_role="proxy_admin", **old)
     rows.add_user(session, "new", "new@example.com", user_alias="New")
     rows.join_organization(session, "o1", "ann")
     rows.join_organization(session, "o1", "bob")
@@ -347,16 +346,16 @@ def test_memberships_and_roles_are_litellms(scene: Scene) -> None:
     assert scene.before["usr_hal"]["role"] == "admin" and scene.after["usr_hal"]["role"] == "user"
 
 
-def test_initial_passwords_expire(scene: Scene) -> None:
+def test_passwords_that_are_the_email_end(scene: Scene) -> None:
     expires = scene.pair.openwebui_admin.rows(
-        "SELECT openwebui_id FROM user_bridge.entity WHERE initial_password_at IS NOT NULL ORDER BY 1"
+        "SELECT openwebui_id FROM user_bridge.entity WHERE initial_password_at IS NOT NULL"
     )
-    marked = [row["openwebui_id"] for row in expires]
-    assert "usr_ann" in marked and "usr_cem" in marked
-    # They have a password of their own; an admin is not locked out, but named.
-    assert "usr_bob" not in marked and "usr_hal" not in marked
-    assert "usr_hal still have the password" in warnings(scene.done)
+    marked = {row["openwebui_id"] for row in expires}
+    # Bob has one of his own.
+    assert {"usr_ann", "usr_cem", "usr_hal"} <= marked and "usr_bob" not in marked
     assert scene.after["usr_ann"]["auth"]["password"] == scene.before["usr_ann"]["auth"]["password"]
+    # There is another admin, who can give her a new one.
+    assert scene.after["usr_pam"]["role"] == "admin" and scene.after["usr_pam"]["auth"]["password"] == ""
 
 
 def test_what_people_have_made_is_left_alone(scene: Scene) -> None:
@@ -383,3 +382,268 @@ def test_the_bridge_delivers_from_then_on(scene: Scene) -> None:
     rows.change_user(scene.pair.litellm, "ann", user_alias="Anne")
     assert scene.after["usr_ann"]["name"] == "Rockets-Anne"
     assert scene.pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
+
+
+@pytest.fixture
+def left(pair: Pair) -> Pair:
+    """The scripts with what they have written, and the bridge beside them."""
+    upstream.install(pair)
+    litellm_writes(pair)
+    upstream.write_as_upgraded(pair)
+    install_bridge(pair)
+    return pair
+
+
+def settled(pair: Pair) -> bool:
+    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(500, true)"):
+        pass
+    return differences(pair) == [] and pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
+
+
+def theirs(pair: Pair) -> list[str]:
+    """What is left of the scripts."""
+    return [
+        row["name"]
+        for row in pair.litellm_admin.rows(
+            "SELECT proname AS name FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname = ANY (%s) "
+            "UNION ALL SELECT tgname FROM pg_trigger WHERE tgname = ANY (%s) "
+            "UNION ALL SELECT relname FROM pg_class WHERE oid IN (to_regclass('public.sync_audit'), "
+            "to_regclass('public.sync_mapping')) ORDER BY 1",
+            [[name.split("(")[0] for name in upstream.FUNCTIONS], list(upstream.TRIGGERS)],
+        )
+    ]
+
+
+TABLES = ["sync_audit", "sync_mapping"]
+
+
+@pytest.mark.schemas(litellm="all", openwebui="old")
+def test_deploy_takes_over(pair: Pair, tmp_path: Path) -> None:
+    upstream.install(pair)
+    litellm_writes(pair)
+    before = everything(pair)
+    with unchanged(pair):
+        check = deploy(pair, tmp_path, "--check", "--diff")
+    assert everything(pair) == before
+    for part in ("-trigger user_sync_trigger", "user usr_ann settings: max_budget", "+user usr_ann email: ann@example.com"):
+        assert part in check.output, part
+    done = deploy(pair, tmp_path)
+    assert done.changed > 0 and "held the password of openwebui" in done.words
+    assert PASSWORDS["openwebui"] not in check.output + done.output
+    assert theirs(pair) == TABLES and settled(pair)
+    assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
+    # Later the tables can go, too.
+    assert deploy(pair, tmp_path, "--check", bridge_takeover_drop_tables=True).changed == 1
+    assert deploy(pair, tmp_path, bridge_takeover_drop_tables=True).changed == 1
+    assert theirs(pair) == [] and settled(pair)
+    assert deploy(pair, tmp_path, env=READ_ONLY, bridge_takeover_drop_tables=True).changed == 0
+
+
+@pytest.mark.schemas(openwebui="old")
+def test_deploy_can_leave_it_all(pair: Pair, tmp_path: Path) -> None:
+    upstream.install(pair)
+    before = theirs(pair)
+    deploy(pair, tmp_path, bridge_takeover=False)
+    assert theirs(pair) == before
+
+
+@pytest.mark.schemas(openwebui="old")
+def test_after_a_real_upgrade_of_open_webui(pair: Pair) -> None:
+    upstream.install(pair)
+    litellm_writes(pair)
+    migrate_openwebui(pair.login("openwebui"), "new")
+    install_bridge(pair)
+    done = take_over(pair, drop_tables=True)
+    assert {"settings", "info", "created_at", "email", "api_key api_key", "oauth"} <= {r["field"] for r in done["repairs"]}
+    assert theirs(pair) == [] and settled(pair)
+    assert not take_over(pair, drop_tables=True, env=READ_ONLY)["changed"]
+
+
+def test_what_only_has_their_names_is_left_alone(pair: Pair) -> None:
+    upstream.install(pair)
+    install_bridge(pair)
+    own = pair.litellm
+    own.run("DROP TABLE sync_audit")
+    own.run("CREATE TABLE sync_audit (id serial, note text)")
+    own.run("DROP FUNCTION check_sync_status()")
+    own.run("CREATE FUNCTION check_sync_status() RETURNS TABLE (a text) LANGUAGE sql AS $$SELECT 'my sync_mapping'$$")
+    own.run("CREATE FUNCTION get_recent_sync_activities(text) RETURNS text LANGUAGE sql AS $$SELECT 'limit_count'$$")
+    own.run("DROP TRIGGER user_sync_trigger ON \"LiteLLM_UserTable\"")
+    own.run("CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$")
+    own.run(
+        'CREATE TRIGGER user_sync_trigger AFTER INSERT ON "LiteLLM_UserTable" FOR EACH ROW EXECUTE FUNCTION mine()'
+    )
+    # Their function under a trigger name of somebody's.
+    own.run(
+        'CREATE TRIGGER renamed AFTER INSERT ON "LiteLLM_UserTable" '
+        "FOR EACH ROW EXECUTE FUNCTION sync_user_to_openwebui()"
+    )
+    done = take_over(pair, drop_tables=True)
+    assert theirs(pair) == ["check_sync_status", "get_recent_sync_activities", "sync_audit", "user_sync_trigger"]
+    assert done["kept"] == [
+        "function public.check_sync_status()",
+        "function public.get_recent_sync_activities(text)",
+        "trigger user_sync_trigger on LiteLLM_UserTable",
+        "table public.sync_audit",
+    ]
+    assert "left alone" in warnings(done) and 'renamed on public."LiteLLM_UserTable"' in done["triggers"]
+    assert not take_over(pair, drop_tables=True, env=READ_ONLY)["changed"]
+
+
+def test_somebody_uses_their_objects(left: Pair) -> None:
+    left.litellm.run("CREATE VIEW dashboard AS SELECT * FROM sync_audit")
+    before = everything(left)
+    with pytest.raises(ModuleFailed, match="others use it: .*dashboard.*bridge_takeover_drop_tables"), unchanged(left):
+        take_over(left, drop_tables=True)
+    assert everything(left) == before
+    assert take_over(left)["changed"] and settled(left)
+
+
+def test_their_tables_are_gone(left: Pair) -> None:
+    """LiteLLM's start-up diff has dropped them: the rows are known by what the scripts have written into them."""
+    left.litellm.run("DROP TABLE sync_audit, sync_mapping")
+    done = take_over(left)
+    assert done["linked"]["accounts"] >= 5 and done["imported"] == {"mappings": 0, "audit": 0}
+    assert theirs(left) == [] and settled(left)
+
+
+def test_their_functions_are_gone(left: Pair) -> None:
+    """Somebody has removed them by hand: the tables say what there is to repair."""
+    for name in upstream.FUNCTIONS:
+        left.litellm.run(f"DROP FUNCTION {name} CASCADE")
+    done = take_over(left)
+    assert done["repairs"] and done["imported"]["mappings"] >= 6 and done["functions"] == []
+    assert settled(left) and not take_over(left, env=READ_ONLY)["changed"]
+
+
+def test_the_scripts_are_run_again_later(left: Pair) -> None:
+    take_over(left)
+    first = left.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit WHERE id <= 0")
+    rows.delete_user(left.litellm, "bob")
+    script = left.litellm_admin
+    script.run(
+        "INSERT INTO public.sync_audit (operation, record_id, sync_result) VALUES ('SYNC_USER', 'later', 'SUCCESS')"
+    )
+    done = take_over(left)
+    assert done["imported"] == {"mappings": 0, "audit": 1}
+    assert script.value("SELECT count(*) FROM user_bridge.sync_audit WHERE id <= 0") == first + 1
+    # What has gone since is not brought back.
+    assert script.value("SELECT count(*) FROM user_bridge.sync_mapping WHERE litellm_id = 'bob'") == 0
+    assert not take_over(left, env=READ_ONLY)["changed"]
+
+
+class Writer(threading.Thread):
+    """LiteLLM goes on writing, and no write may fail."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.stopping = threading.Event()
+        self.written = 0
+        self.slowest = 0.0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.wait(0.01):
+                started = time.monotonic()
+                rows.add_user(self.session, f"w{self.written}", f"W{self.written}@example.com", user_alias="W")
+                rows.join_organization(self.session, "o1", f"w{self.written}")
+                if self.written % 3 == 0:
+                    rows.delete_user(self.session, f"w{self.written}")
+                self.written += 1
+                self.slowest = max(self.slowest, time.monotonic() - started)
+        except Exception as error:
+            self.error = error
+
+
+@pytest.mark.schemas(openwebui="all")
+def test_nothing_is_lost_while_litellm_writes(left: Pair) -> None:
+    writer = Writer(left.connect("litellm"))
+    writer.start()
+    try:
+        while writer.written < 5 and writer.is_alive():
+            time.sleep(0.01)
+        before = writer.written
+        take_over(left)
+        while writer.written < before + 5 and writer.is_alive():
+            time.sleep(0.01)
+    finally:
+        writer.stopping.set()
+        writer.join()
+    assert writer.error is None and writer.written > before
+    assert settled(left)
+    assert theirs(left) == TABLES
+
+
+def test_locks_are_waited_for_but_not_for_long(left: Pair) -> None:
+    busy = left.connect("litellm", autocommit=False)
+    busy.run('SELECT 1 FROM "LiteLLM_UserTable" LIMIT 1')
+    before = theirs(left)
+    with pytest.raises(ModuleFailed, match="could not lock .*LiteLLM_UserTable.*process [0-9]+ of litellm.*nothing was"):
+        take_over(left, lock_timeout_ms=50)
+    assert theirs(left) == before
+    busy.rollback()
+    assert take_over(left)["changed"] and settled(left)
+
+
+def test_a_run_that_was_cut_off_is_completed(left: Pair) -> None:
+    busy = left.connect("openwebui", autocommit=False)
+    busy.run("UPDATE \"user\" SET name = name WHERE id = 'usr_ann'")
+    with pytest.raises(ModuleFailed, match="takeover is under way.*the next run completes the rest"):
+        take_over(left, lock_timeout_ms=50)
+    busy.rollback()
+    assert not set(upstream.TRIGGERS) & set(theirs(left))
+    rows.add_user(left.litellm, "later", "later@example.com")
+    done = take_over(left)
+    assert done["repairs"] and done["imported"]["mappings"] >= 6 and settled(left)
+
+
+def test_the_only_admins_are_theirs(pair: Pair) -> None:
+    pair.openwebui.run('DELETE FROM auth')
+    pair.openwebui.run('DELETE FROM "user"')
+    upstream.install(pair)
+    litellm_writes(pair)
+    upstream.write_as_upgraded(pair)
+    install_bridge(pair)
+    done = take_over(pair)
+    assert "usr_hal, usr_pam is still their email" in warnings(done)
+    assert accounts(pair)["usr_pam"]["auth"]["password"] != ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lock_timeout_ms": 0}, "lock_timeout_ms must be at least 1"),
+        ({"openwebui_login_db": "nowhere"}, "openwebui_login_db"),
+        ({"openwebui_login_password": "wrong"}, "check openwebui_login_user and openwebui_login_password"),
+    ],
+)
+def test_bad_input(left: Pair, change: dict[str, Any], message: str) -> None:
+    before = everything(left)
+    with pytest.raises(ModuleFailed, match=message), unchanged(left):
+        take_over(left, **change)
+    assert everything(left) == before
+
+
+def test_the_bridge_must_be_there_first(pair: Pair) -> None:
+    upstream.install(pair)
+    litellm_writes(pair)
+    upstream.write_as_upgraded(pair)
+    with pytest.raises(ModuleFailed, match="lacks LiteLLM's side of the bridge"), unchanged(pair):
+        take_over(pair)
+    check = take_over(pair, check=True, env=READ_ONLY)
+    assert check["repairs"] and check["imported"]["mappings"] >= 6
+    install_bridge(pair)
+    pair.openwebui_admin.run("DROP SCHEMA user_bridge CASCADE")
+    with pytest.raises(ModuleFailed, match="lacks Open WebUI's side of the bridge"), unchanged(pair):
+        take_over(pair)
+
+
+def test_a_login_without_rights(left: Pair) -> None:
+    before = theirs(left)
+    with pytest.raises(ModuleFailed, match="login_user sync_user needs in database .*membership in role litellm"):
+        take_over(left, login_user=SYNC_USER, login_password=PASSWORDS[SYNC_USER])
+    with pytest.raises(ModuleFailed, match="openwebui_login_user sync_user needs .*membership in the role that owns"):
+        take_over(left, openwebui_login_user=SYNC_USER, openwebui_login_password=PASSWORDS[SYNC_USER])
+    assert theirs(left) == before

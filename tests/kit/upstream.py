@@ -59,32 +59,13 @@ def works(pair: Pair) -> bool:
 
 
 def write_as_upgraded(pair: Pair) -> None:
-    """On a newer Open WebUI, where the scripts fail: their rows as Open WebUI's own migrations have left them."""
+    """On a newer Open WebUI, where all of the scripts but groups fail: their rows as its own migrations leave them."""
     if works(pair):
         return
-    for row in pair.litellm.rows('SELECT * FROM "LiteLLM_OrganizationTable" ORDER BY 1'):
-        _write_group(pair, row)
     for row in pair.litellm.rows('SELECT * FROM "LiteLLM_UserTable" ORDER BY 1'):
         _write_user(pair, row)
     for row in pair.litellm.rows('SELECT * FROM "LiteLLM_VerificationToken" WHERE user_id IS NOT NULL ORDER BY 1'):
         _write_key(pair, row)
-
-
-def _write_group(pair: Pair, row: dict[str, Any]) -> None:
-    account = f"grp_{row['organization_id']}"
-    meta = {name: row[name] for name in ("organization_id", "budget_id", "models", "spend", "model_spend", "metadata")}
-    _insert(
-        pair,
-        "group",
-        id=account,
-        name=row["organization_alias"],
-        description=f"{row['organization_alias']} organization",
-        meta=meta,
-        created_at=int(row["created_at"].timestamp()),
-        updated_at=int(row["updated_at"].timestamp()),
-    )
-    _map(pair, "organization", row["organization_id"], "group", account, organization_alias=row["organization_alias"])
-    _audit(pair, "SYNC_ORG", row["organization_id"], "LiteLLM_OrganizationTable", "organization_id")
 
 
 def _write_user(pair: Pair, row: dict[str, Any]) -> None:
@@ -114,7 +95,7 @@ def _write_user(pair: Pair, row: dict[str, Any]) -> None:
     )
     if row["user_email"]:
         pair.openwebui.run(
-            "INSERT INTO auth (id, email, password, active) VALUES (%s, %s, crypt(%s, gen_salt('bf', 12)), true)",
+            "INSERT INTO auth (id, email, password, active) VALUES (%s, %s, crypt(%s, gen_salt('bf', 4)), true)",
             [account, row["user_email"], row["user_email"]],
         )
     _map(pair, "user", row["user_id"], "user", account, display_name=row["user_alias"], original_role=row["user_role"])

@@ -1,7 +1,7 @@
 -- What github.com/pkusnail/open-webui-litellm-user-bridge (sql/litellm-webui-sync.sql 1.0.0, sql/api-key-sync.sql 1.1.0,
 -- sql/migrate-existing-users.sql 1.0.0) puts into LiteLLM's database: the same objects under the same names, with the
 -- same columns, the same rows written into Open WebUI, the same faults, and a connection string in each body.
--- Written anew for the tests; :connection is replaced by that string.
+-- Written anew for the tests, with a password cost of 4 instead of 12; :connection is replaced by that string.
 
 CREATE TABLE sync_audit (
     id serial PRIMARY KEY,
@@ -79,7 +79,7 @@ BEGIN
         BEGIN
             PERFORM dblink_exec(target_conn_str, 'CREATE EXTENSION IF NOT EXISTS pgcrypto');
             PERFORM dblink_exec(target_conn_str, format(
-                'INSERT INTO auth (id, email, password, active) VALUES (%L, %L, crypt(%L, gen_salt(''bf'', 12)), true)
+                'INSERT INTO auth (id, email, password, active) VALUES (%L, %L, crypt(%L, gen_salt(''bf'', 4)), true)
                  ON CONFLICT (id) DO UPDATE SET email = excluded.email, active = excluded.active',
                 'usr_' || NEW.user_id, NEW.user_email, NEW.user_email));
         EXCEPTION WHEN OTHERS THEN

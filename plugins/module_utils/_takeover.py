@@ -162,7 +162,9 @@ def diff(result: Result) -> list[dict[str, str]]:
             {
                 "before_header": header,
                 "after_header": header,
-                "before": _lines([f"{r.kind} {r.id} {r.field}: {r.before} ({r.problem})" for r in result.repair.repairs]),
+                "before": _lines(
+                    [f"{r.kind} {r.id} {r.field}: {r.before} ({r.problem})" for r in result.repair.repairs]
+                ),
                 "after": _lines([f"{r.kind} {r.id} {r.field}: {r.after}" for r in result.repair.repairs]),
             }
         )

@@ -104,7 +104,6 @@ class Surroundings:
     """What decisions about one account depend on besides its own row."""
 
     now: int
-    theirs: frozenset[str]
     own_emails: dict[str, str]
     subjects: dict[str, str]
     first_admin_at: int
@@ -178,7 +177,9 @@ def _decide_email(row: dict[str, Any], around: Surroundings) -> list[Repair]:
     if row["has_auth"] and row["auth_email"] != email:
         found.append(_of(row, "email", "not that of the account", row["auth_email"], email, email, "auth"))
     if not row["has_auth"] and not row["email"]:
-        found.append(_of(row, "id", "missing, which Open WebUI 0.12 does not expect", None, "without password", email, "auth"))
+        found.append(
+            _of(row, "id", "missing, which Open WebUI 0.12 does not expect", None, "without password", email, "auth")
+        )
     if other and (around.has_own_admin or row["role"] != "admin"):
         if row["role"] != "pending":
             found.append(_of(row, "role", "an account too many", row["role"], "pending", "pending", "user"))
@@ -336,7 +337,6 @@ def _surroundings(everybody: list[dict[str, Any]], theirs: frozenset[str]) -> Su
     admins = [row for row in own if row["is_admin"]]
     return Surroundings(
         now=everybody[0]["now"] if everybody else 0,
-        theirs=theirs,
         own_emails={row["email"]: row["id"] for row in reversed(own) if row["email"]},
         subjects={row["oauth_sub"]: row["id"] for row in everybody if row["oauth_sub"]},
         first_admin_at=min((row["created_at"] or 0 for row in admins), default=0),
@@ -400,7 +400,8 @@ def _write(cur: Any, target: str, repairs: list[Repair]) -> None:
     source = "FROM jsonb_to_recordset(%(values)s::jsonb) AS v(id text, value jsonb)"
     if target == "auth.id":
         cur.execute(
-            f"INSERT INTO public.auth (id, email, password, active) SELECT v.id, v.value #>> '{{}}', '', false {source}",
+            "INSERT INTO public.auth (id, email, password, active)"
+            f" SELECT v.id, v.value #>> '{{}}', '', false {source}",
             {"values": values},
         )
     elif table == "api_key":

@@ -132,9 +132,9 @@ SELECT ''::text AS litellm_type, ''::text AS litellm_id, ''::text AS openwebui_i
 # of the sessions that wrote them, without a zone.
 _ENTITIES = """
 WITH mapped AS ({mapping})
-SELECT 'user' AS type, coalesce(m.litellm_id, u.user_id) AS id, coalesce(m.openwebui_id, 'usr_' || u.user_id) AS account,
-       m.litellm_id IS NOT NULL AS mapped, u.sso_user_id AS subject,
-       extract(epoch FROM m.created_at AT TIME ZONE z.name)::bigint AS made_at
+SELECT 'user' AS type, coalesce(m.litellm_id, u.user_id) AS id,
+       coalesce(m.openwebui_id, 'usr_' || u.user_id) AS account, m.litellm_id IS NOT NULL AS mapped,
+       u.sso_user_id AS subject, extract(epoch FROM m.created_at AT TIME ZONE z.name)::bigint AS made_at
   FROM (SELECT * FROM mapped WHERE litellm_type = 'user') AS m
   FULL JOIN public."LiteLLM_UserTable" AS u ON u.user_id = m.litellm_id
  CROSS JOIN (SELECT reset_val AS name FROM pg_settings WHERE name = 'TimeZone') AS z
@@ -177,7 +177,7 @@ _MAPPING_FIELDS = (
 )
 
 # What is older than the retention would be deleted by the next maintain().
-_NEW_AUDIT = f"""
+_NEW_AUDIT = """
   FROM public.sync_audit AS a
  CROSS JOIN (SELECT reset_val AS name FROM pg_settings WHERE name = 'TimeZone') AS z
  WHERE a.id > %(done)s AND a.created_at AT TIME ZONE z.name >= now() - make_interval(days => %(days)s)"""
@@ -288,7 +288,9 @@ def look(cur: Any, drop_tables: bool) -> Found:
     kept += [f"table public.{row['name']}" for row in tables if not row["theirs"]]
     found = Found(
         database,
-        tuple(Subject("trigger", row["schema"], row["name"], (), row["table_name"]) for row in triggers if row["theirs"]),
+        tuple(
+            Subject("trigger", row["schema"], row["name"], (), row["table_name"]) for row in triggers if row["theirs"]
+        ),
         tuple(row["identity"] for row in functions if row["theirs"]),
         tuple(_table(cur, row) for row in tables if row["theirs"] and row["mine"]),
         # Names that nobody has to think about as long as nothing of theirs is there.
@@ -367,7 +369,7 @@ def drop_triggers(cur: Any, lock_timeout_ms: int, drop_tables: bool) -> None:
 
 
 def finish(cur: Any, owner: str, lock_timeout_ms: int, drop_tables: bool) -> tuple[Found, int]:
-    """Import, remove the rest, and queue everything, in one transaction; returns what was found, and how much queued."""
+    """Import, remove the rest, and queue everything, in one transaction; returns what was found and how much queued."""
     with _pg.transaction(cur, read_only=False):
         begin_deploy(cur)
         cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")

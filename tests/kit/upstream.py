@@ -110,7 +110,8 @@ def _write_key(pair: Pair, row: dict[str, Any]) -> None:
     )
     _map(pair, "api_key", row["token"], "user_api_key", account, models=row["models"], key_alias=row["key_alias"])
     pair.litellm.run(
-        "INSERT INTO sync_audit (operation, record_id, sync_result, new_data) VALUES ('SYNC_API_KEY', %s, 'SUCCESS', %s)",
+        "INSERT INTO sync_audit (operation, record_id, sync_result, new_data) "
+        "VALUES ('SYNC_API_KEY', %s, 'SUCCESS', %s)",
         [row["user_id"], Json({"user_id": row["user_id"], "token": row["token"], "key_alias": row["key_alias"]})],
     )
 

@@ -69,6 +69,11 @@ integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,
 	$(call say,integration tests)
 	@pytest tests/integration $(if $(PG),--pg $(PG))
 
+.PHONY: bench
+bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
+	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_PG=$(PG) \
+	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
+
 .PHONY: test
 test: lint sanity unit integration ## Everything there is to test
 	$(call say,all tests passed)

@@ -69,6 +69,15 @@ integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,
 	$(call say,integration tests)
 	@pytest tests/integration $(if $(PG),--pg $(PG))
 
+.PHONY: e2e
+e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
+	$(call say,end to end)
+	@pytest tests/e2e $(if $(PG),--pg $(PG))
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium
+
 .PHONY: test
 test: lint sanity unit integration ## Everything there is to test
 	$(call say,all tests passed)

@@ -74,9 +74,9 @@ class Site:
         slug = f"{re.sub('[^a-z]+', '.', name.lower())}-{next(self.numbers)}"
         return Person(slug, f"{slug}@example.com", name)
 
-    def hire(self, name: str = "Grace Hopper", role: str = "internal_user") -> Person:
-        """A new user, made in LiteLLM."""
-        person = self.invent(name)
+    def hire(self, who: str | Person = "Grace Hopper", role: str = "internal_user") -> Person:
+        """A new user, made in LiteLLM: somebody of this name, or exactly this person."""
+        person = self.invent(who) if isinstance(who, str) else who
         litellm.new_user(self.pair.litellm, person.user_id, person.email, person.name, role)
         return person
 

@@ -59,6 +59,7 @@ class Site:
     admin: Visitor
     output: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    people: list[Person] = field(default_factory=list)
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -72,7 +73,8 @@ class Site:
     def invent(self, name: str = "Grace Hopper") -> Person:
         """Somebody whom neither program knows yet. Other tests can have people of the same name."""
         slug = f"{re.sub('[^a-z]+', '.', name.lower())}-{next(self.numbers)}"
-        return Person(slug, f"{slug}@example.com", name)
+        self.people.append(Person(slug, f"{slug}@example.com", name))
+        return self.people[-1]
 
     def hire(self, who: str | Person = "Grace Hopper", role: str = "internal_user") -> Person:
         """A new user, made in LiteLLM: somebody of this name, or exactly this person."""

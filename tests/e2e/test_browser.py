@@ -79,15 +79,19 @@ def test_the_admin_sees_users_and_groups(company: Site, browser: Browser) -> Non
         browsers.take_picture(page, company.output / "groups.png")
 
 
-def test_who_is_disabled_is_shown_out_of_an_open_window(site: Site, browser: Browser) -> None:
+def test_who_is_disabled_is_shown_out_of_an_open_window_until_enabled_again(site: Site, browser: Browser) -> None:
     person = site.hire("Edsger Dijkstra")
     with browsers.window(browser, site.server) as page:
         browsers.sign_in(page, person.email, person.email)
         site.disable(person)
         page.reload()
-        if site.can_end_sessions:
-            expect(page.locator("input[type=password]")).to_be_visible()
-        else:
-            expect(page.get_by_text("Account Activation Pending").first).to_be_visible()
+        # 0.12.0 has two: the form, or this when it refuses the session's cookie before the page could drop it.
+        out = page.locator("input[type=password]").or_(page.get_by_text("Open WebUI Backend Required"))
+        expect(out.or_(page.get_by_text("Account Activation Pending")).first).to_be_visible()
         expect(page.locator("#chat-input")).to_be_hidden()
         browsers.take_picture(page, site.output / "disabled.png")
+        site.enable(person)
+        page.goto("/auth")
+        if site.can_end_sessions:
+            browsers.sign_in(page, person.email, person.email)
+        expect(page.locator("#chat-input")).to_be_visible()

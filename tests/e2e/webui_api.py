@@ -130,7 +130,9 @@ def save_settings(visitor: Visitor, **interface: Any) -> None:
 
 
 def settings(visitor: Visitor) -> Any:
-    return visitor.ok(visitor.get("/api/v1/users/user/settings"))["ui"]
+    """None for somebody who never saved any."""
+    saved = visitor.ok(visitor.get("/api/v1/users/user/settings"))
+    return saved and saved["ui"]
 
 
 def change_password(visitor: Visitor, old: str, new: str) -> None:

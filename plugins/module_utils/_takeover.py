@@ -190,6 +190,12 @@ def warnings(result: Result) -> list[str]:
             f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
             f"{', '.join(plan.weak_admins)} is still their email: have it changed"
         )
+    parked = (result.delivered or {}).get("PARKED", 0)
+    if parked:
+        texts.append(
+            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.pending_removals() in "
+            f"database {found.database}"
+        )
     if result.changed and found.kept:
         texts.append(
             f"database {found.database} has objects named as those of the upstream SQL scripts which are not theirs; "

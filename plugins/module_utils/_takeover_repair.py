@@ -36,7 +36,8 @@ _KEYS_OF = f"EXISTS (SELECT FROM public.api_key AS k WHERE k.user_id = u.id AND 
 
 _ACCOUNTS = """
 SELECT u.id, u.email, lower(u.email) AS lower_email, u.role, u.created_at,
-       u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth, {has_token} AS has_token,
+       u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth,
+       {has_token} AS has_token,
        a.id IS NOT NULL AS has_auth, a.email AS auth_email, a.active,
        starts_with(a.password, '$2a$') AS has_initial_password
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id

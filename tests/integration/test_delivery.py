@@ -27,7 +27,7 @@ EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 def queue(pair: Pair) -> list[dict[str, Any]]:
     return pair.litellm_admin.rows(
         "SELECT entity_type, entity_id, attempts, last_sqlstate, last_error FROM user_bridge.sync_queue "
-        "WHERE entity_type <> ALL (user_bridge.standing_for_users()) ORDER BY 1, 2"
+        "WHERE entity_type <> ALL (user_bridge.standing_for_others()) ORDER BY 1, 2"
     )
 
 
@@ -345,7 +345,7 @@ def test_a_frozen_target_backend_holds_a_commit_no_longer_than_the_ceiling(pair:
     with pair.cluster.frozen(backend):
         started = time.monotonic()
         rows.change_user(pair.litellm, "u1", user_alias="Ann")
-        assert 0.45 < time.monotonic() - started < CEILING_SECONDS
+        assert 0.45 < time.monotonic() - started < 1.0
     assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
     drain(pair)
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}

@@ -55,7 +55,7 @@ def apt_install(*packages: str) -> None:
         return
     if shutil.which("apt-get") is None:
         raise KitError(f"this machine has no apt-get: install by hand what Debian calls {' '.join(lacking)}")
-    root = _as_root()
+    root = as_root()
     log = cache_dir() / "apt.log"
     say(f"Installing {' '.join(lacking)}")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
@@ -63,7 +63,7 @@ def apt_install(*packages: str) -> None:
     run_logged([*apt, "install", *lacking], log, f"apt-get install {' '.join(lacking)}")
 
 
-def _as_root() -> list[str]:
+def as_root() -> list[str]:
     """The words before a command that needs root; asks for sudo's password now, while somebody is looking."""
     if os.geteuid() == 0:
         return []

@@ -55,7 +55,7 @@ def ensure_engine() -> None:
 
 
 def _start() -> None:
-    """dockerd as a process of its own, with its log in the cache: a machine without an init has nobody else for that."""
+    """dockerd as a process of its own, with its log in the cache: a machine without an init has no other."""
     say("Starting dockerd")
     log = cache_dir() / "dockerd.log"
     with log.open("wb") as sink:

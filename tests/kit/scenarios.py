@@ -5,8 +5,8 @@
 
 Usage: python3 -m kit.scenarios [SCENARIO...]    (all of them by default)
 
-USER_BRIDGE_MOLECULE_DISTRIBUTION is debian12 (the default) or debian13; USER_BRIDGE_MOLECULE_IMAGE names an image of your
-own instead, with systemd and python3.
+USER_BRIDGE_MOLECULE_DISTRIBUTION is debian12 (the default) or debian13; USER_BRIDGE_MOLECULE_IMAGE names an image of
+your own instead, with systemd and python3.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SCENARIOS = (
     *("distributed", "upgrade", "container"),
 )
 NO_ENGINE = (
-    "Molecule needs a Docker engine, and none answers{where}. Nothing was tested. `make docker` installs Docker from Debian's "
-    "packages and starts it (as root or with sudo); an engine elsewhere is named with DOCKER_HOST."
+    "Molecule needs a Docker engine, and none answers{where}. Nothing was tested. `make docker` installs Docker from "
+    "Debian's packages and starts it (as root or with sudo); an engine elsewhere is named with DOCKER_HOST."
 )
 
 

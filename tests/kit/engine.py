@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Docker engine on this machine, and images of Debian with systemd made by debootstrap: no registry takes part.
 
-Usage: python3 -m kit.engine start | image DISTRIBUTION | stop
+Usage: python3 -m kit.engine start | images DISTRIBUTION | stop
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from kit.common import KitError, cache_dir, is_running, locked, run_logged, say
@@ -89,16 +90,32 @@ def _pid_file() -> Path:
     return cache_dir() / "dockerd.pid"
 
 
-def image_name(distribution: str) -> str:
-    """Its tag names all that it is made of, so that a change makes a new one."""
-    return _tagged(distribution, _base_name(distribution), _CUSTOMIZE, _DOCKERFILE)
+@dataclass(frozen=True)
+class Image:
+    """One layer of the stack: what it is built on, and the Dockerfile, with a script, that builds it."""
+
+    name: str
+    base: str
+    dockerfile: str
+    script: str
+
+
+def images(distribution: str) -> tuple[Image, Image]:
+    """A bare machine, and one with PostgreSQL as the distribution's package leaves it."""
+    bare = _image(distribution, _base_name(distribution), _DOCKERFILE, _PREPARE)
+    return bare, _image(distribution, bare.name, _DOCKERFILE, _INSTALL)
+
+
+def _image(distribution: str, base: str, dockerfile: str, script: str) -> Image:
+    return Image(_tagged(distribution, base, dockerfile, script), base, dockerfile, script)
 
 
 def _base_name(distribution: str) -> str:
-    return _tagged(distribution, "base", _suite(distribution), *_PACKAGES)
+    return _tagged(distribution, _suite(distribution), *_PACKAGES)
 
 
 def _tagged(distribution: str, *recipe: str) -> str:
+    """The tag names all that the image is made of, so that a change makes a new one."""
     return f"{REPOSITORY}/{distribution}:{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
 
 
@@ -110,7 +127,7 @@ def _suite(distribution: str) -> str:
 
 # The archives wait in apt's cache: installing them is what is tested, not the network. Package scripts may start
 # services, as on a machine. Units without a meaning in a container only cost time.
-_CUSTOMIZE = """
+_PREPARE = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
@@ -122,42 +139,49 @@ systemctl mask console-getty.service getty@.service systemd-logind.service syste
     systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
 """
 
+_INSTALL = """
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -y install --no-install-recommends postgresql python3-psycopg2 acl
+"""
+
 _DOCKERFILE = """
 FROM {base}
-COPY customize /
-RUN sh /customize && rm /customize
+COPY script /
+RUN sh /script && rm /script
 ENV container=docker
 STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init"]
 """
 
 
-def ensure_image(distribution: str) -> str:
-    """Name of the image of a Debian with systemd as process 1; made on first use, in about two minutes."""
-    name = image_name(distribution)
+def ensure_images(distribution: str) -> tuple[str, str]:
+    """Names of images() of a Debian with systemd as process 1; made on first use, in about two minutes."""
+    log = cache_dir() / f"image-{distribution}.log"
     with locked(cache_dir() / f"image-{distribution}.lock"):
-        if not _has_image(name):
-            _build(distribution, name)
-    return name
+        bare, server = images(distribution)
+        if not _has_image(server.name):
+            log.unlink(missing_ok=True)
+        if not _has_image(bare.name) and not _has_image(bare.base):
+            _import(distribution, bare.base, log)
+        for image in (bare, server):
+            if not _has_image(image.name):
+                _build(image, log)
+    return bare.name, server.name
 
 
 def _has_image(name: str) -> bool:
     return subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0
 
 
-def _build(distribution: str, name: str) -> None:
-    log = cache_dir() / f"image-{distribution}.log"
-    log.unlink(missing_ok=True)
-    base = _base_name(distribution)
-    if not _has_image(base):
-        _import(distribution, base, log)
-    say(f"Making the image {name} (once, about 30 s)")
+def _build(image: Image, log: Path) -> None:
+    say(f"Making the image {image.name} (once, about 20 s)")
     with tempfile.TemporaryDirectory(prefix="user-bridge-image-") as context:
-        (Path(context) / "customize").write_text(_CUSTOMIZE, encoding="utf-8")
-        (Path(context) / "Dockerfile").write_text(_DOCKERFILE.format(base=base), encoding="utf-8")
+        (Path(context) / "script").write_text(image.script, encoding="utf-8")
+        (Path(context) / "Dockerfile").write_text(image.dockerfile.format(base=image.base), encoding="utf-8")
         # The classic builder: Debian's package brings no other.
         environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
-        run_logged(["docker", "build", "--tag", name, context], log, f"image {name}", env=environment)
+        run_logged(["docker", "build", "--tag", image.name, context], log, f"image {image.name}", env=environment)
 
 
 def _import(distribution: str, base: str, log: Path) -> None:
@@ -193,8 +217,8 @@ def _remove(root: list[str], home: Path, log: Path) -> None:
 def main(arguments: list[str]) -> None:
     if arguments == ["start"]:
         ensure_engine()
-    elif arguments[:1] == ["image"] and len(arguments) == 2:
-        print(ensure_image(arguments[1]))
+    elif arguments[:1] == ["images"] and len(arguments) == 2:
+        print(*ensure_images(arguments[1]), sep="\n")
     elif arguments == ["stop"]:
         stop_engine()
     else:

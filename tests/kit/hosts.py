@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +19,10 @@ import testinfra.host
 import yaml
 
 from kit.cluster import SUPERUSER
+from kit.common import REPO
 
 VARIABLES: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[2] / "molecule/inventory/group_vars/molecule.yml").read_text(encoding="utf-8")
+    (REPO / "molecule" / "inventory" / "group_vars" / "molecule.yml").read_text(encoding="utf-8")
 )
 PASSWORDS = {
     "litellm": VARIABLES["bridge_litellm_owner_password"],
@@ -80,7 +84,51 @@ class Database:
         return False
 
 
-def databases(name: str) -> Mapping[str, Database]:
-    """Both programs' databases on a host of a scenario, as the superuser."""
-    host = testinfra.get_host(f"docker://{name}")
-    return {side: Database(host, side) for side in ("litellm", "openwebui")}
+@dataclass(frozen=True)
+class Run:
+    """What a playbook run printed and how it ended; `log` is what Ansible wrote into its log file."""
+
+    output: str
+    log: str
+    changed: int
+    failed: int
+
+    @property
+    def words(self) -> str:
+        """Without Ansible's line breaks and JSON's backslashes, so that a message can be looked for."""
+        return " ".join(self.output.replace('\\"', '"').replace("\\n", " ").split())
+
+
+def play(
+    playbook: str, hosts: str, scratch: Path, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
+) -> Run:
+    """Run a playbook of the collection on a group of the scenarios' inventory, as a user would from a shell."""
+    given, log = scratch / "variables.json", scratch / "ansible.log"
+    given.write_text(json.dumps({"bridge_hosts": hosts, **variables}), encoding="utf-8")
+    log.unlink(missing_ok=True)
+    inventory = ["--inventory", str(REPO / "molecule" / "inventory")]
+    done = subprocess.run(
+        ["ansible-playbook", *inventory, f"llmops.user_bridge.{playbook}", "-e", f"@{given}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        cwd=scratch,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+            "ANSIBLE_HOME": str(scratch / "ansible"),
+            "ANSIBLE_LOG_PATH": str(log),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            **(env or {}),
+        },
+    )
+    recaps = _RECAP.findall(done.stdout)
+    assert recaps, done.stdout
+    changed, failed = (sum(int(recap[place]) for recap in recaps) for place in (0, 1))
+    return Run(done.stdout, log.read_text(encoding="utf-8"), changed, failed)
+
+
+_RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
+READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}

@@ -34,13 +34,17 @@ NO_ENGINE = (
 
 def environment() -> dict[str, str]:
     """What the playbooks under molecule/ read, for whatever runs them."""
-    image = os.environ.get("USER_BRIDGE_MOLECULE_IMAGE")
     schemas = cache_dir() / "schemas"
     dumps.write(schemas)
+    own = os.environ.get("USER_BRIDGE_MOLECULE_IMAGE")
+    bare, server = (own, own) if own else engine.ensure_images(distribution())
     return {
         **os.environ,
-        "USER_BRIDGE_MOLECULE_IMAGE": image or engine.ensure_image(distribution()),
+        "USER_BRIDGE_BARE_IMAGE": bare,
+        "USER_BRIDGE_SERVER_IMAGE": server,
         "USER_BRIDGE_SCHEMAS": str(schemas),
+        # Molecule tells its frames from Ansible's output in a terminal only.
+        "MOLECULE_COMMAND_BORDERS": "false",
     }
 
 

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A login to LiteLLM's database for modules that use the installed bridge, with errors that say what to do.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, quote
+
+DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
+_NO_SUCH_SCHEMA = "3F000"
+_NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")
+_NO_SUCH_ROLE = "22023"
+_LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
+
+
+class Session:
+    """One connection to LiteLLM's database."""
+
+    def __init__(self, params: dict[str, Any], owner: str | None = None) -> None:
+        """With an owner, every transaction has that role's rights, as bridge's functions need them."""
+        self.owner = owner
+        self.connection = _pg.connect(params)
+        self.cur = _pg.cursor(self.connection)
+        (row,) = _pg.rows(
+            self.cur,
+            "SELECT current_database()::text AS database, current_user::text AS login,"
+            f" EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            f" WHERE n.nspname = '{SCHEMA}' AND c.relname = 'sync_queue') AS installed",
+        )
+        self.database, self.login, self.installed = row["database"], row["login"], row["installed"]
+
+    @contextmanager
+    def transaction(self, read_only: bool = True) -> Iterator[None]:
+        if not self.installed:
+            raise BridgeError(f"the bridge is not installed in database {self.database} (login_db): {DEPLOY}")
+        try:
+            with _pg.transaction(self.cur, read_only):
+                if self.owner is not None:
+                    _pg.set_role(self.cur, self.owner)
+                yield
+        except _pg.PgError as error:
+            message = self.explain(error)
+            if message is None:
+                raise
+            raise BridgeError(message) from None
+
+    def explain(self, error: BaseException) -> str | None:
+        """What a server's error means for whoever runs the module, None where its own words say it best."""
+        state = _pg.sqlstate(error)
+        if state in _LACKS_OBJECTS:
+            return (
+                f"the bridge in database {self.database} is of another version than this collection, or damaged: "
+                f"{_pg.describe(error)}; {DEPLOY}"
+            )
+        if self.owner is not None and state in (_NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
+            return (
+                f"login_user {self.login} cannot act as {self.owner} (owner) in database {self.database}: "
+                f"{_pg.describe(error)}; log in as a superuser, or GRANT {quote(self.owner)} TO {quote(self.login)}"
+            )
+        if state == _pg.INSUFFICIENT_PRIVILEGE:
+            return (
+                f"login_user {self.login} may not look into the bridge in database {self.database}: "
+                f"{_pg.describe(error)}; log in as a superuser or as a member of the bridge's owner role"
+            )
+        return None

@@ -1,0 +1,390 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bridge_sync
+short_description: Deliver what waits, compare both sides, repair differences, approve removals
+version_added: 1.0.0
+author:
+  - llmops.user_bridge contributors (@llmops)
+description:
+  - Drains the queue of the bridge, or compares Open WebUI with LiteLLM and repairs what differs, or decides about the
+    removals that the bridge holds back because they are too many at once.
+  - Everything goes through the installed bridge in LiteLLM's database, by its rules. Open WebUI's database is reached
+    from there.
+  - Needs a login that is a superuser or a member of O(owner).
+options:
+  action:
+    description:
+      - V(drain) delivers what is queued until nothing moves any more. What failed before is tried again, whether its
+        pause is over or not.
+      - V(reconcile) compares both sides. With O(repair=true) it also queues what differs and drains the queue.
+      - V(approve_removals) lets all removals that are held back happen, and drains the queue.
+      - V(reject_removals) drops them from the queue. The accounts stay as they are until LiteLLM changes them again or
+        somebody repairs the difference.
+      - The removals that are held back are in RV(removals) whatever the action, also in check mode.
+    type: str
+    choices: [approve_removals, drain, reconcile, reject_removals]
+    default: drain
+  repair:
+    description:
+      - Whether O(action=reconcile) makes Open WebUI what LiteLLM is where they differ.
+    type: bool
+    default: false
+  entity_types:
+    description:
+      - Compare entities of these types only. All by default.
+      - The drain that follows with O(repair=true) delivers whatever is queued.
+    type: list
+    elements: str
+    choices: [api_key, organization, organization_member, team, team_member, user, user_key]
+  limit:
+    description:
+      - Most entities to deliver. What is left stays queued. Without it all are delivered.
+    type: int
+  max_seconds:
+    description:
+      - Seconds after which no further batch is begun. What is left stays queued. Without it there is no limit.
+    type: int
+  owner:
+    description:
+      - Role that owns the bridge's schema.
+    type: str
+    default: user_bridge_owner
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Says what is queued, what differs or what is held back, in read-only transactions.
+  diff_mode:
+    support: full
+    details:
+      - Shows for each entity and field what Open WebUI has now and what LiteLLM says it must have.
+  idempotent:
+    support: full
+extends_documentation_fragment:
+  - llmops.user_bridge._login
+  - llmops.user_bridge._attributes
+  - llmops.user_bridge._attributes.actiongroup
+seealso:
+  - module: llmops.user_bridge.bridge_info
+  - module: llmops.user_bridge.bridge_migration
+"""
+
+EXAMPLES = r"""
+- name: Deliver what waits, for at most five minutes
+  llmops.user_bridge.bridge_sync:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    max_seconds: 300
+  register: bridge_drained
+
+- name: Fail when something could not be delivered
+  ansible.builtin.assert:
+    that: bridge_drained.failures | length == 0
+    fail_msg: "{{ bridge_drained.failures }}"
+
+- name: Show what differs between both sides, run with --diff
+  llmops.user_bridge.bridge_sync:
+    login_unix_socket: /var/run/postgresql
+    login_db: litellm
+    action: reconcile
+
+- name: Repair organizations and teams
+  llmops.user_bridge.bridge_sync:
+    login_unix_socket: /var/run/postgresql
+    login_db: litellm
+    action: reconcile
+    repair: true
+    entity_types: [organization, team]
+
+- name: Let the removals happen that were held back
+  llmops.user_bridge.bridge_sync:
+    login_unix_socket: /var/run/postgresql
+    login_db: litellm
+    action: approve_removals
+"""
+
+RETURN = r"""
+database:
+  description: The database that was logged in to.
+  returned: success
+  type: str
+  sample: litellm
+drained:
+  description: What was delivered. An entity that was tried more than once in vain counts once.
+  returned: success
+  type: dict
+  contains:
+    delivered:
+      description: Number of deliveries that are done with, in whichever way.
+      type: int
+      sample: 12
+    results:
+      description:
+        - Number of entities by result. V(SUCCESS), V(WARNING) and V(SKIPPED) are done with, V(FAILED), V(DEFERRED) and
+          V(PARKED) are still queued.
+      type: dict
+      sample: {SUCCESS: 11, SKIPPED: 1}
+    by_type:
+      description: The same by type of entity.
+      type: dict
+      sample: {user: {SUCCESS: 11, SKIPPED: 1}}
+queue:
+  description: What is queued after the run, or now in check mode.
+  returned: success
+  type: dict
+  contains:
+    entities:
+      description: Number of entities.
+      type: int
+      sample: 2
+    failing:
+      description: Number of those that could not be delivered so far.
+      type: int
+      sample: 2
+    parked:
+      description: Number of those whose removal waits for approval.
+      type: int
+      sample: 0
+    by_type:
+      description: Number of entities by type.
+      type: dict
+      sample: {user: 2}
+failures:
+  description: The entities in the queue that could not be delivered so far, at most 1000.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    entity_type:
+      description: Type of the entity.
+      type: str
+      sample: user
+    entity_id:
+      description: Id of the entity in LiteLLM.
+      type: str
+      sample: u1
+    attempts:
+      description: Number of attempts.
+      type: int
+      sample: 3
+    next_attempt_at:
+      description: When it is tried again by itself, in UTC, null for at once.
+      type: str
+      sample: '2026-11-23T08:00:00.123456Z'
+    message:
+      description: What Open WebUI's side said.
+      type: str
+      sample: value too long for type character varying(255)
+    cause:
+      description: The kind of problem.
+      type: str
+      sample: too long
+    remedy:
+      description: What to do about it.
+      type: str
+      sample: shorten the value in LiteLLM, or upgrade Open WebUI
+differences:
+  description: What differed before the run, at most 1000 fields. Empty unless O(action=reconcile).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    entity_type:
+      description: Type of the entity.
+      type: str
+      sample: user
+    entity_id:
+      description: Id of the entity in LiteLLM.
+      type: str
+      sample: u1
+    field:
+      description: What differs. V(exists) when one side lacks it altogether.
+      type: str
+      sample: name
+    before:
+      description: What Open WebUI has.
+      type: raw
+      sample: Ann
+    after:
+      description: What it must have by LiteLLM's data.
+      type: raw
+      sample: Blue-Ann
+differences_total:
+  description: Number of fields that differed, also those beyond the first 1000.
+  returned: success
+  type: int
+  sample: 1
+removals:
+  description: The removals that were held back when the run began, at most 1000.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    entity_type:
+      description: Type of the entity.
+      type: str
+      sample: user
+    entity_id:
+      description: Id of the entity in LiteLLM.
+      type: str
+      sample: u1
+    openwebui_id:
+      description: Id of the row in Open WebUI.
+      type: str
+      sample: usr_u1
+    reason:
+      description: What the removal would be.
+      type: str
+      sample: the user is gone from LiteLLM
+    parked_at:
+      description: Since when it is held back, in UTC.
+      type: str
+      sample: '2026-11-23T08:00:00.123456Z'
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+
+TYPES = ["api_key", "organization", "organization_member", "team", "team_member", "user", "user_key"]
+
+
+def check(params: dict[str, Any]) -> None:
+    if params["action"] != "reconcile":
+        for option in ("repair", "entity_types"):
+            if params[option]:
+                raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
+    for option in ("limit", "max_seconds"):
+        if params[option] is not None and params[option] < 1:
+            raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
+
+
+class Run:
+    """One call of the module."""
+
+    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self.session = Session(params, params["owner"])
+        self.changed = False
+        self.drained = _sync.Drained()
+        self.differences: list[dict[str, Any]] = []
+        self.differences_total = 0
+        self.removals: list[dict[str, Any]] = []
+
+    def drain(self) -> None:
+        self.drained = _sync.drain(self.session, _sync.Limits(self.params["limit"], self.params["max_seconds"]))
+        self.changed = self.changed or self.drained.delivered > 0
+
+    def drain_what_waits(self) -> None:
+        waits = _sync.deliverable(self.session)
+        if self.check_mode:
+            self.changed = waits > 0
+        # Even an empty queue is worth a drain: it finds what a transaction delivered that did not commit after all.
+        elif waits or not _sync.is_read_only(self.session):
+            self.drain()
+
+    def reconcile(self) -> None:
+        types, repair = self.params["entity_types"], self.params["repair"]
+        self.differences, self.differences_total = _sync.compare(self.session, types, repair=False)
+        if not repair or not self.differences:
+            return
+        if self.check_mode:
+            self.changed = True
+            return
+        _sync.compare(self.session, types, repair=True)
+        self.drain()
+
+    def settle_removals(self, approve: bool) -> None:
+        if not self.removals:
+            return
+        self.changed = True
+        if not self.check_mode:
+            _sync.settle_removals(self.session, approve)
+            if approve:
+                self.drain()
+
+    def execute(self) -> None:
+        action = self.params["action"]
+        if action == "drain" or action == "approve_removals" or self.params["repair"]:
+            _sync.begin(self.session)
+        self.removals = _sync.removals(self.session)
+        if action == "drain":
+            self.drain_what_waits()
+        elif action == "reconcile":
+            self.reconcile()
+        else:
+            self.settle_removals(approve=action == "approve_removals")
+
+    def result(self) -> dict[str, Any]:
+        return {
+            "changed": self.changed,
+            "database": self.session.database,
+            "drained": self.drained.summary(),
+            "queue": _sync.queue(self.session),
+            "failures": _sync.failures(self.session),
+            "differences": self.differences,
+            "differences_total": self.differences_total,
+            "removals": self.removals,
+        }
+
+    def diff(self) -> dict[str, Any]:
+        where = self.session.database
+        if self.params["action"] == "reconcile":
+            return {
+                "before_header": f"Open WebUI as it is (through {where})",
+                "after_header": f"as LiteLLM says ({where})",
+                "before": _sync.difference_lines(self.differences, "before"),
+                "after": _sync.difference_lines(self.differences, "after"),
+            }
+        if self.params["action"] == "drain":
+            return {"before": "", "after": ""}
+        return {
+            "before_header": f"removals held back ({where})",
+            "after_header": f"removals held back ({where})",
+            "before": _sync.removal_lines(self.removals),
+            "after": "",
+        }
+
+
+def action(module: AnsibleModule) -> dict[str, Any]:
+    check(module.params)
+    run = Run(module.params, module.check_mode)
+    run.execute()
+    result = run.result()
+    if module._diff:
+        result["diff"] = run.diff()
+    return result
+
+
+def main() -> None:
+    spec = _pg.argument_spec()
+    spec.update(
+        action={
+            "type": "str",
+            "choices": ["approve_removals", "drain", "reconcile", "reject_removals"],
+            "default": "drain",
+        },
+        repair={"type": "bool", "default": False},
+        entity_types={"type": "list", "elements": "str", "choices": TYPES},
+        limit={"type": "int"},
+        max_seconds={"type": "int"},
+        owner={"type": "str", "default": "user_bridge_owner"},
+    )
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    _pg.run(module, action)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message", "name"),
+    [
+        ("UB001", "could not establish connection: FATAL: password authentication failed for user", "password"),
+        ("UB001", "could not establish connection: Connection refused", "unreachable"),
+        ("UB001", "the target refused: ERROR:  permission denied for function apply", "permission"),
+        ("UB001", "the foreign server user_bridge_target does not exist", "not deployed"),
+        ("UB002", "the target did not answer in time", "timeout"),
+        ("UB003", "a user's email or teams changed while waiting for the user", "busy"),
+        ("55P03", "canceling statement due to lock timeout", "locked"),
+        ("22001", "value too long for type character varying(255)", "too long"),
+        ("23505", "duplicate key value", "conflict"),
+        ("42703", 'column "x" does not exist', "schema"),
+        (None, "role refused: this is Open WebUI's last admin", "last admin"),
+        (None, "email refused: an Open WebUI account that is not LiteLLM's has it", "email taken"),
+        (None, "older than what Open WebUI has", "restored source"),
+        ("XX000", "whatever", "other"),
+        (None, None, "other"),
+    ],
+)
+def test_cause(sqlstate: str | None, message: str | None, name: str) -> None:
+    found = cause(sqlstate, message)
+    assert found.name == name and len(found.remedy) > 10
+
+
+def error(message: str, sqlstate: str, entities: int, attempts: int = 1, oldest: int = 1) -> dict[str, Any]:
+    return {
+        "sqlstate": sqlstate,
+        "message": message,
+        "entities": entities,
+        "attempts": attempts,
+        "oldest_seconds": oldest,
+    }
+
+
+def test_errors_of_one_cause_are_one_group_the_largest_first() -> None:
+    found = grouped(
+        [
+            error("too late", "UB002", 2),
+            error("a", "22001", 1, attempts=5),
+            error("b", "22001", 1, oldest=9),
+            error("c", "22001", 1),
+            error("d", "22001", 1),
+        ]
+    )
+    assert [(group["cause"], group["entities"]) for group in found] == [("too long", 4), ("timeout", 2)]
+    assert found[0]["attempts"] == 5 and found[0]["oldest_seconds"] == 9 and found[0]["examples"] == ["a", "b", "c"]
+    assert grouped([]) == []

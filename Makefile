@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
+# Scenarios for `make molecule`: empty for all.
+SCENARIO ?=
+comma := ,
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -69,8 +72,17 @@ integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,
 	$(call say,integration tests)
 	@pytest tests/integration $(if $(PG),--pg $(PG))
 
+.PHONY: docker
+docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
+	@$(KIT) $(PYTHON) -m kit.engine start
+
+.PHONY: molecule
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+	$(call say,molecule)
+	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+
 .PHONY: test
-test: lint sanity unit integration ## Everything there is to test
+test: lint sanity unit integration molecule ## Everything there is to test
 	$(call say,all tests passed)
 
 .PHONY: clean

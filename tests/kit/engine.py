@@ -26,6 +26,8 @@ from kit.prepare import apt_install, as_root
 # Debian's name for each version that the scenarios run on.
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 REPOSITORY = "user-bridge"
+# On every container and network that molecule/shared/create.yml makes.
+LABEL = "llmops.user_bridge=molecule"
 # What systemd and Ansible's modules need, and what the scenarios look at the host with; nothing that the roles install.
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-apt"),
@@ -73,7 +75,9 @@ def _start() -> None:
 
 
 def stop_engine() -> None:
-    """Stop the dockerd that ensure_engine() started; one that was there before is left alone."""
+    """Remove what scenarios may have left, and stop the dockerd that ensure_engine() started, but no other."""
+    if is_ready():
+        _remove_leftovers()
     with contextlib.suppress(FileNotFoundError):
         pid = int(_pid_file().read_text(encoding="ascii"))
         # The number may be another process's by now.
@@ -84,6 +88,22 @@ def stop_engine() -> None:
             while is_running(pid) and time.monotonic() < deadline:
                 time.sleep(0.2)
         _pid_file().unlink()
+
+
+def _remove_leftovers() -> None:
+    for kind, removal in (("container", ["rm", "--force", "--volumes"]), ("network", ["rm"])):
+        listed = [
+            "docker",
+            kind,
+            "ls",
+            *(["--all"] if kind == "container" else []),
+            "--quiet",
+            "--filter",
+            f"label={LABEL}",
+        ]
+        found = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+        if found:
+            subprocess.run(["docker", kind, *removal, *found], capture_output=True, check=True)
 
 
 def _pid_file() -> Path:

@@ -21,9 +21,11 @@ import yaml
 from kit.cluster import SUPERUSER
 from kit.common import REPO
 
-VARIABLES: dict[str, Any] = yaml.safe_load(
-    (REPO / "molecule" / "inventory" / "group_vars" / "molecule.yml").read_text(encoding="utf-8")
-)
+_GROUP_VARS = REPO / "molecule" / "inventory" / "group_vars"
+VARIABLES: dict[str, Any] = {
+    **yaml.safe_load((_GROUP_VARS / "distributed.yml").read_text(encoding="utf-8")),
+    **yaml.safe_load((_GROUP_VARS / "molecule.yml").read_text(encoding="utf-8")),
+}
 PASSWORDS = {
     "litellm": VARIABLES["bridge_litellm_owner_password"],
     "openwebui": VARIABLES["bridge_openwebui_owner_password"],

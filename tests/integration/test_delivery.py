@@ -345,7 +345,7 @@ def test_a_frozen_target_backend_holds_a_commit_no_longer_than_the_ceiling(pair:
     with pair.cluster.frozen(backend):
         started = time.monotonic()
         rows.change_user(pair.litellm, "u1", user_alias="Ann")
-        assert 0.45 < time.monotonic() - started < CEILING_SECONDS
+        assert 0.45 < time.monotonic() - started < 1.0
     assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
     drain(pair)
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}

@@ -1,0 +1,245 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""reconcile() and preview(): every difference by entity and field, no false alarm, and repair of the bridge's own only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kit import openwebui, rows
+from kit.bridge import install_bridge
+from kit.oracle import differences as oracle_differences
+from kit.pairs import Pair
+from kit.story import tell
+from test_delivery import drain
+
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+Difference = tuple[str, str, str, Any, Any]
+
+
+def found(pair: Pair, repair: bool = False) -> set[Difference]:
+    query = "SELECT * FROM user_bridge.reconcile(%s)"
+    return {_plain(row) for row in pair.litellm_admin.rows(query, [repair])}
+
+
+def _plain(row: dict[str, Any]) -> Difference:
+    values = [str(value) if isinstance(value, dict) else value for value in (row["openwebui"], row["litellm"])]
+    return (row["entity_type"], row["entity_id"], row["field"], values[0], values[1])
+
+
+@pytest.fixture
+def synced(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    rows.add_organization(pair.litellm, "o1", "Research")
+    rows.add_team(
+        pair.litellm, "t1", "Blue", organization_id="o1", members_with_roles=[{"user_id": "u1", "role": "user"}]
+    )
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann", team_id="t1")
+    rows.add_user(pair.litellm, "u2", "bob@example.com", user_role="proxy_admin")
+    rows.add_user(pair.litellm, "u3", None)
+    rows.join_organization(pair.litellm, "o1", "u2")
+    rows.add_key(pair.litellm, "hash-of-a-key", "u1", models=["gpt-4"])
+    drain(pair)
+    assert found(pair) == set()
+    return pair
+
+
+def _by_hand(pair: Pair, statement: str) -> None:
+    assert pair.openwebui.run(statement) == 1, statement
+
+
+def _unnoticed(pair: Pair, statement: str) -> None:
+    """LiteLLM's rows as a restore or a disabled trigger leaves them."""
+    pair.litellm_admin.run("SET session_replication_role = replica")
+    assert pair.litellm_admin.run(statement) == 1, statement
+    pair.litellm_admin.run("RESET session_replication_role")
+
+
+DRIFT: dict[str, tuple[Callable[[Pair, str], None], str, set[Difference]]] = {
+    "account renamed": (
+        _by_hand,
+        "UPDATE \"user\" SET name = 'x' WHERE id = 'usr_u1'",
+        {("user", "u1", "name", "x", "Blue-Ann")},
+    ),
+    "account promoted": (
+        _by_hand,
+        "UPDATE \"user\" SET role = 'admin' WHERE id = 'usr_u1'",
+        {("user", "u1", "role", "admin", "user")},
+    ),
+    "email changed": (
+        _by_hand,
+        "UPDATE \"user\" SET email = 'x@example.com' WHERE id = 'usr_u1'",
+        {("user", "u1", "email", "x@example.com", "ann@example.com")},
+    ),
+    "sign-in closed": (
+        _by_hand,
+        "UPDATE auth SET active = false WHERE id = 'usr_u1'",
+        {("user", "u1", "active", False, True)},
+    ),
+    "sign-in gone": (
+        _by_hand,
+        "DELETE FROM auth WHERE id = 'usr_u1'",
+        {("user", "u1", "active", None, True), ("user", "u1", "sign_in_email", None, "ann@example.com")},
+    ),
+    "account gone": (
+        _by_hand,
+        "DELETE FROM \"user\" WHERE id = 'usr_u2'",
+        {("user", "u2", "exists", False, True)},
+    ),
+    "group renamed": (
+        _by_hand,
+        "UPDATE \"group\" SET name = 'x' WHERE id = 'grp_team_t1'",
+        {("team", "t1", "name", "x", "Blue")},
+    ),
+    "user unknown to the bridge": (
+        _unnoticed,
+        "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('u9', 'new@example.com')",
+        {("user", "u9", "exists", False, True), ("user", "u9", "mapping", None, "usr_u9")},
+    ),
+    "user gone from LiteLLM": (
+        _unnoticed,
+        "DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'u2'",
+        {("user", "u2", "exists", True, False), ("user", "u2", "mapping", "usr_u2", None)},
+    ),
+    "membership gone from LiteLLM": (
+        _unnoticed,
+        "DELETE FROM \"LiteLLM_OrganizationMembership\" WHERE user_id = 'u2'",
+        {("organization_member", '["o1", "u2"]', "exists", True, False)},
+    ),
+    "team moved": (
+        _unnoticed,
+        "UPDATE \"LiteLLM_TeamTable\" SET team_alias = 'Red' WHERE team_id = 't1'",
+        {("team", "t1", "name", "Blue", "Red"), ("user", "u1", "name", "Blue-Ann", "Red-Ann")},
+    ),
+    "mapping lost": (
+        lambda pair, statement: pair.litellm_admin.run(statement) and None,
+        "DELETE FROM user_bridge.sync_mapping WHERE litellm_type = 'user' AND litellm_id = 'u1'",
+        {("user", "u1", "mapping", None, "usr_u1")},
+    ),
+}
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("drift", DRIFT)
+def test_each_difference_is_found_named_and_repaired(synced: Pair, drift: str) -> None:
+    make, statement, expected = DRIFT[drift]
+    make(synced, statement)
+    seen = found(synced)
+    assert expected <= seen
+    # What an account takes with it comes with it: its memberships, its keys.
+    related = {("organization_member", '["o1", "u2"]'), ("api_key",)}
+    assert {each for each in seen - expected if each[:2] not in related and each[:1] not in related} == set()
+    assert found(synced, repair=True) == seen
+    while drain(synced):
+        pass
+    assert found(synced) == set()
+    assert oracle_differences(synced) == []
+
+
+@EVERY_OPEN_WEBUI
+def test_a_lost_membership_is_found_and_put_back(synced: Pair) -> None:
+    if openwebui.has_member_table(synced):
+        _by_hand(synced, "DELETE FROM group_member WHERE user_id = 'usr_u1'")
+    else:
+        _by_hand(synced, "UPDATE \"group\" SET user_ids = '[]' WHERE id = 'grp_team_t1'")
+    assert found(synced, repair=True) == {("team_member", '["t1", "u1"]', "exists", False, True)}
+    drain(synced)
+    assert openwebui.groups(synced)["grp_team_t1"] == ("Blue", ["usr_u1"])
+
+
+@EVERY_OPEN_WEBUI
+def test_what_people_made_is_no_difference_and_stays(synced: Pair) -> None:
+    openwebui.add_account(synced, "by-hand", "guest@example.com")
+    openwebui.add_member(synced, "grp_o1", "by-hand")
+    openwebui.add_member(synced, "grp_o1", "usr_u1")
+    _by_hand(synced, "UPDATE \"user\" SET settings = '{\"ui\": 1}' WHERE id = 'usr_u1'")
+    assert found(synced, repair=True) == set()
+    drain(synced)
+    assert openwebui.groups(synced)["grp_o1"][1] == ["by-hand", "usr_u1", "usr_u2"]
+    assert "guest@example.com" in openwebui.accounts(synced)
+
+
+def test_only_the_wanted_types_are_compared(synced: Pair) -> None:
+    _by_hand(synced, "UPDATE \"user\" SET name = 'x' WHERE id = 'usr_u1'")
+    _by_hand(synced, "UPDATE \"group\" SET name = 'x' WHERE id = 'grp_o1'")
+    query = "SELECT * FROM user_bridge.reconcile(false, ARRAY['organization'])"
+    assert {_plain(row) for row in synced.litellm_admin.rows(query)} == {
+        ("organization", "o1", "name", "x", "Research")
+    }
+
+
+def test_without_repair_nothing_is_written_on_either_side(synced: Pair) -> None:
+    _by_hand(synced, "UPDATE \"user\" SET name = 'x' WHERE id = 'usr_u1'")
+    looker = synced.connect("litellm", "postgres", options="-c default_transaction_read_only=on")
+    before = synced.openwebui_admin.rows("SELECT * FROM user_bridge.entity ORDER BY 1, 2")
+    assert [_plain(row) for row in looker.rows("SELECT * FROM user_bridge.reconcile()")] == [
+        ("user", "u1", "name", "x", "Blue-Ann")
+    ]
+    looker.rows("SELECT * FROM user_bridge.preview(ARRAY['user'], ARRAY['u1'])")
+    assert synced.openwebui_admin.rows("SELECT * FROM user_bridge.entity ORDER BY 1, 2") == before
+    assert openwebui.accounts(synced)["ann@example.com"] == ("x", "user")
+
+
+def test_what_is_queued_is_on_its_way_and_no_difference(synced: Pair) -> None:
+    synced.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.change_user(synced.litellm, "u1", user_alias="Anna")
+    assert found(synced) == set()
+    (row,) = synced.litellm_admin.rows("SELECT * FROM user_bridge.preview(ARRAY['user'], ARRAY['u1'])")
+    assert _plain(row) == ("user", "u1", "name", "Blue-Ann", "Blue-Anna")
+
+
+@EVERY_OPEN_WEBUI
+def test_a_preview_says_what_would_happen_to_whom(synced: Pair) -> None:
+    _unnoticed(synced, "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('u8', 'ann@example.com')")
+    _unnoticed(synced, "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('u9', 'new@example.com')")
+    previews = synced.litellm_admin.rows(
+        "SELECT * FROM user_bridge.preview(ARRAY['user', 'user', 'user', 'user'], ARRAY['u1', 'u3', 'u8', 'u9'])"
+    )
+    assert {(row["entity_id"], row["field"], row["result"], row["message"]) for row in previews} == {
+        ("u1", None, "SUCCESS", None),
+        ("u3", None, "SKIPPED", "no email"),
+        ("u8", None, "SKIPPED", "the email belongs to the older user u1"),
+        ("u9", "exists", "SUCCESS", None),
+        ("u9", "mapping", "SUCCESS", None),
+    }
+
+
+@EVERY_OPEN_WEBUI
+def test_no_false_alarm_while_litellm_writes(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "removal_accounts": 1000000})
+    done = threading.Event()
+    alarms: list[set[Difference]] = []
+
+    def compare() -> None:
+        looker = pair.connect("litellm", "postgres")
+        while not done.is_set():
+            seen = {_plain(row) for row in looker.rows("SELECT * FROM user_bridge.reconcile()")}
+            if seen:
+                alarms.append(seen)
+
+    thread = threading.Thread(target=compare)
+    thread.start()
+    try:
+        tell(pair, 25, shorten=False)
+    finally:
+        done.set()
+        thread.join()
+    assert alarms == []
+
+
+def test_a_large_installation_is_compared_in_portions(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "inline_limit": 10000})
+    pair.litellm.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
+        "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, 6000) AS n"
+    )
+    while drain(pair, 1000):
+        pass
+    assert found(pair) == set()
+    _by_hand(pair, "UPDATE \"user\" SET name = 'x' WHERE id = 'usr_u5999'")
+    assert found(pair) == {("user", "u5999", "name", "x", "u5999")}

@@ -27,7 +27,7 @@ say = @printf '\n==> %s\n' "$(1)"
 .PHONY: help
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Virtual environment with Ansible, linters and test tools
@@ -80,6 +80,15 @@ docker: ## Install Docker from Debian's packages and start it, where no engine a
 molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
 	$(call say,molecule)
 	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+
+.PHONY: molecule-env
+molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell
+	@$(KIT) $(BIN)/python -m kit.scenarios --environment
+
+.PHONY: molecule-faults
+molecule-faults: venv ## Proof that the scenarios can fail: each planted fault is caught by the test named for it
+	$(call say,planted faults)
+	@$(KIT) $(BIN)/python -m kit.faulty
 
 .PHONY: test
 test: lint sanity unit integration molecule ## Everything there is to test

@@ -15,11 +15,11 @@ from pathlib import Path
 from kit import binaries, pairs
 from kit.cluster import running
 from kit.common import REQUIREMENTS, KitError, locked
-from kit.schemas import dump
+from kit.schemas import plain_dump
 
 
 def write(directory: Path, versions: tuple[str, ...] = ("old", "new")) -> None:
-    """litellm-old.sql, openwebui-old.sql and the same of the newest; once, until a pin changes."""
+    """old/litellm.sql, old/openwebui.sql and the same of the newest; once, until a pin changes."""
     directory.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     for path in (*sorted(REQUIREMENTS.glob("litellm-*")), *sorted(REQUIREMENTS.glob("open-webui-*"))):
@@ -37,8 +37,9 @@ def write(directory: Path, versions: tuple[str, ...] = ("old", "new")) -> None:
             for version in versions:
                 with pairs.pair(cluster, version, version) as pair:
                     for side in ("litellm", "openwebui"):
-                        text = dump(pg_dump, pair.login(side))
-                        (directory / f"{side}-{version}.sql").write_text(text, encoding="utf-8")
+                        text = plain_dump(pg_dump, pair.login(side))
+                        (directory / version).mkdir(exist_ok=True)
+                        (directory / version / f"{side}.sql").write_text(text, encoding="utf-8")
         stamp.write_text(digest.hexdigest(), encoding="ascii")
 
 

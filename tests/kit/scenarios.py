@@ -4,6 +4,7 @@
 """Runs Molecule's scenarios one after the other, with the images and schemas that they need.
 
 Usage: python3 -m kit.scenarios [SCENARIO...]    (all of them by default)
+       python3 -m kit.scenarios --environment    (for a shell that calls Molecule itself)
 
 USER_BRIDGE_MOLECULE_DISTRIBUTION is debian12 (the default) or debian13; USER_BRIDGE_MOLECULE_IMAGE names an image of
 your own instead, with systemd and python3.
@@ -12,11 +13,13 @@ your own instead, with systemd and python3.
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from kit import dumps, engine
 from kit.common import REPO, KitError, cache_dir, say
@@ -24,8 +27,10 @@ from kit.common import REPO, KitError, cache_dir, say
 # In this order: what most changes break comes first.
 SCENARIOS = (
     *("default", "bad_input", "remove", "secrets", "existing_users"),
-    *("distributed", "upgrade", "container"),
+    *("distributed", "upgrade", "container", "example"),
 )
+# The one that a user copies; it is a project of its own.
+EXAMPLE = "examples/molecule"
 NO_ENGINE = (
     "Molecule needs a Docker engine, and none answers{where}. Nothing was tested. `make docker` installs Docker from "
     "Debian's packages and starts it (as root or with sudo); an engine elsewhere is named with DOCKER_HOST."
@@ -43,6 +48,9 @@ def environment() -> dict[str, str]:
         "USER_BRIDGE_BARE_IMAGE": bare,
         "USER_BRIDGE_SERVER_IMAGE": server,
         "USER_BRIDGE_SCHEMAS": str(schemas),
+        # The example's own names for the same.
+        "BRIDGE_IMAGE": server,
+        "BRIDGE_SCHEMAS": str(schemas / "new"),
         # Molecule tells its frames from Ansible's output in a terminal only.
         "MOLECULE_COMMAND_BORDERS": "false",
     }
@@ -54,18 +62,34 @@ def distribution() -> str:
 
 def available(project: Path = REPO) -> list[str]:
     """The scenarios that are there, in the order in which they run."""
-    there = {path.parent.name for path in (project / "molecule").glob("*/molecule.yml")}
+    there = {path.parent.name for path in (project / "molecule").glob("*/molecule.yml")} | {"example"}
     unknown = there - set(SCENARIOS)
     if unknown:
         raise KitError(f"kit.scenarios.SCENARIOS lacks {', '.join(sorted(unknown))}")
     return [name for name in SCENARIOS if name in there]
 
 
-def molecule(command: str, scenario: str, env: Mapping[str, str], project: Path = REPO) -> int:
+def molecule(
+    command: str, scenario: str, env: Mapping[str, str], project: Path = REPO, output: IO[str] | None = None
+) -> int:
     """Run one Molecule command for a scenario of a project; its exit code."""
-    base = project / ".config" / "molecule" / "config.yml"
-    arguments = ["molecule", "--base-config", str(base), command, "--scenario-name", scenario]
-    return subprocess.run(arguments, cwd=project, env=dict(env), check=False).returncode
+    home, name = (project / EXAMPLE, "default") if scenario == "example" else (project, scenario)
+    base = home / ".config" / "molecule" / "config.yml"
+    arguments = ["molecule", "--base-config", str(base), command, "--scenario-name", name]
+    done = subprocess.run(arguments, cwd=home, env=dict(env), stdout=output, stderr=output, check=False)
+    return done.returncode
+
+
+def has_engine() -> bool:
+    """Whether there is an engine; says what is missing when there is none, and in CI that is an error."""
+    if engine.is_ready():
+        return True
+    host = os.environ.get("DOCKER_HOST")
+    message = NO_ENGINE.format(where=f" at DOCKER_HOST={host}" if host else "")
+    if os.environ.get("CI"):
+        raise KitError(message)
+    say(f"SKIPPED: {message}")
+    return False
 
 
 def run(names: list[str]) -> None:
@@ -73,19 +97,19 @@ def run(names: list[str]) -> None:
     unknown = set(wanted) - set(available())
     if unknown:
         raise KitError(f"there is no scenario {', '.join(sorted(unknown))}: there are {', '.join(available())}")
-    if not engine.is_ready():
-        host = os.environ.get("DOCKER_HOST")
-        message = NO_ENGINE.format(where=f" at DOCKER_HOST={host}" if host else "")
-        if os.environ.get("CI"):
-            raise KitError(message)
-        say(f"SKIPPED: {message}")
+    if not has_engine():
         return
-    env = environment()
+    project, env = REPO, environment()
+    if os.environ.get("USER_BRIDGE_FAULT"):
+        from kit import faulty
+
+        project = faulty.plant(os.environ["USER_BRIDGE_FAULT"])
+        env = faulty.environment(project)
     failed = []
     for name in wanted:
         say(f"\n==> molecule: {name} ({distribution()})")
         started = time.monotonic()
-        code = molecule("test", name, env)
+        code = molecule("test", name, env, project)
         say(f"==> molecule: {name} {'FAILED' if code else 'passed'} in {time.monotonic() - started:.0f} s")
         if code:
             failed.append(name)
@@ -95,6 +119,11 @@ def run(names: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        run(sys.argv[1:])
+        if sys.argv[1:] == ["--environment"]:
+            for name, value in sorted(environment().items()):
+                if name == "PATH" or name.startswith(("ANSIBLE_", "BRIDGE_", "MOLECULE_", "USER_BRIDGE_")):
+                    print(f"export {name}={shlex.quote(value)}")
+        else:
+            run(sys.argv[1:])
     except KitError as error:
         sys.exit(str(error))

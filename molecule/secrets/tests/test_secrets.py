@@ -39,7 +39,11 @@ def test_the_server_logs_statements(host: Host, litellm: Database) -> None:
 
 def test_tasks_with_secrets_that_fail(tmp_path: Path, litellm: Database) -> None:
     # The look: the maintenance password is wrong.
-    tcp = {"bridge_postgres_mode": "external", "bridge_login_host": "127.0.0.1", "bridge_login_user": "litellm"}
+    tcp: dict[str, Any] = {
+        "bridge_postgres_mode": "external",
+        "bridge_login_host": "127.0.0.1",
+        "bridge_login_user": "litellm",
+    }
     run = verbose(tmp_path, bridge_login_password="canary-of-nobody", bridge_login_become_user="", **tcp)
     assert run.failed == 1 and "password authentication failed" in run.words
     # Nothing can be written: the owner's new password, then the sync user's.

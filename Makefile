@@ -90,8 +90,27 @@ molecule-faults: venv ## Proof that the scenarios can fail: each planted fault i
 	$(call say,planted faults)
 	@$(KIT) $(BIN)/python -m kit.faulty
 
+.PHONY: bench
+bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
+	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_PG=$(PG) \
+	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
+
+.PHONY: e2e
+e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
+	$(call say,end to end)
+	@pytest tests/e2e $(if $(PG),--pg $(PG))
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium
+
+.PHONY: stories
+stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)
+	$(call say,stories)
+	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(PG),--pg $(PG))
+
 .PHONY: test
-test: lint sanity unit integration molecule ## Everything there is to test
+test: lint sanity unit integration molecule e2e ## Everything there is to test
 	$(call say,all tests passed)
 
 .PHONY: clean

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 import pytest
 
 from kit import openwebui, rows
@@ -213,14 +215,14 @@ def test_a_preview_says_what_would_happen_to_whom(synced: Pair) -> None:
 def test_no_false_alarm_while_litellm_writes(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none", "removal_accounts": 1000000})
     done = threading.Event()
-    alarms: list[set[Difference]] = []
+    compared: list[set[Difference]] = []
 
     def compare() -> None:
         looker = pair.connect("litellm", "postgres")
         while not done.is_set():
-            seen = {_plain(row) for row in looker.rows("SELECT * FROM user_bridge.reconcile()")}
-            if seen:
-                alarms.append(seen)
+            # Stories break the target, too.
+            with contextlib.suppress(psycopg2.DatabaseError):
+                compared.append({_plain(row) for row in looker.rows("SELECT * FROM user_bridge.reconcile()")})
 
     thread = threading.Thread(target=compare)
     thread.start()
@@ -229,7 +231,8 @@ def test_no_false_alarm_while_litellm_writes(pair: Pair) -> None:
     finally:
         done.set()
         thread.join()
-    assert alarms == []
+    assert len(compared) > 10
+    assert [seen for seen in compared if seen] == []
 
 
 def test_a_large_installation_is_compared_in_portions(pair: Pair) -> None:

@@ -180,7 +180,7 @@ def create(
     home = Path(tempfile.mkdtemp(prefix=f"user-bridge-{name}-", dir="/tmp"))
     memory = None if durable else _memory_dir()
     data = Path(tempfile.mkdtemp(prefix=f"user-bridge-{name}-", dir=memory)) if memory else home
-    cluster = Cluster(_reachable(binaries, home, os_user), home, data / "data", _free_port(), os_user)
+    cluster = Cluster(_reachable(binaries, home, os_user), home, data / "data", free_port(), os_user)
     atexit.register(cluster.destroy)
     try:
         for folder in {home, data}:
@@ -239,12 +239,12 @@ def _spawn(command: list[str | Path], os_user: str | None, sink: IO[bytes]) -> s
         cwd="/",
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
         **identity,
     )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Even kill -9 of the test run must not leave servers behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
@@ -286,7 +286,7 @@ def _memory_dir() -> Path | None:
     return path if usable else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

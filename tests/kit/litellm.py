@@ -60,6 +60,11 @@ def new_team(session: Session, team_id: str, alias: str | None, organization_id:
     )
 
 
+def update_team(session: Session, team_id: str, **columns: Any) -> None:
+    """/team/update: the columns that were sent, and updated_at."""
+    _update(session, "LiteLLM_TeamTable", "team_id", team_id, columns)
+
+
 def new_user(
     session: Session,
     user_id: str,
@@ -79,13 +84,7 @@ def new_user(
 
 def update_user(session: Session, user_id: str, **columns: Any) -> None:
     """/user/update: the columns that were sent, and updated_at."""
-    assignments = "".join(f'"{name}" = %({name})s, ' for name in columns)
-    values = {name: Json(value) if isinstance(value, dict) else value for name, value in columns.items()}
-    session.run(
-        f'UPDATE public."LiteLLM_UserTable" SET {assignments}updated_at = CURRENT_TIMESTAMP '
-        "WHERE user_id = %(the_user_id)s",
-        {**values, "the_user_id": user_id},
-    )
+    _update(session, "LiteLLM_UserTable", "user_id", user_id, columns)
 
 
 def delete_user(session: Session, user_id: str) -> None:
@@ -136,6 +135,20 @@ def add_team_member(session: Session, team_id: str, user_id: str, role: str = "u
         _set_members(session, team_id, [*_members(session, team_id), member])
 
 
+def delete_team_member(session: Session, team_id: str, user_id: str) -> None:
+    """/team/member_delete: the list that counts, then its mirrors."""
+    with session.transaction():
+        session.run("SELECT pg_advisory_xact_lock(hashtext(%s))", [team_id])
+        _set_members(session, team_id, [m for m in _members(session, team_id) if m.get("user_id") != user_id])
+        session.run(
+            'UPDATE public."LiteLLM_UserTable" SET teams = array_remove(teams, %s) WHERE user_id = %s',
+            [team_id, user_id],
+        )
+        session.run(
+            'DELETE FROM public."LiteLLM_TeamMembership" WHERE team_id = %s AND user_id = %s', [team_id, user_id]
+        )
+
+
 def flush_spend(session: Session, spend: Mapping[str, float]) -> None:
     """The spend flush, every ten seconds: one transaction, one UPDATE for each active user, sorted by id."""
     with session.transaction():
@@ -146,6 +159,15 @@ def flush_spend(session: Session, spend: Mapping[str, float]) -> None:
                 "WHERE user_id = %s",
                 [amount, user_id],
             )
+
+
+def _update(session: Session, table: str, key: str, value: str, columns: Mapping[str, Any]) -> None:
+    assignments = "".join(f'"{name}" = %({name})s, ' for name in columns)
+    values = {name: Json(each) if isinstance(each, dict) else each for name, each in columns.items()}
+    session.run(
+        f'UPDATE public."{table}" SET {assignments}updated_at = CURRENT_TIMESTAMP WHERE {key} = %(the_key)s',
+        {**values, "the_key": value},
+    )
 
 
 def _members(session: Session, team_id: str) -> list[dict[str, Any]]:

@@ -169,6 +169,23 @@ def pair(cluster: Cluster, litellm: str = "new", openwebui: str = "new", admin: 
         made.drop()
 
 
+@contextmanager
+def pair_before_first_start(cluster: Cluster, litellm: str = "new", openwebui: str = "new") -> Iterator[Pair]:
+    """As `pair`, but for an Open WebUI that is to be started: its database is empty, and nobody has signed up."""
+    versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
+    made = Pair(
+        cluster,
+        _copy(cluster, _litellm_template(cluster, versions[0]), "litellm"),
+        empty_database(cluster, "openwebui"),
+        *versions,
+        Admin(),
+    )
+    try:
+        yield made
+    finally:
+        made.drop()
+
+
 def empty_database(cluster: Cluster, role: str, name: str | None = None) -> str:
     """A database without tables that belongs to `role`, which is made when it is missing."""
     database = name or cluster.fresh_name(role)

@@ -115,7 +115,9 @@ class Stage:
             self._control(number, ("commit",))
         self._control(0, ("mend",))
         for _ in range(200):
-            if not self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
+            # In an empty LiteLLM the last two users wait for somebody's approval.
+            approved = self.pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
+            if not self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()") and not approved:
                 break
         left = self.pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue")
         assert left == [], left
@@ -229,7 +231,8 @@ def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
     def play(story: list[tuple[int, Step]]) -> None:
         stage.clear()
         stage.play(story)
-        assert differences(pair) == []
+        left = differences(pair)
+        assert left == [], left
 
     try:
         play()

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Entry point of `make bench`. Measures and reports; a missed bound is no error, so the exit code is 0 unless it broke.
+
+Environment: BENCH_ONLY (comma-separated names), BENCH_USERS, BENCH_ROUNDS, BENCH_SECONDS, BENCH_PG; see the Makefile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from bench import bulk, latency, playbook, rate
+from bench.place import Place, Size, place
+from bench.table import Figure, show
+from kit import binaries
+from kit.common import KitError, say
+
+BENCHES: dict[str, Callable[[Place], list[Figure]]] = {
+    "spend": latency.spend,
+    "user": latency.user,
+    "rate": rate.users,
+    "bulk": bulk.users,
+    "rename": bulk.rename,
+    "playbook": playbook.second_run,
+}
+
+
+def number(name: str, default: int) -> int:
+    given = os.environ.get(name) or str(default)
+    if not given.isdecimal() or int(given) < 1:
+        raise KitError(f"{name} must be a positive whole number, not {given!r}")
+    return int(given)
+
+
+def chosen() -> list[str]:
+    names = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name] or list(BENCHES)
+    unknown = sorted(set(names) - set(BENCHES))
+    if unknown:
+        raise KitError(f"BENCH_ONLY: there is no {', '.join(unknown)}; choose from {', '.join(BENCHES)}")
+    return names
+
+
+def main() -> None:
+    names = chosen()
+    size = Size(
+        users=number("BENCH_USERS", 5000),
+        rounds=number("BENCH_ROUNDS", 1500),
+        seconds=number("BENCH_SECONDS", 3),
+        bulk=number("BENCH_BULK", 10000),
+    )
+    programs = binaries.find(number("BENCH_PG", binaries.default_major()))
+    figures: list[Figure] = []
+    with place(programs, size) as where:
+        say(where.conditions)
+        for name in names:
+            say(f"Measuring: {name}")
+            figures += BENCHES[name](where)
+        conditions = where.conditions
+    show(figures, conditions)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KitError as error:
+        sys.exit(f"\n{error}")

@@ -1,0 +1,25 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the second run of the playbook takes, which changes nothing."""
+
+from __future__ import annotations
+
+import time
+
+from bench.place import Place
+from bench.table import Figure
+from kit.pairs import pair
+from playbooks_support import READ_ONLY, deploy
+
+
+def second_run(where: Place) -> list[Figure]:
+    with pair(where.cluster) as fresh:
+        deploy(fresh, where.scratch)
+        started = time.perf_counter()
+        run = deploy(fresh, where.scratch, env=READ_ONLY)
+        taken = time.perf_counter() - started
+    return [
+        Figure("second run of deploy_bridge", taken, "s", 15),
+        Figure("second run of deploy_bridge: changed", run.changed, "tasks", 0),
+    ]

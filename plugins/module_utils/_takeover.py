@@ -1,0 +1,198 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes over from the upstream SQL scripts (github.com/pkusnail/open-webui-litellm-user-bridge).
+
+The bridge's own triggers are there before theirs go, so no write is missed; what both have delivered is the same. In
+three steps, each a transaction or more, and each one that a run which was cut off repeats:
+
+1. their triggers go, and with them the last that writes to Open WebUI in their way;
+2. Open WebUI's rows are repaired and become the bridge's;
+3. mapping and history are imported, their functions and (if wanted) tables go, and everything is queued.
+
+Until the third step has committed, what is left of theirs shows that there is something to take over.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_repair as _repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_source as _source
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
+
+_BATCH = 500
+_NO_PROGRESS = ("DEFERRED", "FAILED", "PARKED")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    owner: str
+    drop_tables: bool
+    lock_timeout_ms: int
+    check_mode: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was, or would be, taken over. There is a repair plan only where there was something to repair."""
+
+    found: _source.Found
+    drop_tables: bool
+    entities: tuple[dict[str, Any], ...] = ()
+    repair: _repair.Plan | None = None
+    queued: int = 0
+    delivered: dict[str, int] | None = None
+
+    @property
+    def changed(self) -> bool:
+        return self.found.is_live or bool(self.drop_tables and self.found.tables)
+
+
+def take_over(litellm: Any, connect_openwebui: Callable[[], Any], wanted: Wanted) -> Result:
+    """Find what there is of theirs and take it over. Without any, nothing is written and nobody else connected to."""
+    cur = _pg.cursor(litellm)
+    with _pg.transaction(cur, read_only=True):
+        found = _source.look(cur, wanted.drop_tables)
+        result = Result(found, wanted.drop_tables)
+        if not result.changed:
+            return result
+        is_installed = _source.is_installed(cur)
+        if not is_installed and not wanted.check_mode:
+            raise BridgeError(
+                f"database {found.database} (login_db, bridge_litellm_db) lacks LiteLLM's side of the bridge: "
+                "run the role llmops.user_bridge.triggers first; nothing was changed"
+            )
+        mappings, audit = _source.count(cur, found, is_installed)
+        result = replace(result, found=replace(found, mappings=mappings, audit=audit))
+    if not found.is_live:
+        if not wanted.check_mode:
+            retry(cur, lambda: _source.finish(cur, wanted.owner, wanted.lock_timeout_ms, wanted.drop_tables))
+        return result
+    return _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
+
+
+def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Result:
+    found, timeout, drop = result.found, wanted.lock_timeout_ms, wanted.drop_tables
+    with _pg.transaction(other, read_only=True):
+        _repair.check(other, wanted.check_mode)
+    if wanted.check_mode:
+        with _pg.transaction(cur, read_only=True):
+            entities = _source.entities(cur, found)
+        with _pg.transaction(other, read_only=True):
+            plan = _repair.make_plan(other, entities, found.logins)
+        return replace(result, entities=tuple(entities), repair=plan)
+    if found.triggers:
+        retry(cur, lambda: _source.drop_triggers(cur, timeout, drop))
+    with _under_way():
+        # Only now does nobody add to them any more.
+        with _pg.transaction(cur, read_only=True):
+            entities = _source.entities(cur, _source.look(cur, drop))
+        plan = retry(other, lambda: _repair.apply(other, entities, found.logins, timeout))
+        taken, queued = retry(cur, lambda: _source.finish(cur, wanted.owner, timeout, drop))
+    return replace(
+        result,
+        found=replace(found, mappings=taken.mappings, audit=taken.audit),
+        entities=tuple(entities),
+        repair=plan,
+        queued=queued,
+        delivered=_drain(cur, wanted.owner),
+    )
+
+
+@contextmanager
+def _under_way() -> Iterator[None]:
+    """Say what a failure after the first step means."""
+    try:
+        yield
+    except BridgeError as error:
+        raise BridgeError(
+            f"{str(error).removesuffix('; nothing was changed')}; the takeover is under way: the bridge delivers what "
+            "LiteLLM writes, and the next run completes the rest"
+        ) from None
+
+
+def _drain(cur: Any, owner: str) -> dict[str, int]:
+    """Deliver what is queued, as far as it can be delivered now, with a commit after each batch."""
+    counted: Counter[str] = Counter()
+    while True:
+        with _pg.transaction(cur, read_only=False):
+            _pg.set_role(cur, owner)
+            rows = _pg.rows(cur, f"SELECT d.result FROM {SCHEMA}.drain({_BATCH}, true) AS d")
+        results = Counter(row["result"] for row in rows)
+        counted += results
+        if not any(count for name, count in results.items() if name not in _NO_PROGRESS):
+            return dict(counted)
+
+
+def diff(result: Result) -> list[dict[str, str]]:
+    """What goes, what is imported and what is set right, as Ansible shows differences."""
+    found = result.found
+    header = f"upstream SQL scripts ({found.database})"
+    tables = [f"table {table.identity}" for table in found.tables]
+    shown = [
+        {
+            "before_header": header,
+            "after_header": header,
+            "before": _lines(
+                [f"trigger {trigger.label}" for trigger in found.triggers]
+                + [f"function {function}" for function in found.functions]
+                + tables
+            ),
+            "after": _lines([] if result.drop_tables else tables),
+        }
+    ]
+    if result.repair:
+        header = f"mapping and history ({found.database})"
+        lines = [f"{link.type} {link.id} is {link.account}" for link in result.repair.links]
+        lines += [f"{found.mappings} mappings", f"{found.audit} rows of history"]
+        shown.append({"before_header": header, "after_header": header, "before": "", "after": _lines(lines)})
+        header = f"rows that the upstream SQL scripts have made ({result.repair.database})"
+        shown.append(
+            {
+                "before_header": header,
+                "after_header": header,
+                "before": _lines(
+                    [f"{r.kind} {r.id} {r.field}: {r.before} ({r.problem})" for r in result.repair.repairs]
+                ),
+                "after": _lines([f"{r.kind} {r.id} {r.field}: {r.after}" for r in result.repair.repairs]),
+            }
+        )
+    return shown if result.changed else []
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def warnings(result: Result) -> list[str]:
+    """What an admin has to do by hand."""
+    found, plan = result.found, result.repair
+    texts = []
+    if result.changed and found.functions:
+        logins = ", ".join(plan.logins) if plan and plan.logins else "the role that they logged in to Open WebUI as"
+        texts.append(
+            f"the functions of the upstream SQL scripts in database {found.database} held the password of {logins}, "
+            "readable by whoever could log in there, and backups of it still do: change that password"
+        )
+    if plan and plan.weak_admins:
+        texts.append(
+            f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
+            f"{', '.join(plan.weak_admins)} is still their email: have it changed"
+        )
+    if result.changed and found.kept:
+        texts.append(
+            f"database {found.database} has objects named as those of the upstream SQL scripts which are not theirs; "
+            f"they were left alone: {', '.join(found.kept)}"
+        )
+    return texts

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian's Chromium, without a screen, as a person's browser: what is on the page is what counts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from e2e.webui_server import Server
+from kit.common import KitError
+
+SIZE: ViewportSize = {"width": 1360, "height": 600}
+# Pages of a server that has just started, on a machine with much else to do.
+PATIENCE_MS = 60_000
+_FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    # Whatever a page asks of another host, fonts and telemetry included, must not matter.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+@contextmanager
+def running() -> Iterator[Browser]:
+    """One browser for the length of a with block."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise KitError("chromium is missing: install it (apt-get install chromium), or run `make e2e`, which does")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        # Root, as CI is, cannot use Chromium's sandbox; the only pages are our own.
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS, chromium_sandbox=False)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def window(browser: Browser, server: Server) -> Iterator[Page]:
+    """A window with cookies of its own, the sidebar open, at the page that a visitor gets first."""
+    context = browser.new_context(viewport=SIZE, locale="en-US", base_url=server.url, color_scheme="light")
+    context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script("localStorage.setItem('sidebar', 'true')")
+    try:
+        page = context.new_page()
+        page.goto("/auth")
+        yield page
+    finally:
+        context.close()
+
+
+def sign_in(page: Page, email: str, password: str) -> None:
+    """The sign-in form; the chat page comes after it."""
+    page.locator("input[type=email]").fill(email)
+    page.locator("input[type=password]").fill(password)
+    page.locator("button[type=submit]").click()
+    expect(page.locator("#chat-input")).to_be_visible()
+
+
+def dismiss_release_notes(page: Page) -> None:
+    """What an admin is shown first."""
+    button = page.get_by_role("button", name="Okay, Let's Go!")
+    button.click()
+    expect(button).to_be_hidden()
+
+
+def take_picture(page: Page, path: Path) -> None:
+    """As a person sees it once everything is there: texts are waited for before, pictures and fonts here."""
+    page.wait_for_function("Array.from(document.images).every(image => image.complete)")
+    page.evaluate("document.fonts.ready")
+    page.screenshot(path=path, animations="disabled", caret="hide")
+
+
+def ask(page: Page, question: str, answer: str) -> None:
+    """Type a question into the chat page, and wait until the answer stands there."""
+    page.locator("#chat-input").click()
+    page.keyboard.type(question)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(answer).first).to_be_visible()

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""These tests can fail: faults, planted one by one into the shipped SQL, are caught by the check meant for them.
+
+tests/integration/test_faults.py holds most of them; here they must be seen over HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e import test_people
+from e2e.site import Site
+from kit.bridge import install_bridge
+from test_faults import FAULTS
+
+Check = Callable[[Site, Path], None]
+# Of the triggers on one table; its users get to Open WebUI by none of the others.
+_TRIGGER = (
+    'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_UserTable"\n'
+    "    FOR EACH ROW EXECUTE FUNCTION user_bridge.on_user_change();"
+)
+_PLACES: Mapping[str, tuple[str, str, str]] = {
+    **{fault.name: (fault.path, fault.old, fault.new) for fault in FAULTS},
+    "dropped trigger": ("litellm/90_triggers.sql.j2", _TRIGGER, ""),
+    "settings overwritten": ("openwebui/32_user.sql.j2", "SET name = p_want", "SET settings = NULL, name = p_want"),
+    "password overwritten": (
+        "openwebui/33_sign_in.sql.j2",
+        "IF v_now.id IS NULL THEN",
+        "UPDATE public.auth AS a SET password = '' WHERE a.id = v_id; IF v_now.id IS NULL THEN",
+    ),
+    "chats deleted": (
+        "openwebui/34_retire.sql.j2",
+        "DELETE FROM public.auth AS",
+        "DELETE FROM public.chat WHERE user_id = p_account; DELETE FROM public.auth AS",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Planted:
+    name: str
+    caught_by: Check
+
+
+PLANTED = [
+    Planted("dropped trigger", lambda site, _: test_people.TestSignIn().test_with_the_initial_password(site)),
+    Planted("auth row not written", lambda site, _: test_people.TestSignIn().test_with_the_initial_password(site)),
+    Planted(
+        "email not lower-cased", lambda site, _: test_people.TestSignIn().test_an_email_that_was_typed_in_capitals(site)
+    ),
+    Planted(
+        "role map ignored", lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_role_change(site)
+    ),
+    Planted(
+        "a viewer becomes admin",
+        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_role_change(site),
+    ),
+    Planted(
+        "scim_active ignored", lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_disabled_user(site)
+    ),
+    Planted(
+        "auth not switched off",
+        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_disabled_user(site),
+    ),
+    Planted(
+        "a deleted user's account stays",
+        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_deleted_user(site),
+    ),
+    Planted(
+        "a group's members by the group's own id",
+        lambda site, _: test_people.TestAdminPages().test_name_role_and_memberships(site),
+    ),
+    Planted("members who left stay", lambda site, _: test_people.TestAdminPages().test_who_leaves_and_what_goes(site)),
+    Planted("name not refreshed", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
+    Planted("names do not follow the team", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
+    Planted(
+        "created_at from long ago",
+        lambda site, _: test_people.TestAdminPages().test_the_other_pages_that_read_these_rows(site),
+    ),
+    Planted(
+        "settings overwritten",
+        lambda site, tmp_path: test_people.TestWhatIsThePersons().test_settings_chats_and_password_survive_every_sync(
+            site, tmp_path
+        ),
+    ),
+    Planted(
+        "password overwritten",
+        lambda site, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(site),
+    ),
+    Planted(
+        "adopted account deleted",
+        lambda site, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(site),
+    ),
+    Planted(
+        "chats deleted",
+        lambda site, _: test_people.TestWhatIsThePersons().test_who_is_deleted_and_comes_back_finds_the_chats_again(
+            site
+        ),
+    ),
+]
+
+
+@contextmanager
+def planted(site: Site, name: str) -> Iterator[None]:
+    """The deployed bridge with this fault; afterwards without it, and without the people who suffered it."""
+    where, old, new = _PLACES[name]
+    before = len(site.people)
+
+    def plant(path: str, sql: str) -> str:
+        assert path != where or old in sql, f"{where} has changed: plant this fault anew"
+        return sql.replace(old, new) if path == where else sql
+
+    install_bridge(site.pair, mutate=plant)
+    try:
+        yield
+    finally:
+        install_bridge(site.pair)
+        emails = [person.email for person in site.people[before:]]
+        for table in ("user", "auth"):
+            site.pair.openwebui.run(f'DELETE FROM "{table}" WHERE lower(email) = ANY (%s)', [emails])
+
+
+@pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)
+def test_a_planted_fault_is_caught(site: Site, tmp_path: Path, fault: Planted) -> None:
+    with planted(site, fault.name), pytest.raises(AssertionError):
+        fault.caught_by(site, tmp_path)

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hard delivery tests share: drains, settings, mutants and threads that report what they see."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kit.bridge import Mutate
+from kit.pairs import Pair
+
+# No password hashing, which would take longer than all else; no removal guard, which has tests of its own.
+QUICK: Mapping[str, Any] = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1_000_000}
+
+
+def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
+    """Drain until nothing is left; whatever cannot be delivered is an error."""
+    give_up = time.monotonic() + seconds
+    while outcomes := pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s)", [limit]):
+        assert time.monotonic() < give_up, outcomes[:5]
+    left = pair.litellm_admin.rows("SELECT entity_type, entity_id, last_error FROM user_bridge.sync_queue LIMIT 5")
+    assert left == [], left
+
+
+def deadlocks(pair: Pair) -> int:
+    """Deadlocks that the server has resolved in LiteLLM's database, also those that the bridge swallowed."""
+    time.sleep(0.1)  # Counters of a backend are published when it becomes idle.
+    sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = %s"
+    return int(pair.litellm_admin.value(sql, [pair.litellm_db]))
+
+
+def replaced(path: str, old: str, new: str) -> Mutate:
+    """A mutant: `old` becomes `new` in one template."""
+
+    def mutate(each: str, text: str) -> str:
+        if each != path:
+            return text
+        assert old in text, f"{path} has changed: plant this mutant anew"
+        return text.replace(old, new)
+
+    return mutate
+
+
+@contextmanager
+def threads(*targets: Callable[[], object]) -> Iterator[None]:
+    """Run functions beside the block, wait for them, and raise the first error that one of them met."""
+    errors: list[BaseException] = []
+
+    def guarded(target: Callable[[], object]) -> None:
+        try:
+            target()
+        except BaseException as error:
+            errors.append(error)
+
+    running = [threading.Thread(target=guarded, args=[target], daemon=True) for target in targets]
+    for each in running:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in running:
+            each.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,237 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hard ceiling of a COMMIT, with every kind of target that neither answers nor hangs up (H1, H3)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import psycopg2.errors
+import pytest
+
+from hard_support import QUICK, drain_all, replaced, threads
+from kit import openwebui, rows
+from kit.bridge import Mutate, install_bridge
+from kit.oracle import differences
+from kit.pairs import SYNC_USER, Pair, Session
+
+# Connecting has whole seconds only, two at least (libpq).
+TIMEOUT_MS = 2000
+CEILING = (TIMEOUT_MS + 100) / 1000
+# What a busy machine with two cores may add before a thread that is ready runs.
+SCHEDULING = 0.4
+
+
+class Proxy:
+    """A TCP proxy on loopback that can fall silent: connections stay open, new ones are accepted, nothing moves."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._moving = threading.Event()
+        self._moving.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        self._moving.clear()
+        try:
+            yield
+        finally:
+            self._moving.set()
+
+    def close(self) -> None:
+        self._moving.set()
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ours, _ = self._listener.accept()
+                theirs = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [ours, theirs]
+                for ends in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._moving.wait()
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy(pair: Pair) -> Iterator[Proxy]:
+    made = Proxy(pair.cluster.port)
+    yield made
+    made.close()
+
+
+def _install(pair: Pair, proxy: Proxy, mutate: Mutate | None = None, timeout_ms: int = TIMEOUT_MS) -> None:
+    settings = {**QUICK, "target_timeout_ms": timeout_ms}
+    install_bridge(pair, settings, mutate=mutate, server_options={"port": str(proxy.port)})
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
+    assert "ann@example.com" in openwebui.accounts(pair)
+
+
+@contextmanager
+def _half_open(_: Pair, proxy: Proxy) -> Iterator[None]:
+    with proxy.silent():
+        yield
+
+
+@contextmanager
+def _frozen_backend(pair: Pair, _: Proxy) -> Iterator[None]:
+    found = pair.openwebui_admin.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
+    with contextlib.ExitStack() as stack:
+        for row in found:
+            stack.enter_context(pair.cluster.frozen(row["pid"]))
+        yield
+
+
+@contextmanager
+def _frozen_postmaster(pair: Pair, _: Proxy) -> Iterator[None]:
+    assert pair.cluster.process is not None
+    with pair.cluster.frozen(pair.cluster.process.pid):
+        yield
+
+
+@contextmanager
+def _locked_table(pair: Pair, _: Proxy) -> Iterator[None]:
+    blocker = pair.connect("openwebui", autocommit=False)
+    blocker.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
+    yield
+    blocker.rollback()
+
+
+Fault = Callable[[Pair, Proxy], AbstractContextManager[None]]
+KEPT: list[Fault] = [_half_open, _frozen_backend, _locked_table]
+CONNECTING: list[Fault] = [_half_open, _frozen_postmaster]
+
+
+def _seconds(write: Callable[[], object]) -> float:
+    started = time.monotonic()
+    write()
+    return time.monotonic() - started
+
+
+def _during(pair: Pair, proxy: Proxy, fault: Fault, session: Session) -> list[float]:
+    """How long each of three COMMITs takes while the target is out of order, and what both sides are afterwards."""
+    with fault(pair, proxy):
+        taken = [
+            _seconds(lambda: rows.change_user(session, "u1", user_alias="Anna")),
+            _seconds(lambda: rows.add_user(session, "u2", "bob@example.com")),
+            _seconds(lambda: rows.add_team(session, "t1", "T", members_with_roles=[{"role": "user", "user_id": "u1"}])),
+        ]
+    drain_all(pair)
+    assert differences(pair) == []
+    return taken
+
+
+@pytest.mark.parametrize("fault", KEPT)
+def test_no_commit_is_held_longer_than_the_ceiling(pair: Pair, proxy: Proxy, fault: Fault) -> None:
+    _install(pair, proxy, timeout_ms=500)
+    taken = _during(pair, proxy, fault, pair.litellm)
+    assert max(taken) < 0.6 + SCHEDULING
+    # The breaker is open: one waits, and not each.
+    assert sorted(taken)[1] < 0.5
+
+
+@pytest.mark.parametrize("fault", CONNECTING)
+def test_connecting_is_bounded_too(pair: Pair, proxy: Proxy, fault: Fault) -> None:
+    if pair.cluster.major >= 16:
+        pytest.xfail("dblink_connect() of PostgreSQL 16 and newer ignores connect_timeout")
+    _install(pair, proxy)
+    fresh = pair.connect("litellm")
+    assert max(_during(pair, proxy, fault, fresh)) < CEILING + SCHEDULING
+
+
+def test_without_the_deadline_the_ceiling_is_broken(pair: Pair, proxy: Proxy) -> None:
+    late = replaced("litellm/40_target.sql.j2", "v_now >= p_deadline THEN", "v_now >= p_deadline + '2 s' THEN")
+    _install(pair, proxy, late, timeout_ms=500)
+    assert max(_during(pair, proxy, _half_open, pair.litellm)) > 0.6 + SCHEDULING
+
+
+def _cancelled(pair: Pair, proxy: Proxy, fault: Fault) -> float:
+    """Seconds from the wish to cancel a COMMIT until it has ended."""
+    _install(pair, proxy, timeout_ms=15_000)
+    writer, canceller = pair.connect("litellm"), pair.connect("litellm", "postgres")
+    rows.change_user(writer, "u1", user_alias="Kept connection")
+    asked: list[float] = []
+
+    def cancel() -> None:
+        time.sleep(0.3)
+        asked.append(time.monotonic())
+        canceller.run("SELECT pg_cancel_backend(%s)", [writer.pid])
+
+    with fault(pair, proxy), threads(cancel), pytest.raises(psycopg2.errors.QueryCanceled):
+        rows.add_user(writer, "u2", "bob@example.com")
+    ended = time.monotonic()
+    assert pair.litellm.value("""SELECT count(*) FROM "LiteLLM_UserTable" WHERE user_id = 'u2'""") == 0
+    drain_all(pair)
+    assert differences(pair) == []
+    return ended - asked[0]
+
+
+@pytest.mark.parametrize("fault", KEPT)
+def test_a_waiting_commit_can_be_cancelled(pair: Pair, proxy: Proxy, fault: Fault) -> None:
+    assert _cancelled(pair, proxy, fault) < 0.5 + SCHEDULING
+
+
+def test_a_table_locked_for_a_minute_costs_one_timeout_each_backoff(pair: Pair, proxy: Proxy) -> None:
+    """A minute, at a tenth of its length: a writer goes on all the time, and waits for a fraction of it only."""
+    _install(pair, proxy, timeout_ms=200)
+    with _locked_table(pair, proxy):
+        taken: list[float] = []
+        started = time.monotonic()
+        while time.monotonic() - started < 6:
+            taken.append(_seconds(lambda: rows.change_user(pair.litellm, "u1", user_alias=f"{len(taken)}")))
+            time.sleep(0.01)
+    assert max(taken) < 0.3 + SCHEDULING
+    # Each second of backoff costs one timeout of 0.2 s.
+    assert 2 <= sum(each > 0.15 for each in taken) <= 7 + sum(each > 0.3 for each in taken)
+    drain_all(pair)
+    assert differences(pair) == []
+
+
+def _thawed(pair: Pair, mutate: Mutate | None = None) -> str:
+    """The name after a call that was given up frozen has run at last, behind a newer delivery."""
+    install_bridge(pair, {**QUICK, "target_timeout_ms": 300}, mutate=mutate)
+    writer = pair.connect("litellm")
+    rows.add_user(writer, "u1", "ann@example.com", user_alias="First")
+    backend = pair.openwebui_admin.value("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
+    with pair.cluster.frozen(backend):
+        rows.change_user(writer, "u1", user_alias="Old")
+        drain_all(pair)
+        rows.change_user(writer, "u1", user_alias="New")
+        assert openwebui.accounts(pair) == {"ann@example.com": ("New", "user")}
+    give_up = time.monotonic() + 20
+    while pair.openwebui_admin.value("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [backend]):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    return openwebui.accounts(pair)["ann@example.com"][0]
+
+
+def test_a_call_thawed_after_a_newer_delivery_changes_nothing(pair: Pair) -> None:
+    assert _thawed(pair) == "New"
+
+
+def test_without_the_fence_a_thawed_call_overwrites_what_is_newer(pair: Pair) -> None:
+    no_fence = replaced("openwebui/90_apply.sql.j2", "WHERE e.version < excluded.version", "WHERE true")
+    assert _thawed(pair, no_fence) == "Old"

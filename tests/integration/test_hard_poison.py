@@ -1,0 +1,333 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Entities that always fail, bugs of our own, and very large transactions: they hold up nobody."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from hard_support import QUICK, drain_all, replaced
+from kit import openwebui, rows
+from kit.bridge import Mutate, install_bridge
+from kit.oracle import differences
+from kit.pairs import Pair, Session, Side
+from modules_support import login_options, run_module
+
+USERS = 3000
+PORTION = 100
+POISONED = "u77"
+# A poison in Open WebUI's database, and one in LiteLLM's.
+REFUSED_THERE = "ALTER TABLE \"user\" ADD CONSTRAINT poison CHECK (email <> 'u77@example.com')"
+_EMAIL = "'email', lower(u.user_email),"
+FAILING_HERE = replaced(
+    "litellm/31_rule_user.sql.j2", _EMAIL, _EMAIL + f" 'poison', 1 / (u.user_id <> '{POISONED}')::integer,"
+)
+
+
+def _many_users(session: Session, count: int) -> None:
+    session.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
+        "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, %s) AS n",
+        [count],
+    )
+
+
+def _portions(pair: Pair) -> int:
+    """Due portions drained until none is left; as many as there are, one more for the poison."""
+    for number in range(USERS // PORTION + 5):
+        if not pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s, true)", [PORTION]):
+            return number
+    raise AssertionError("the poisoned entity holds up others")
+
+
+def _poison(pair: Pair, *, there: bool, mutate: Mutate | None = None) -> None:
+    """Thousands of queued users, of whom one fails at each attempt."""
+    install_bridge(pair, QUICK, mutate=mutate if there else FAILING_HERE)
+    if there:
+        pair.openwebui.run(REFUSED_THERE)
+    if mutate and not there:
+        install_bridge(pair, QUICK, mutate=lambda path, text: mutate(path, FAILING_HERE(path, text)))
+    _many_users(pair.litellm, USERS)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["in Open WebUI", "in LiteLLM"])
+def test_a_poisoned_entity_holds_up_nobody_and_is_named(pair: Pair, there: bool) -> None:
+    _poison(pair, there=there)
+    assert _portions(pair) <= USERS // PORTION + 1
+    assert len(openwebui.accounts(pair)) == USERS - 1
+    (left,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue")
+    sqlstate, words = ("23514", "poison") if there else ("22012", "division by zero")
+    assert (left["entity_type"], left["entity_id"], left["last_sqlstate"]) == ("user", POISONED, sqlstate)
+    assert words in left["last_error"]
+    status = {
+        row["metric"]: row["value"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.check_sync_status()")
+    }
+    assert (status["Queued"], status["Failing"]) == ("1", "1")
+    audit = "SELECT error_message FROM user_bridge.sync_audit WHERE sync_result = 'FAILED' AND record_id = %s"
+    assert words in pair.litellm_admin.value(audit, [POISONED])
+    _cause_gone(pair, there)
+
+
+def _cause_gone(pair: Pair, there: bool) -> None:
+    """The next commit of somebody else delivers what could not be delivered before."""
+    if there:
+        pair.openwebui.run('ALTER TABLE "user" DROP CONSTRAINT poison')
+    else:
+        install_bridge(pair, QUICK)
+    pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now()")
+    give_up = time.monotonic() + 5
+    while f"{POISONED}@example.com" not in openwebui.accounts(pair):
+        assert time.monotonic() < give_up
+        rows.change_user(pair.litellm, "u1", user_alias=f"{time.monotonic()}")
+    drain_all(pair)
+    assert differences(pair) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "mutate"),
+    [
+        pytest.param(
+            True,
+            replaced("openwebui/90_apply.sql.j2", "    -- One entity that cannot be written", "    RAISE; --"),
+            id="no savepoint for each entity",
+        ),
+        pytest.param(
+            False,
+            replaced("litellm/60_drain.sql.j2", "ELSIF cardinality(p_ids) > 1 THEN", "ELSIF false THEN"),
+            id="not one by one",
+        ),
+    ],
+)
+def test_without_the_mechanism_the_poison_holds_up_others(pair: Pair, there: bool, mutate: Mutate) -> None:
+    _poison(pair, there=there, mutate=mutate)
+    with pytest.raises(AssertionError):
+        _portions(pair)
+        assert len(openwebui.accounts(pair)) == USERS - 1
+
+
+def _pauses(pair: Pair, mutate: Mutate | None = None) -> list[float]:
+    """Seconds until the next attempt, after each of five that failed."""
+    install_bridge(pair, QUICK, mutate=mutate)
+    pair.openwebui.run(REFUSED_THERE)
+    rows.add_user(pair.litellm, POISONED, f"{POISONED}@example.com")
+    pauses: list[float] = []
+    for _ in range(5):
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now()")
+        assert pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)")
+        left = "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM user_bridge.sync_queue"
+        pauses.append(pair.litellm_admin.value(left))
+        # Until then it is left alone.
+        assert pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
+    return pauses
+
+
+def _grow(pauses: list[float]) -> bool:
+    return all(later > 1.7 * earlier for earlier, later in zip(pauses, pauses[1:], strict=False))
+
+
+def test_the_pause_grows(pair: Pair) -> None:
+    assert _grow(_pauses(pair))
+
+
+def test_a_pause_that_does_not_grow_is_noticed(pair: Pair) -> None:
+    constant = replaced(
+        "litellm/51_outcome.sql.j2", "p_backoff_seconds * 2.0 ^ least(p_attempts, 12)", "p_backoff_seconds"
+    )
+    assert not _grow(_pauses(pair, constant))
+
+
+BIG = 50_000
+
+
+def _big_transaction(pair: Pair, mutate: Mutate | None = None) -> tuple[float, int]:
+    """Seconds that the COMMIT of very many users takes, and how many of them it noted a failure for."""
+    install_bridge(pair, QUICK, mutate=mutate)
+    writer = pair.connect("litellm", autocommit=False)
+    _many_users(writer, BIG)
+    started = time.monotonic()
+    writer.commit()
+    taken = time.monotonic() - started
+    failed = pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue WHERE last_error IS NOT NULL")
+    return taken, failed
+
+
+def test_a_transaction_of_50000_users_commits_fast_and_drains(pair: Pair) -> None:
+    taken, failed = _big_transaction(pair)
+    assert taken < 1.0
+    assert failed == 0
+    drain_all(pair, 5000, 150)
+    assert pair.openwebui.value('SELECT count(*) FROM "user"') == BIG + 1
+    assert differences(pair) == []
+
+
+def test_without_the_inline_limit_a_big_transaction_is_not_fast(pair: Pair) -> None:
+    unlimited = replaced("litellm/52_commit.sql.j2", "LIMIT s.inline_limit + 1) AS q;", ") AS q;")
+
+    def mutate(path: str, text: str) -> str:
+        return unlimited(path, text).replace("IF cardinality(v_ids) > s.inline_limit THEN", "IF false THEN")
+
+    taken, failed = _big_transaction(pair, mutate)
+    assert taken > 1.0 or failed > 0
+
+
+# Bugs of our own, injected into one function after the other.
+
+_FUNCTIONS = """
+SELECT p.oid, p.proname AS name, l.lanname AS language, pg_get_functiondef(p.oid) AS definition,
+       p.oid::regprocedure::text AS signature
+  FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+ WHERE p.pronamespace = 'user_bridge'::regnamespace AND l.lanname IN ('sql', 'plpgsql')
+   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+ ORDER BY p.proname"""
+
+
+@contextmanager
+def _injected(session: Session, function: dict[str, Any]) -> Iterator[None]:
+    """A plpgsql function that raises at once; an SQL function that is not there."""
+    name = function["name"]
+    if function["language"] == "plpgsql":
+        bug = f"BEGIN\n    RAISE 'injected into {name}';"
+        broken, count = re.subn("^BEGIN$", bug, function["definition"], count=1, flags=re.MULTILINE)
+        assert count == 1, function["definition"]
+        session.run(broken)
+        yield
+        session.run(function["definition"])
+        return
+    away = function["signature"].replace(f"{name}(", "away(", 1)
+    session.run(f"ALTER FUNCTION {function['signature']} RENAME TO away")
+    yield
+    session.run(f"ALTER FUNCTION {away} RENAME TO {name}")
+
+
+def _write_everything(session: Session, n: int) -> None:
+    """Each kind of write once; LiteLLM must not notice that the bridge is broken."""
+    rows.add_user(session, f"u{n}", f"u{n}@example.com", teams=["t0"])
+    rows.join_organization(session, "o0", f"u{n}")
+    rows.change_user(session, f"u{n}", user_alias="Alias", user_email="u0@example.com")
+    rows.change_team(session, "t0", team_alias=f"T {n}", members_with_roles=[{"role": "user", "user_id": f"u{n}"}])
+    rows.add_key(session, f"token{n}", f"u{n}")
+    rows.rename_organization(session, "o0", f"O {n}")
+    rows.flush_spend(session, ["u0", f"u{n}"], 0.25)
+    session.run("""UPDATE "LiteLLM_VerificationToken" SET spend = spend + 0.25 WHERE token = %s""", [f"token{n}"])
+    session.run("""DELETE FROM "LiteLLM_VerificationToken" WHERE token = %s""", [f"token{n}"])
+    rows.delete_user(session, f"u{n}")
+
+
+def _world(pair: Pair, mutate: Mutate | None = None) -> None:
+    install_bridge(pair, QUICK, mutate=mutate)
+    rows.add_organization(pair.litellm, "o0", "O")
+    rows.add_user(pair.litellm, "u0", "u0@example.com")
+    rows.add_team(pair.litellm, "t0", "T", members_with_roles=[])
+
+
+def _problems(pair: Pair) -> list[str]:
+    """What LiteLLM's side of the bridge says is wrong."""
+    return [
+        row["last_error"]
+        for row in pair.litellm_admin.rows(
+            "SELECT DISTINCT last_error FROM user_bridge.sync_queue WHERE last_error IS NOT NULL"
+        )
+    ]
+
+
+def _faults(pair: Pair) -> int:
+    return int(pair.litellm_admin.value("SELECT coalesce(pg_sequence_last_value('user_bridge.trigger_faults'), 0)"))
+
+
+# Each of these only speaks, or takes part, when something else fails as well.
+_SILENT = {"note_failure", "retry_pause", "deliver_backlog", "lock_without_waiting", "enqueue_whole_row"}
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side) -> None:
+    _world(pair)
+    admin = pair.litellm_admin if side == "litellm" else pair.openwebui_admin
+    injected = 0
+    for number, function in enumerate(admin.rows(_FUNCTIONS), 1):
+        faults = _faults(pair)
+        with _injected(admin, function):
+            session = pair.connect("litellm")
+            _write_everything(session, number)
+            session.close()
+            problems = _problems(pair)
+            if pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue WHERE attempts > 0"):
+                injected += 1
+                named = {function["name"], f"user_bridge.{function['name']}"}
+                if not named & _SILENT:
+                    assert any(word in problem for problem in problems for word in named), (function["name"], problems)
+            elif _faults(pair) > faults:
+                injected += 1
+        pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1)")
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+        drain_all(pair)
+    assert injected > 10
+    assert pair.litellm.value("""SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = 'u0'""") == 0.25 * number
+    assert differences(pair) == []
+
+
+@pytest.mark.parametrize(
+    ("mutate", "broken"),
+    [
+        pytest.param(
+            replaced("litellm/52_commit.sql.j2", "    GET STACKED DIAGNOSTICS v_state", "    RAISE; --"),
+            "deliver",
+            id="no exception block at COMMIT",
+        ),
+        pytest.param(
+            replaced(
+                "litellm/22_enqueue_user.sql.j2", "    PERFORM user_bridge.enqueue_whole_row('user'", "    RAISE; --"
+            ),
+            "enqueue",
+            id="no exception block in the row trigger",
+        ),
+    ],
+)
+def test_without_an_exception_block_a_bug_fails_a_write(pair: Pair, mutate: Mutate, broken: str) -> None:
+    _world(pair, mutate)
+    (function,) = (each for each in pair.litellm_admin.rows(_FUNCTIONS) if each["name"] == broken)
+    with _injected(pair.litellm_admin, function), pytest.raises(psycopg2.Error):
+        _write_everything(pair.connect("litellm"), 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "broken", "mended", "named"),
+    [
+        pytest.param(
+            "openwebui",
+            "ALTER TABLE auth RENAME COLUMN active TO is_active",
+            "ALTER TABLE auth RENAME COLUMN is_active TO active",
+            "active",
+            id="a column that Open WebUI lacks",
+        ),
+        pytest.param(
+            "litellm",
+            'ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN user_alias TO alias',
+            'ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN alias TO user_alias',
+            "user_alias",
+            id="a column that LiteLLM renamed",
+        ),
+    ],
+)
+def test_a_changed_schema_is_a_named_problem_in_bridge_info(
+    pair: Pair, side: Side, broken: str, mended: str, named: str
+) -> None:
+    _world(pair)
+    owner = pair.litellm if side == "litellm" else pair.openwebui
+    owner.run(broken)
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    rows.flush_spend(pair.litellm, ["u0", "u1"], 0.25)
+    found = run_module("bridge_info", {**login_options(pair, "litellm"), "openwebui_login_db": pair.openwebui_db})
+    assert found["health"]["status"] != "ok"
+    assert any(named in error["message"] for error in found["errors"]), found["errors"]
+    owner.run(mended)
+    drain_all(pair)
+    assert differences(pair) == []
+    assert pair.litellm.value('SELECT sum(spend) FROM "LiteLLM_UserTable"') == 0.5

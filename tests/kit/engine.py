@@ -25,7 +25,7 @@ from kit.prepare import apt_install, as_root
 
 # Debian's name for each version that the scenarios run on.
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
-REPOSITORY = "user-bridge"
+REPOSITORY = NETWORK = "user-bridge"
 # On every container and network that molecule/shared/create.yml makes.
 LABEL = "llmops.user_bridge=molecule"
 # What systemd and Ansible's modules need, and what the scenarios look at the host with; nothing that the roles install.
@@ -108,6 +108,13 @@ def _remove_leftovers() -> None:
 
 def _pid_file() -> Path:
     return cache_dir() / "dockerd.pid"
+
+
+def ensure_network() -> None:
+    """The network in which the hosts know each other by name; Docker makes a second of the same name without a word."""
+    inspect = subprocess.run(["docker", "network", "inspect", NETWORK], capture_output=True, check=False)
+    if inspect.returncode:
+        subprocess.run(["docker", "network", "create", "--label", LABEL, NETWORK], capture_output=True, check=True)
 
 
 @dataclass(frozen=True)

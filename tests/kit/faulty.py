@@ -63,8 +63,8 @@ FAULTS = {
     ),
     "rights too wide": Fault(
         "roles/sync_user/tasks/main.yml",
-        "LOGIN,NOSUPERUSER,NOCREATEDB",
-        "LOGIN,SUPERUSER,NOCREATEDB",
+        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,NOSUPERUSER',
+        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,SUPERUSER',
         "test_what_the_sync_user_cannot_do",
     ),
     "secret in a task's output": Fault(

@@ -15,9 +15,13 @@ from kit.hosts import play
 
 testinfra_hosts = ["docker://user-bridge-bad-input"]
 
-# The databases exist here, so that a wrong name is not a wish for a new one.
-_EXIST: dict[str, Any] = {"bridge_create_databases": False}
-_TCP: dict[str, Any] = {**_EXIST, "bridge_postgres_mode": "external", "bridge_login_host": "127.0.0.1"}
+# Servers of somebody else's: package mode would take a wrong name for a wish.
+_SOCKET: dict[str, Any] = {
+    "bridge_postgres_mode": "external",
+    "bridge_login_unix_socket": "/var/run/postgresql",
+    "bridge_login_become_user": "postgres",
+}
+_TCP: dict[str, Any] = {"bridge_postgres_mode": "external", "bridge_login_host": "127.0.0.1"}
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a placeholder for a password": (
@@ -29,22 +33,22 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ['bridge_sync_user ("openwebui")', "must each name a role of their own"],
     ),
     "no such database": (
-        {**_EXIST, "bridge_litellm_db": "litelm"},
+        {**_SOCKET, "bridge_litellm_db": "litelm"},
         ['database "litelm" does not exist', "set bridge_litellm_db to the database that LiteLLM uses"],
     ),
     "a database without the program's tables": (
-        {**_EXIST, "bridge_openwebui_db": "postgres"},
+        {**_SOCKET, "bridge_openwebui_db": "postgres"},
         ["has no table", "Start Open WebUI once", "bridge_openwebui_db"],
     ),
     "the wrong owner": (
-        {**_EXIST, "bridge_openwebui_owner": "litellm"},
+        {**_SOCKET, "bridge_openwebui_owner": "litellm"},
         ['bridge_openwebui_owner is "litellm"', 'belong to "openwebui"', "Set bridge_openwebui_owner"],
     ),
     "an unknown choice": ({"bridge_delivery": "eventually"}, ["bridge_delivery", "must be one of", "queued"]),
     "text for a number": ({"bridge_target_timeout_ms": "soon"}, ["bridge_target_timeout_ms", "int"]),
     "a mode that is not there": ({"bridge_postgres_mode": "kubernetes"}, ["bridge_postgres_mode", "package"]),
     "nobody to become": (
-        {"bridge_login_become_user": "nobody-there"},
+        {**_SOCKET, "bridge_login_become_user": "nobody-there"},
         ['bridge_login_become_user is "nobody-there"', "no such operating system user"],
     ),
     "nobody listens": (
@@ -56,8 +60,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["password authentication failed", "check bridge_login_user and bridge_login_password"],
     ),
     "a version that apt does not offer": (
-        {"bridge_postgres_version": "99"},
-        ["bridge_postgres_version", "99"],
+        {"bridge_postgres_version": "99", "bridge_postgres_cluster": "other", "bridge_login_port": 5499},
+        ["bridge_postgres_version: apt on this host does not offer PostgreSQL 99", "Choose one of these"],
     ),
 }
 

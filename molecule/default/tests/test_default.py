@@ -239,6 +239,42 @@ def test_the_bridge_finds_itself_healthy(litellm: Database) -> None:
     assert litellm.value("SELECT user_bridge.version()") == "1.0.0"
 
 
+# ---- the timer -----------------------------------------------------------------------------------------------
+
+
+def unit(host: Host) -> str:
+    """The timer's name without its ending; there is one for each bridge."""
+    (name,) = host.check_output(
+        "systemctl list-unit-files --plain --no-legend '*bridge*.timer' | cut -d ' ' -f 1"
+    ).split()
+    return str(name).removesuffix(".timer")
+
+
+def test_the_timer_runs_and_comes_back_after_a_reboot(host: Host) -> None:
+    timer = host.service(f"{unit(host)}.timer")
+    assert timer.is_running and timer.is_enabled
+    assert host.check_output(f"systemctl show --property=TimersMonotonic {unit(host)}.timer | grep -c 30s") == "1"
+    for path in host.check_output(
+        f"systemctl show --property=FragmentPath --value {unit(host)}.timer {unit(host)}"
+    ).split():
+        assert (host.file(path).user, host.file(path).mode) == ("root", 0o644), path
+    assert host.run(f"systemd-analyze verify {unit(host)}.service {unit(host)}.timer").stderr == ""
+
+
+def test_the_timers_service_does_not_run_as_root(host: Host) -> None:
+    assert host.check_output(f"systemctl show --property=User --value {unit(host)}") not in ("", "root")
+
+
+def test_the_timer_delivers_what_waits(host: Host, litellm: Database, openwebui: Database) -> None:
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    litellm.as_role("litellm").run(
+        "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('later', 'later@example.com')"
+    )
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    host.check_output(f"systemctl start {unit(host)}.service")
+    assert openwebui.value("SELECT count(*) FROM \"user\" WHERE id = 'usr_later'") == 1
+
+
 # ---- secrets -------------------------------------------------------------------------------------------------
 
 

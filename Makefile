@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
+# Scenarios for `make molecule`: empty for all.
+SCENARIO ?=
+comma := ,
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -24,7 +27,7 @@ say = @printf '\n==> %s\n' "$(1)"
 .PHONY: help
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Virtual environment with Ansible, linters and test tools
@@ -69,6 +72,24 @@ integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,
 	$(call say,integration tests)
 	@pytest tests/integration $(if $(PG),--pg $(PG))
 
+.PHONY: docker
+docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
+	@$(KIT) $(PYTHON) -m kit.engine start
+
+.PHONY: molecule
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+	$(call say,molecule)
+	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+
+.PHONY: molecule-env
+molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell
+	@$(KIT) $(BIN)/python -m kit.scenarios --environment
+
+.PHONY: molecule-faults
+molecule-faults: venv ## Proof that the scenarios can fail: each planted fault is caught by the test named for it
+	$(call say,planted faults)
+	@$(KIT) $(BIN)/python -m kit.faulty
+
 .PHONY: bench
 bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
 	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_PG=$(PG) \
@@ -95,7 +116,7 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(PG),--pg $(PG))
 
 .PHONY: test
-test: lint sanity unit integration e2e ## Everything there is to test
+test: lint sanity unit integration molecule e2e ## Everything there is to test
 	$(call say,all tests passed)
 
 .PHONY: clean

@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
+# Tests side by side; each of them has servers of its own.
+JOBS ?= 2
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
 comma := ,
@@ -27,7 +29,7 @@ say = @printf '\n==> %s\n' "$(1)"
 .PHONY: help
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Virtual environment with Ansible, linters and test tools
@@ -70,7 +72,13 @@ unit: venv ## Unit tests
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
-	@pytest tests/integration $(if $(PG),--pg $(PG))
+	@pytest tests/integration --numprocesses $(JOBS) $(if $(PG),--pg $(PG))
+
+.PHONY: versions
+versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
+	$(call say,PostgreSQL $(or $(PG),13 to 18))
+	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) \
+	  --schemas new --pg $(or $(PG),others)
 
 .PHONY: docker
 docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)

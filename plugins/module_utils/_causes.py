@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-_DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
+DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 
 
 class Cause(NamedTuple):
@@ -29,7 +29,7 @@ _LOCKED = Cause("locked", "wait until the migration or long transaction ends tha
 _SCHEMA = Cause(
     "schema",
     "Open WebUI's tables are not what the bridge knows: wait for its upgrade to end, otherwise upgrade the collection "
-    f"and {_DEPLOY}",
+    f"and {DEPLOY}",
 )
 
 # Words of the message and the cause; the first match wins. They come before the codes: one code stands for much.
@@ -40,10 +40,10 @@ _WORDS = (
     ("last admin", "last admin", "make another account admin in Open WebUI, or keep this one proxy_admin in LiteLLM"),
     ("email refused", "email taken", "change the email of the Open WebUI account that has it, or delete that account"),
     ("name refused", "name too long", "shorten the alias in LiteLLM, or upgrade Open WebUI"),
-    ("side of the bridge is older", "older bridge", _DEPLOY),
+    ("side of the bridge is older", "older bridge", DEPLOY),
     ("older than what Open WebUI has", "restored source", "nothing: the next attempt takes a newer version number"),
-    ("permission denied", "permission", f"the sync user's or the owner role's rights are incomplete: {_DEPLOY}"),
-    ("foreign server user_bridge_target does not exist", "not deployed", _DEPLOY),
+    ("permission denied", "permission", f"the sync user's or the owner role's rights are incomplete: {DEPLOY}"),
+    ("foreign server user_bridge_target does not exist", "not deployed", DEPLOY),
     ("too many clients", "unreachable", "raise max_connections of Open WebUI's server, or use fewer connections"),
 )
 _CODES = {
@@ -55,13 +55,13 @@ _CODES = {
     "57014": _TIMEOUT,
     "22001": Cause("too long", "shorten the value in LiteLLM, or upgrade Open WebUI"),
     "23505": Cause("conflict", "another row of Open WebUI has this id or email: rename or delete that one"),
-    "42501": Cause("permission", f"the sync user's or the owner role's rights are incomplete: {_DEPLOY}"),
+    "42501": Cause("permission", f"the sync user's or the owner role's rights are incomplete: {DEPLOY}"),
     "42P01": _SCHEMA,
     "42703": _SCHEMA,
     "42804": _SCHEMA,
     "23502": _SCHEMA,
-    "42883": Cause("not deployed", f"a function of the bridge is missing: {_DEPLOY}"),
-    "3F000": Cause("not deployed", f"the bridge's schema is missing: {_DEPLOY}"),
+    "42883": Cause("not deployed", f"a function of the bridge is missing: {DEPLOY}"),
+    "3F000": Cause("not deployed", f"the bridge's schema is missing: {DEPLOY}"),
 }
 
 

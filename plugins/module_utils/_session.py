@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY, cause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, quote
 
-DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 _NO_SUCH_SCHEMA = "3F000"
 _NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")
 _NO_SUCH_ROLE = "22023"
+# Raised by the bridge: it could not reach Open WebUI's side, or got no answer in time.
+_TARGET_AWAY = ("UB001", "UB002")
 _LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
 
 
@@ -63,6 +65,9 @@ class Session:
                 f"the bridge in database {self.database} is of another version than this collection, or damaged: "
                 f"{_pg.describe(error)}; {DEPLOY}"
             )
+        if state in _TARGET_AWAY:
+            message = _pg.describe(error)
+            return f"LiteLLM's server gets no answer from Open WebUI's: {message}; {cause(state, message).remedy}"
         if self.owner is not None and state in (_NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
             return (
                 f"login_user {self.login} cannot act as {self.owner} (owner) in database {self.database}: "

@@ -27,7 +27,7 @@ EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 def queue(pair: Pair) -> list[dict[str, Any]]:
     return pair.litellm_admin.rows(
         "SELECT entity_type, entity_id, attempts, last_sqlstate, last_error FROM user_bridge.sync_queue "
-        "WHERE entity_type <> ALL (user_bridge.standing_for_users()) ORDER BY 1, 2"
+        "WHERE entity_type <> ALL (user_bridge.standing_for_others()) ORDER BY 1, 2"
     )
 
 
@@ -512,3 +512,81 @@ def _last_audit(pair: Pair, operation: str) -> tuple[str, str]:
         [operation],
     )
     return row["sync_result"], row["error_message"]
+
+
+def test_commits_empty_the_queue_little_by_little(quick: Pair) -> None:
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    for number in range(30):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    quick.litellm_admin.run("SELECT user_bridge.resume()")
+    assert openwebui.accounts(quick) == {}
+    rows.add_user(quick.litellm, "first", "first@example.com")
+    assert len(openwebui.accounts(quick)) == 21
+    # Not each commit pays for the others' work.
+    rows.add_user(quick.litellm, "second", "second@example.com")
+    assert len(openwebui.accounts(quick)) == 22
+    time.sleep(0.25)
+    rows.add_user(quick.litellm, "third", "third@example.com")
+    assert len(openwebui.accounts(quick)) == 33
+    assert queue(quick) == []
+
+
+def test_a_commit_waits_for_nobody_who_holds_the_backlog(quick: Pair) -> None:
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    rows.add_user(quick.litellm, "u2", "u2@example.com")
+    quick.litellm_admin.run("SELECT user_bridge.resume()")
+    holder = quick.connect("litellm", SUPERUSER, autocommit=False)
+    holder.run("SELECT FROM user_bridge.sync_queue WHERE entity_id = 'u1' FOR UPDATE")
+    holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u2'], now() + interval '1 minute')")
+    started = time.monotonic()
+    rows.add_user(quick.litellm, "u3", "u3@example.com")
+    assert time.monotonic() - started < 1
+    assert set(openwebui.accounts(quick)) == {"u3@example.com"}
+    holder.rollback()
+    drain(quick)
+    assert len(openwebui.accounts(quick)) == 3
+
+
+def test_a_backend_does_not_wait_for_another_that_cannot_connect(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 500})
+    stuck = pair.connect("litellm", SUPERUSER)
+    stuck.run("SELECT pg_advisory_lock(hashtextextended('user_bridge connect', 0))")
+    started = time.monotonic()
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    assert 0.45 < time.monotonic() - started < 1.0
+    assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
+    stuck.close()
+    drain(pair)
+    assert set(openwebui.accounts(pair)) == {"u1@example.com"}
+
+
+def test_an_entity_that_fails_on_litellms_side_holds_up_no_other(quick: Pair) -> None:
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    rows.add_user(quick.litellm, "u2", "u2@example.com")
+    quick.litellm_admin.run("SELECT user_bridge.resume()")
+    quick.litellm_admin.rows("SELECT user_bridge.enqueue_entities(ARRAY['team_member'], ARRAY['no JSON'])")
+    outcomes = {outcome["entity_id"]: outcome["result"] for outcome in drain(quick)}
+    assert outcomes == {"u1": "SUCCESS", "u2": "SUCCESS", "no JSON": "FAILED"}
+    (left,) = queue(quick)
+    assert (left["entity_id"], left["attempts"], left["last_sqlstate"]) == ("no JSON", 1, "22P02")
+    # Its pause has begun; nothing is tried again and again.
+    assert quick.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
+
+
+def test_what_failed_is_due_again_when_open_webui_has_been_migrated(quick: Pair) -> None:
+    rows.add_user(quick.litellm, "u0", "u0@example.com")
+    drain(quick)
+    quick.openwebui_admin.run('ALTER TABLE "user" RENAME COLUMN role TO rank')
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    quick.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() + interval '1 hour'")
+    assert [row["result"] for row in quick.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)")] in (
+        [],
+        ["FAILED"],
+    )
+    quick.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() + interval '1 hour'")
+    quick.openwebui_admin.run('ALTER TABLE "user" RENAME COLUMN rank TO role')
+    assert [row["result"] for row in quick.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)")] == [
+        "SUCCESS"
+    ]

@@ -14,6 +14,9 @@ from hypothesis.errors import Flaky
 
 import test_delivery
 import test_mapping
+import test_reconcile
+import test_removals
+from kit import openwebui, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
 from kit.story import tell
@@ -40,6 +43,19 @@ def stories(pair: Pair) -> None:
 
 def _late_delivery(pair: Pair) -> None:
     test_delivery.test_a_late_delivery_changes_nothing(pair)
+
+
+def _held_backlog(pair: Pair) -> None:
+    # Without SKIP LOCKED it would wait for as long as somebody holds the row.
+    pair.litellm.run("SET lock_timeout = '3s'")
+    test_delivery.test_a_commit_waits_for_nobody_who_holds_the_backlog(pair)
+
+
+def _queued_is_no_drift(pair: Pair) -> None:
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    pair.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.change_user(pair.litellm, "u1", user_alias="Anna")
+    assert test_reconcile.found(pair) == set()
 
 
 FAULTS = [
@@ -291,12 +307,96 @@ FAULTS = [
         "    IF false AND TG_OP = 'UPDATE'\n",
         lambda pair: test_delivery.test_spend_enqueues_nothing(pair),
     ),
+    Fault(
+        "removal guard ignored",
+        "openwebui/36_removal_guard.sql.j2",
+        "        RETURN true;",
+        "        RETURN false;",
+        lambda pair: test_removals.test_rejected_removals_leave_open_webui_alone(pair),
+    ),
+    Fault(
+        "each portion of a drain counted by itself",
+        "litellm/50_delivery.sql.j2",
+        "'removals_pending', CASE WHEN p_txid IS NULL THEN",
+        "'removals_pending', CASE WHEN false THEN",
+        lambda pair: test_removals.test_what_a_drain_takes_in_portions_counts_as_a_whole(pair),
+    ),
+    Fault(
+        "an empty source believed",
+        "litellm/50_delivery.sql.j2",
+        "'source_is_empty', NOT EXISTS (",
+        "'source_is_empty', false AND NOT EXISTS (",
+        lambda pair: test_removals.test_an_empty_source_removes_nobody_whatever_the_limit(pair),
+    ),
+    Fault(
+        "hidden rows taken for deleted ones",
+        "litellm/52_commit.sql.j2",
+        " SET row_security = off",
+        "",
+        lambda pair: test_removals.test_an_unreadable_source_is_an_error_and_no_empty_source(
+            pair, test_removals.hide_rows
+        ),
+    ),
+    Fault(
+        "approval without effect",
+        "openwebui/36_removal_guard.sql.j2",
+        "p_request ? 'approved' OR",
+        "",
+        lambda pair: test_removals.test_nobody_is_removed_without_approval(pair, test_removals.delete_everybody),
+    ),
+    Fault(
+        "backlog left to the drain",
+        "litellm/52_commit.sql.j2",
+        "pg_sequence_last_value('user_bridge.backlog') > 1",
+        "false",
+        lambda pair: test_delivery.test_commits_empty_the_queue_little_by_little(pair),
+    ),
+    Fault(
+        "commits wait for the backlog's rows",
+        "litellm/53_backlog.sql.j2",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
+        _held_backlog,
+    ),
+    Fault(
+        "everybody connects at once",
+        "litellm/40_target.sql.j2",
+        "WHILE NOT pg_try_advisory_lock(c_gate) LOOP",
+        "WHILE false LOOP",
+        lambda pair: test_delivery.test_a_backend_does_not_wait_for_another_that_cannot_connect(pair),
+    ),
+    Fault(
+        "a failing entity fails its whole drain",
+        "litellm/60_drain.sql.j2",
+        "    ELSIF cardinality(p_ids) > 1 THEN",
+        "    ELSIF false THEN",
+        lambda pair: test_delivery.test_an_entity_that_fails_on_litellms_side_holds_up_no_other(pair),
+    ),
+    Fault(
+        "a migrated target not noticed",
+        "litellm/60_drain.sql.j2",
+        "    IF FOUND THEN\n        UPDATE user_bridge.sync_queue AS q SET next_attempt_at",
+        "    IF false THEN\n        UPDATE user_bridge.sync_queue AS q SET next_attempt_at",
+        lambda pair: test_delivery.test_what_failed_is_due_again_when_open_webui_has_been_migrated(pair),
+    ),
+    Fault(
+        "members of a deleted team inherited",
+        "litellm/23_enqueue_team.sql.j2",
+        "PERFORM user_bridge.enqueue('team_roster', ARRAY[m.litellm_id])",
+        "PERFORM 1",
+        lambda pair: test_mapping.TestTeams().test_a_team_made_anew_unnoticed_has_its_new_members_only(pair),
+    ),
+    Fault(
+        "what is queued reported as drift",
+        "litellm/65_reconcile.sql.j2",
+        "WHERE NOT user_bridge.is_on_its_way(",
+        "WHERE NOT false AND '' <> concat(",
+        _queued_is_no_drift,
+    ),
 ]
 
 
 def _adoption_of_a_disabled_account(pair: Pair) -> None:
-    from kit import openwebui, rows
-
     openwebui.add_account(pair, "old-id", "Ann@example.com")
     rows.add_user(pair.litellm, "u1", "ann@example.com")
     account = openwebui.account(pair, "ann@example.com")

@@ -76,6 +76,18 @@ class TestTeams:
         rows.change_team(quick.litellm, "t1", members_with_roles={})
         assert openwebui.groups(quick)["grp_team_t1"][1] == []
 
+    def test_a_team_made_anew_unnoticed_has_its_new_members_only(self, quick: Pair) -> None:
+        for name in ("ann", "bob"):
+            rows.add_user(quick.litellm, name, f"{name}@example.com")
+        rows.add_team(quick.litellm, "t1", "Rockets", members_with_roles=members("ann"))
+        quick.litellm_admin.run("SELECT user_bridge.pause()")
+        rows.delete_team(quick.litellm, "t1")
+        rows.add_team(quick.litellm, "t1", "Ships", members_with_roles=members("bob"))
+        quick.litellm_admin.run("SELECT user_bridge.resume()")
+        while quick.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
+            pass
+        assert openwebui.groups(quick) == {"grp_team_t1": ("Ships", ["usr_bob"])}
+
     @pytest.mark.parametrize(
         "listed",
         [

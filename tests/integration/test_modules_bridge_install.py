@@ -442,7 +442,7 @@ def test_waits_for_a_lock_without_blocking_litellm_for_long(pair: Pair, options:
 def test_gives_up_on_a_lock_and_names_who_holds_it(pair: Pair, options: dict[str, Any]) -> None:
     holder = pair.connect("litellm", autocommit=False, application_name="the long one")
     holder.run("""INSERT INTO "LiteLLM_UserTable" (user_id) VALUES ('open')""")
-    with pytest.raises(ModuleFailed, match=rf'could not lock .*process {holder.pid} of litellm \(the long one'):
+    with pytest.raises(ModuleFailed, match=rf"could not lock .*process {holder.pid} of litellm \(the long one"):
         install({**options, "lock_timeout_ms": 50})
     assert pair.litellm_admin.value("SELECT to_regnamespace('user_bridge')") is None
 

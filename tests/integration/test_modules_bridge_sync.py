@@ -57,7 +57,7 @@ def synced(pair: Pair) -> Pair:
 
 
 def emails(pair: Pair) -> list[str]:
-    return [row["email"] for row in pair.openwebui.rows('SELECT email FROM "user" WHERE role <> \'admin\' ORDER BY 1')]
+    return [row["email"] for row in pair.openwebui.rows("SELECT email FROM \"user\" WHERE role <> 'admin' ORDER BY 1")]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -181,7 +181,7 @@ def parked(pair: Pair) -> Pair:
     install_bridge(pair, {"initial_password": "none", "removal_accounts": 1, "removal_percent": 0})
     for number in range(4):
         add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-    pair.litellm.run('DELETE FROM "LiteLLM_UserTable" WHERE user_id <> \'u3\'')
+    pair.litellm.run("DELETE FROM \"LiteLLM_UserTable\" WHERE user_id <> 'u3'")
     assert len(emails(pair)) == 4
     return pair
 

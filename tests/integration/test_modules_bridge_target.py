@@ -260,7 +260,7 @@ def test_the_password_is_in_no_server_log(pair: Pair, options: dict[str, Any]) -
     }
     try:
         for name, value in settings.items():
-            pair.litellm_admin.run(f'ALTER DATABASE "{pair.litellm_db}" SET {name} = \'{value}\'')
+            pair.litellm_admin.run(f"ALTER DATABASE \"{pair.litellm_db}\" SET {name} = '{value}'")
         target(options)
         target({**options, "sync_password": "secret two"})
         with pytest.raises(ModuleFailed):

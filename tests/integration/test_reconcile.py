@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""reconcile() and preview(): every difference by entity and field, no false alarm, and repair of the bridge's own only."""
+"""reconcile() and preview(): every difference by entity and field, no false alarm, repair of the bridge's own."""
 
 from __future__ import annotations
 
@@ -62,6 +62,10 @@ def _unnoticed(pair: Pair, statement: str) -> None:
     pair.litellm_admin.run("RESET session_replication_role")
 
 
+def _in_the_bridge(pair: Pair, statement: str) -> None:
+    assert pair.litellm_admin.run(statement) == 1, statement
+
+
 DRIFT: dict[str, tuple[Callable[[Pair, str], None], str, set[Difference]]] = {
     "account renamed": (
         _by_hand,
@@ -119,7 +123,7 @@ DRIFT: dict[str, tuple[Callable[[Pair, str], None], str, set[Difference]]] = {
         {("team", "t1", "name", "Blue", "Red"), ("user", "u1", "name", "Blue-Ann", "Red-Ann")},
     ),
     "mapping lost": (
-        lambda pair, statement: pair.litellm_admin.run(statement) and None,
+        _in_the_bridge,
         "DELETE FROM user_bridge.sync_mapping WHERE litellm_type = 'user' AND litellm_id = 'u1'",
         {("user", "u1", "mapping", None, "usr_u1")},
     ),

@@ -65,7 +65,7 @@ def _truncate(pair: Pair) -> None:
     pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)")
 
 
-def _delete_everybody(pair: Pair) -> None:
+def delete_everybody(pair: Pair) -> None:
     writer = pair.connect("litellm", autocommit=False)
     writer.run('DELETE FROM "LiteLLM_OrganizationMembership"')
     writer.run('DELETE FROM "LiteLLM_UserTable"')
@@ -73,7 +73,7 @@ def _delete_everybody(pair: Pair) -> None:
 
 
 def _restored_without_users(pair: Pair) -> None:
-    """A restored backup, with triggers off as pg_restore --disable-triggers has them, and without the bridge's state."""
+    """A backup restored with --disable-triggers, which held no users and nothing of the bridge's state."""
     pair.litellm_admin.run("SET session_replication_role = replica")
     _delete_everybody_quietly(pair)
     pair.litellm_admin.run("TRUNCATE user_bridge.sync_mapping, user_bridge.sync_queue, user_bridge.sync_audit")
@@ -87,7 +87,7 @@ def _delete_everybody_quietly(pair: Pair) -> None:
 
 
 @EVERY_OPEN_WEBUI
-@pytest.mark.parametrize("disaster", [_truncate, _delete_everybody, _restored_without_users])
+@pytest.mark.parametrize("disaster", [_truncate, delete_everybody, _restored_without_users])
 def test_nobody_is_removed_without_approval(pair: Pair, disaster: Callable[[Pair], None]) -> None:
     populate(pair)
     everybody = enabled(pair)
@@ -118,7 +118,7 @@ def test_nobody_is_removed_without_approval(pair: Pair, disaster: Callable[[Pair
 def test_rejected_removals_leave_open_webui_alone(pair: Pair) -> None:
     populate(pair)
     everybody = enabled(pair)
-    _delete_everybody(pair)
+    delete_everybody(pair)
     assert pair.litellm_admin.value("SELECT user_bridge.reject_removals()") > 0
     drain_all(pair)
     assert (enabled(pair), parked(pair)) == (everybody, [])
@@ -132,17 +132,17 @@ def test_rejected_removals_leave_open_webui_alone(pair: Pair) -> None:
     assert len(parked(pair)) >= USERS
 
 
-def _revoke(pair: Pair) -> Callable[[], object]:
+def revoke(pair: Pair) -> Callable[[], object]:
     pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM "{OWNER_ROLE}"')
     return lambda: pair.litellm_admin.run(f'GRANT SELECT ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
 
 
-def _hide_rows(pair: Pair) -> Callable[[], object]:
+def hide_rows(pair: Pair) -> Callable[[], object]:
     pair.litellm_admin.run('ALTER TABLE "LiteLLM_UserTable" ENABLE ROW LEVEL SECURITY')
     return lambda: pair.litellm_admin.run('ALTER TABLE "LiteLLM_UserTable" DISABLE ROW LEVEL SECURITY')
 
 
-@pytest.mark.parametrize("hide", [_revoke, _hide_rows])
+@pytest.mark.parametrize("hide", [revoke, hide_rows])
 def test_an_unreadable_source_is_an_error_and_no_empty_source(
     pair: Pair, hide: Callable[[Pair], Callable[[], object]]
 ) -> None:
@@ -188,6 +188,25 @@ def test_a_few_go_at_once_and_the_rest_waits(pair: Pair, lose: Callable[[Pair, l
     assert len(enabled(pair)) == USERS - 5 - 3
 
 
+def test_what_a_drain_takes_in_portions_counts_as_a_whole(pair: Pair) -> None:
+    populate(pair)
+    everybody = enabled(pair)
+    pair.litellm_admin.run("SELECT user_bridge.pause()")
+    _one_by_one(pair, [f"u{number}" for number in range(12)])
+    pair.litellm_admin.run("SELECT user_bridge.resume()")
+    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(2, true)"):
+        pass
+    assert enabled(pair) == everybody
+    assert len([row for row in parked(pair) if row["entity_type"] == "user"]) >= 12 - 5
+
+
+def test_an_empty_source_removes_nobody_whatever_the_limit(pair: Pair) -> None:
+    populate(pair, users=3, removal_accounts=1000)
+    _truncate(pair)
+    drain_all(pair)
+    assert len(enabled(pair)) == 3
+
+
 def test_the_larger_of_number_and_percentage_counts(pair: Pair) -> None:
     populate(pair, removal_percent=30)
     _one_by_one(pair, [f"u{number}" for number in range(12)])
@@ -223,7 +242,7 @@ def test_a_failing_guard_stops_removals_and_nothing_else(pair: Pair) -> None:
 
 def test_what_the_approval_says_is_audited(pair: Pair) -> None:
     populate(pair)
-    _delete_everybody(pair)
+    delete_everybody(pair)
     pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
     (row,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit WHERE operation = 'APPROVE_REMOVALS'")
     assert (row["record_id"], row["sync_result"]) == ("postgres", "SUCCESS")

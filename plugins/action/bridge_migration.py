@@ -1,0 +1,66 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calls the module chunk by chunk, and shows in between on the controller how far it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _progress
+
+# Asked when the plugin is loaded, which the process with the terminal does: the worker that runs it has none of its own
+# (ansible-core 2.19 and newer detach it).
+TERMINAL = sys.stdout is not None and sys.stdout.isatty()
+MODULE = "llmops.user_bridge.bridge_migration"
+display = Display()
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        check_mode = bool(self._task.check_mode)
+        merged: dict[str, Any] | None = None
+        first: dict[str, int] = {"done": 0}
+        arguments = dict(self._task.args)
+        started = spoken = time.monotonic()
+        while True:
+            chunk = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+            if chunk.get("failed") or chunk.get("skipped") or "next" not in chunk:
+                return self._ended_early(merged, chunk)
+            merged = _progress.merge(merged, chunk, check_mode)
+            if chunk["next"] is None:
+                return merged
+            now = time.monotonic()
+            pause = _progress.seconds_between_lines(
+                str(arguments.get("progress") or "auto"), _is_default_output(), TERMINAL
+            )
+            if pause is not None and now - spoken >= pause:
+                text = _progress.line(chunk["progress"], first, now - started)
+                display.display(f"{self._host(task_vars)}: {text}")
+                spoken = now
+            arguments["resume_from"] = chunk["next"]
+
+    def _ended_early(self, merged: dict[str, Any] | None, chunk: dict[str, Any]) -> dict[str, Any]:
+        """What the chunks before have done is done, and is said beside the failure."""
+        if merged is None:
+            return chunk
+        kept = {name: merged[name] for name in ("changed", "users", "by_type", "progress")}
+        return {**chunk, **kept}
+
+    def _host(self, task_vars: dict[str, Any] | None) -> str:
+        return str((task_vars or {}).get("inventory_hostname") or "migration")
+
+
+def _is_default_output() -> bool:
+    return C.DEFAULT_STDOUT_CALLBACK in ("default", "ansible.builtin.default")

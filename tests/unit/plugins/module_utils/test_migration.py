@@ -1,0 +1,92 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+
+PARAMS: dict[str, Any] = {
+    "organizations": None,
+    "teams": None,
+    "email_pattern": None,
+    "batch_size": 500,
+    "chunk_seconds": 5,
+    "wait_seconds": 60,
+}
+
+
+@pytest.mark.parametrize(
+    ("glob", "pattern"),
+    [
+        (None, None),
+        ("*@Example.com", "%@example.com"),
+        ("a?b", "a_b"),
+        ("100%_sure*", r"100\%\_sure%"),
+        ("back\\slash", r"back\\slash"),
+    ],
+)
+def test_like_pattern(glob: str | None, pattern: str | None) -> None:
+    assert _migration.like_pattern(glob) == pattern
+
+
+def test_wanted_scope() -> None:
+    given = {**PARAMS, "teams": ["t"], "email_pattern": "*@x"}
+    assert _migration.wanted_scope(given) == {"organizations": None, "teams": ["t"], "email_pattern": "%@x"}
+
+
+@pytest.mark.parametrize("changes", [{"teams": []}, {"organizations": []}, {"email_pattern": ""}])
+def test_an_empty_limit_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BridgeError, match="is empty"):
+        _migration.wanted_scope({**PARAMS, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_size": 0}, {"batch_size": 2001}, {"chunk_seconds": -1}, {"wait_seconds": -1}]
+)
+def test_check(changes: dict[str, Any]) -> None:
+    _migration.check(PARAMS)
+    with pytest.raises(BridgeError, match=next(iter(changes))):
+        _migration.check({**PARAMS, **changes})
+
+
+def test_position_survives_its_text() -> None:
+    position = _migration.Position("user", "ü\"1", 10, 5, 3, 2, 1)
+    assert _migration.Position.parse(position.text()) == position
+    assert _migration.Position.parse(None) == _migration.Position()
+
+
+@pytest.mark.parametrize("text", ["", "x", "[1]", '{"other": 1}', "1"])
+def test_position_of_something_else(text: str) -> None:
+    with pytest.raises(BridgeError, match="resume_from is not what a run has returned"):
+        _migration.Position.parse(text)
+
+
+def field(name: str, before: Any, after: Any) -> dict[str, Any]:
+    return {"field": name, "before": before, "after": after}
+
+
+@pytest.mark.parametrize(
+    ("fields", "action"),
+    [
+        ([], "none"),
+        ([field("exists", False, True), field("mapping", None, "usr_u1")], "create"),
+        ([field("exists", True, False)], "remove"),
+        ([field("mapping", None, "mine")], "link"),
+        ([field("mapping", None, "mine"), field("name", "a", "b")], "update"),
+    ],
+)
+def test_action_of(fields: list[dict[str, Any]], action: str) -> None:
+    assert _migration.action_of(fields) == action
+
+
+def test_summary() -> None:
+    found = _migration.Found()
+    for result in ("SUCCESS", "FAILED", "SUCCESS"):
+        found.count("user", result)
+    found.count("team", "UNCHANGED")
+    assert found.summary() == {"team": {"UNCHANGED": 1}, "user": {"FAILED": 1, "SUCCESS": 2}}

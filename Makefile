@@ -100,9 +100,15 @@ e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a b
 	$(call say,end to end)
 	@pytest tests/e2e $(if $(PG),--pg $(PG))
 
+.PHONY: screenshots
+screenshots: venv chromium ## Take the README's pictures anew
+	@pytest tests/e2e/test_browser.py
+	@mkdir -p docs/images
+	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups}.png docs/images/
+
 .PHONY: chromium
 chromium:
-	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium
+	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium fonts-symbola
 
 .PHONY: stories
 stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)

@@ -18,7 +18,6 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,10 +28,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeove
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_source as _source
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import retry
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
-
-_BATCH = 500
-_NO_PROGRESS = ("DEFERRED", "FAILED", "PARKED")
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,9 @@ class Result:
         return self.found.is_live or bool(self.drop_tables and self.found.tables)
 
 
-def take_over(litellm: Any, connect_openwebui: Callable[[], Any], wanted: Wanted) -> Result:
+def take_over(
+    litellm: Any, connect_openwebui: Callable[[], Any], deliver: Callable[[], dict[str, int]], wanted: Wanted
+) -> Result:
     """Find what there is of theirs and take it over. Without any, nothing is written and nobody else connected to."""
     cur = _pg.cursor(litellm)
     with _pg.transaction(cur, read_only=True):
@@ -79,7 +76,8 @@ def take_over(litellm: Any, connect_openwebui: Callable[[], Any], wanted: Wanted
         if not wanted.check_mode:
             retry(cur, lambda: _source.finish(cur, wanted.owner, wanted.lock_timeout_ms, wanted.drop_tables))
         return result
-    return _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
+    result = _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
+    return replace(result, delivered=deliver()) if result.queued else result
 
 
 def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Result:
@@ -106,7 +104,6 @@ def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Resu
         entities=tuple(entities),
         repair=plan,
         queued=queued,
-        delivered=_drain(cur, wanted.owner),
     )
 
 
@@ -120,19 +117,6 @@ def _under_way() -> Iterator[None]:
             f"{str(error).removesuffix('; nothing was changed')}; the takeover is under way: the bridge delivers what "
             "LiteLLM writes, and the next run completes the rest"
         ) from None
-
-
-def _drain(cur: Any, owner: str) -> dict[str, int]:
-    """Deliver what is queued, as far as it can be delivered now, with a commit after each batch."""
-    counted: Counter[str] = Counter()
-    while True:
-        with _pg.transaction(cur, read_only=False):
-            _pg.set_role(cur, owner)
-            rows = _pg.rows(cur, f"SELECT d.result FROM {SCHEMA}.drain({_BATCH}, true) AS d")
-        results = Counter(row["result"] for row in rows)
-        counted += results
-        if not any(count for name, count in results.items() if name not in _NO_PROGRESS):
-            return dict(counted)
 
 
 def diff(result: Result) -> list[dict[str, str]]:
@@ -189,6 +173,12 @@ def warnings(result: Result) -> list[str]:
         texts.append(
             f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
             f"{', '.join(plan.weak_admins)} is still their email: have it changed"
+        )
+    parked = (result.delivered or {}).get("PARKED", 0)
+    if parked:
+        texts.append(
+            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.pending_removals() in "
+            f"database {found.database}"
         )
     if result.changed and found.kept:
         texts.append(

@@ -35,8 +35,9 @@ _TOKEN = "'^[0-9a-f]{64}$'"
 _KEYS_OF = f"EXISTS (SELECT FROM public.api_key AS k WHERE k.user_id = u.id AND k.key ~ {_TOKEN})"
 
 _ACCOUNTS = """
-SELECT u.id, u.email, u.role, u.created_at, u.settings::text AS settings, u.info::text AS info,
-       {oauth_sub} AS oauth_sub, {oauth}::text AS oauth, {has_token} AS has_token,
+SELECT u.id, u.email, lower(u.email) AS lower_email, u.role, u.created_at,
+       u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth,
+       {has_token} AS has_token,
        a.id IS NOT NULL AS has_auth, a.email AS auth_email, a.active,
        starts_with(a.password, '$2a$') AS has_initial_password
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id
@@ -44,7 +45,7 @@ SELECT u.id, u.email, u.role, u.created_at, u.settings::text AS settings, u.info
  ORDER BY u.id"""
 
 _EVERYBODY = """
-SELECT u.id, lower(btrim(u.email)) AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
+SELECT u.id, lower(u.email) AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
        coalesce(a.active, false) AS active, extract(epoch FROM clock_timestamp())::bigint AS now
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id
  ORDER BY u.created_at, u.id"""
@@ -53,6 +54,18 @@ _GROUPS = """
 SELECT g.id, g.user_id, g.description, g.meta::text AS meta, {has_user_ids} AS has_user_ids
   FROM public."group" AS g WHERE g.id = ANY (%(ids)s::text[])
  ORDER BY g.id"""
+
+# The bridge may have delivered to an account that turns out to be one too many.
+_UNLINK = f"""
+WITH surplus AS (
+  SELECT e.entity_id, e.openwebui_id FROM {SCHEMA}.entity AS e
+   WHERE e.entity_type = 'user' AND e.openwebui_id = ANY (%(accounts)s::text[])
+), withdrawn AS MATERIALIZED (
+  SELECT {SCHEMA}.withdraw_memberships(s.entity_id, s.openwebui_id) FROM surplus AS s
+)
+UPDATE {SCHEMA}.entity AS e SET openwebui_id = NULL, origin = NULL
+  FROM surplus AS s
+ WHERE e.entity_type = 'user' AND e.entity_id = s.entity_id AND (SELECT count(*) FROM withdrawn) >= 0"""
 
 _LINK = f"""
 INSERT INTO {SCHEMA}.entity AS e
@@ -117,6 +130,7 @@ class Plan:
     database: str
     repairs: tuple[Repair, ...]
     links: tuple[Link, ...]
+    duplicates: tuple[str, ...]
     weak_admins: tuple[str, ...]
     logins: tuple[str, ...]
 
@@ -153,7 +167,7 @@ def expires(row: dict[str, Any], around: Surroundings) -> bool:
 
 def duplicate_of(row: dict[str, Any], around: Surroundings) -> str | None:
     """The account that a person has made with the same email: that one is adopted, and this one is too many."""
-    return around.own_emails.get((row["email"] or "").strip().lower())
+    return around.own_emails.get(row["lower_email"] or "")
 
 
 def _of(row: dict[str, Any], column: str, problem: str, before: Any, after: Any, value: Any, table: str) -> Repair:
@@ -164,13 +178,13 @@ def _of(row: dict[str, Any], column: str, problem: str, before: Any, after: Any,
 
 def _decide_email(row: dict[str, Any], around: Surroundings) -> list[Repair]:
     other = duplicate_of(row, around)
-    if not (row["email"] or "").strip():
+    if not row["email"]:
         # Nobody receives mail there; deliveries of the bridge use the domain likewise.
         email, problem = f"none+{row['id']}@user-bridge.invalid", "missing, which breaks Open WebUI's list of users"
     elif other:
         email, problem = f"moved+{row['id']}@user-bridge.invalid", f"that of account {other}, which is a person's own"
     else:
-        email, problem = row["email"].strip().lower(), "not in lower case, so that nobody can sign in with it"
+        email, problem = row["lower_email"], "not in lower case, so that nobody can sign in with it"
     found = []
     if row["email"] != email:
         found.append(_of(row, "email", problem, row["email"], email, email, "user"))
@@ -302,6 +316,7 @@ def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...])
         str(_pg.value(cur, "SELECT current_database()::text")),
         tuple(repairs),
         tuple(links),
+        tuple(row["id"] for row in rows if duplicate_of(row, around)),
         tuple(row["id"] for row in rows if row["has_initial_password"] and not expires(row, around)),
         # What only looks like a name of a role could be anything.
         tuple(
@@ -383,6 +398,8 @@ def apply(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...], loc
             plan = make_plan(cur, entities, logins)
             for target in dict.fromkeys(repair.table for repair in plan.repairs):
                 _write(cur, target, [repair for repair in plan.repairs if repair.table == target])
+            if plan.duplicates:
+                cur.execute(_UNLINK, {"accounts": list(plan.duplicates)})
             cur.execute(_LINK, {"links": json.dumps([link.__dict__ for link in plan.links])})
         except _pg.PgError as error:
             if _pg.sqlstate(error) in LOCK_ERRORS:

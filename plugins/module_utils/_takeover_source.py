@@ -399,6 +399,8 @@ def finish(cur: Any, owner: str, lock_timeout_ms: int, drop_tables: bool) -> tup
             {"data": json.dumps({"mappings": found.mappings, "audit": found.audit})},
         )
         queued = int(_pg.value(cur, f"SELECT {SCHEMA}.enqueue_everything() AS n"))
+        # What has failed so far may have failed because of what is repaired now.
+        cur.execute(f"UPDATE {SCHEMA}.sync_queue SET next_attempt_at = NULL WHERE next_attempt_at IS NOT NULL")
     return found, queued
 
 

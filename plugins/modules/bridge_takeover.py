@@ -176,7 +176,7 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _takeover
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _session, _sync, _takeover
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 
 
@@ -188,6 +188,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     done = _takeover.take_over(
         _pg.connect(params),
         lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
+        lambda: _sync.drain(_session.Session(params, params["owner"]), _sync.Limits()).summary()["results"],
         wanted,
     )
     for text in _takeover.warnings(done):

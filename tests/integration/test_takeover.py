@@ -385,6 +385,24 @@ def test_of_two_accounts_the_persons_own_is_kept(scene: Scene) -> None:
     assert scene.pair.litellm_admin.value(mapped) == "own-eve"
 
 
+@pytest.mark.schemas(openwebui="old")
+def test_the_bridge_has_taken_the_wrong_one_of_two_accounts(pair: Pair) -> None:
+    upstream.install(pair)
+    litellm_writes(pair)
+    openwebui.add_account(pair, "own-bob", "bob@example.com")
+    install_bridge(pair)
+    # Both deliver for a while: the bridge takes the older account, and puts it into the group.
+    rows.rename_organization(pair.litellm, "o1", "Labs")
+    rows.change_user(pair.litellm, "bob", user_alias="Bobby")
+    rows.leave_organization(pair.litellm, "o1", "bob")
+    rows.join_organization(pair.litellm, "o1", "bob")
+    assert "usr_bob" in openwebui.groups(pair)["grp_o1"][1]
+    take_over(pair)
+    assert openwebui.groups(pair)["grp_o1"] == ("Labs", ["own-bob", "usr_ann"])
+    assert accounts(pair)["own-bob"]["name"] == "Bobby"
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
+
+
 def test_the_bridge_delivers_from_then_on(scene: Scene) -> None:
     rows.change_user(scene.pair.litellm, "ann", user_alias="Anne")
     assert scene.after["usr_ann"]["name"] == "Rockets-Anne"
@@ -428,6 +446,8 @@ TABLES = ["sync_audit", "sync_mapping"]
 def test_deploy_takes_over(pair: Pair, tmp_path: Path) -> None:
     upstream.install(pair)
     litellm_writes(pair)
+    # The scripts make an account for each; Open WebUI 0.11 refuses to start on two with one email.
+    rows.add_user(pair.litellm, "bobby", "Bob@Example.com", user_alias="Bobby")
     before, all_of_theirs = everything(pair), theirs(pair)
     with unchanged(pair):
         check = deploy(pair, tmp_path, "--check", "--diff")
@@ -441,6 +461,8 @@ def test_deploy_takes_over(pair: Pair, tmp_path: Path) -> None:
     assert done.changed == 1 and "held the password of openwebui" in done.words
     assert PASSWORDS["openwebui"] not in check.output + done.output
     assert theirs(pair) == TABLES and settled(pair)
+    twice = 'SELECT lower(email) FROM "user" GROUP BY 1 HAVING count(*) > 1'
+    assert pair.openwebui.rows(twice) == []
     assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
     # Later the tables can go, too.
     assert deploy(pair, tmp_path, bridge_takeover_drop_tables=True).changed == 1

@@ -128,7 +128,7 @@ class Image:
 
 
 def images(distribution: str) -> tuple[Image, Image]:
-    """A bare machine, and one with PostgreSQL as the distribution's package leaves it."""
+    """A bare machine, and one with PostgreSQL as the distribution's package leaves it, and with a user who may sudo."""
     bare = _image(distribution, _base_name(distribution), _DOCKERFILE, _PREPARE)
     return bare, _image(distribution, bare.name, _DOCKERFILE, _INSTALL)
 
@@ -170,6 +170,8 @@ _INSTALL = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -y install --no-install-recommends postgresql python3-psycopg2 acl
+useradd --create-home admin
+echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
 """
 
 _DOCKERFILE = """

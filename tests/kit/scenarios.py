@@ -46,8 +46,10 @@ def environment() -> dict[str, str]:
     dumps.write(schemas)
     own = os.environ.get("USER_BRIDGE_MOLECULE_IMAGE")
     bare, server = (own, own) if own else engine.ensure_images(distribution())
+    # make names a folder of this machine for it.
+    inherited = {name: value for name, value in os.environ.items() if name != "ANSIBLE_REMOTE_TEMP"}
     return {
-        **os.environ,
+        **inherited,
         "USER_BRIDGE_BARE_IMAGE": bare,
         "USER_BRIDGE_SERVER_IMAGE": server,
         "USER_BRIDGE_SCHEMAS": str(schemas),

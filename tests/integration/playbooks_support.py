@@ -24,7 +24,7 @@ from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 
 DEPLOY = REPO / "deploy-bridge.yml"
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-_RECAP = re.compile(r"^localhost\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
+_RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def play(
     *arguments: str,
     env: Mapping[str, str] | None = None,
 ) -> Run:
-    """Run a playbook (a file, a name like llmops.user_bridge.deploy_bridge, or plays as data) on localhost."""
+    """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     if isinstance(playbook, list):
         path = tmp_path / "play.yml"
         path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
@@ -88,9 +88,9 @@ def play(
             **(env or {}),
         },
     )
-    recap = _RECAP.search(done.stdout)
+    recap = _RECAP.findall(done.stdout)
     assert recap, done.stdout
-    return Run(done.stdout, int(recap[1]), int(recap[2]))
+    return Run(done.stdout, sum(int(changed) for changed, _ in recap), sum(int(failed) for _, failed in recap))
 
 
 def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:

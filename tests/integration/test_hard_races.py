@@ -223,11 +223,11 @@ CROSSING_USERS = 6
 # So slow that two who take the same locks in different orders surely meet.
 SLOW_LOCKS = replaced(
     "litellm/50_delivery.sql.j2",
-    "        v_locked := v_locked || v_lock.key;",
-    "        PERFORM pg_sleep(0.002);\n        v_locked := v_locked || v_lock.key;",
+    "        IF NOT user_bridge.try_lock(v_keys",
+    "        PERFORM pg_sleep(0.002);\n        IF NOT user_bridge.try_lock(v_keys",
 )
 UNORDERED_LOCKS = replaced(
-    "litellm/50_delivery.sql.j2", "GROUP BY 1\n     ORDER BY 1", "GROUP BY 1\n     ORDER BY random()"
+    "litellm/50_delivery.sql.j2", " ORDER BY k.key)", " ORDER BY hashtext(pg_backend_pid() || '.' || k.key))"
 )
 
 

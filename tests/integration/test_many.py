@@ -53,7 +53,7 @@ def populate(pair: Pair) -> None:
 
 def drain(pair: Pair, limit: int = 500) -> list[dict[str, Any]]:
     """Until only what fails for good is left."""
-    results = []
+    results: list[dict[str, Any]] = []
     for _round in range(10):
         rows = pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s, true)", [limit])
         if not rows:

@@ -75,7 +75,10 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no text but a number": ({"bridge_target_timeout_ms": "soon"}, ["bridge_target_timeout_ms", "int"]),
     "an unknown choice": ({"bridge_delivery": "eventually"}, ["bridge_delivery", "must be one of", "commit", "queued"]),
-    "a mode that is not there": ({"bridge_postgres_mode": "docker"}, ["bridge_postgres_mode", "embedded, external"]),
+    "a mode that is not there": (
+        {"bridge_postgres_mode": "docker"},
+        ["bridge_postgres_mode", "embedded, external, package"],
+    ),
     "half a limit": ({"bridge_removal_limit": {"accounts": 5}}, ["percent", "bridge_removal_limit"]),
 }
 

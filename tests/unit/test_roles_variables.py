@@ -32,7 +32,7 @@ def variable_names(text: str) -> set[str]:
 
 def test_every_role_is_covered() -> None:
     assert sorted(path.name for path in (ROOT / "roles").iterdir()) == ROLES
-    assert ROLES == ["bridge", "postgres", "sync_user", "triggers"]
+    assert ROLES == ["bridge", "maintenance", "migration", "postgres", "sync_user", "triggers"]
 
 
 @pytest.mark.parametrize("role", ROLES)

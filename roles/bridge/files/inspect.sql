@@ -10,6 +10,8 @@ WITH login AS (
            rolsuper,
            EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid) AS member_of_any
     FROM pg_roles WHERE rolname = %(sync_user)s
+), timer_role AS (
+    SELECT oid FROM pg_roles WHERE rolname = %(timer_role)s
 ), program_table AS (
     SELECT name, class.oid, class.relowner
     FROM unnest(string_to_array(%(tables)s, ',')) AS name
@@ -68,10 +70,14 @@ WITH login AS (
     SELECT 'schema', NULL, 'user_bridge', 'USAGE', %(sync_user)s,
            (SELECT has_schema_privilege(sync_user.oid, bridge_schema.oid, 'USAGE') FROM sync_user, bridge_schema), 'present'
     WHERE %(side)s = 'openwebui'
+    UNION ALL
+    SELECT 'schema', NULL, 'user_bridge', 'USAGE', %(timer_role)s,
+           (SELECT has_schema_privilege(timer_role.oid, bridge_schema.oid, 'USAGE') FROM timer_role, bridge_schema), 'present'
+    WHERE %(side)s = 'litellm' AND %(timer_role)s <> ''
 ), lacking (needed) AS (
     SELECT 'CREATEROLE, to create the role ' || name
-    FROM unnest(ARRAY[%(owner_role)s] || CASE %(side)s WHEN 'openwebui' THEN ARRAY[%(sync_user)s] END) AS name, login
-    WHERE NOT rolcreaterole AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+    FROM unnest(ARRAY[%(owner_role)s] || CASE %(side)s WHEN 'openwebui' THEN ARRAY[%(sync_user)s] ELSE ARRAY[%(timer_role)s] END) AS name, login
+    WHERE name <> '' AND NOT rolcreaterole AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
     UNION ALL
     SELECT 'CREATE on the database ' || current_database()
     WHERE NOT EXISTS (SELECT FROM bridge_schema) AND NOT has_database_privilege(current_database(), 'CREATE')
@@ -102,6 +108,7 @@ SELECT
     login.rolsuper OR login.rolcreaterole OR EXISTS (SELECT FROM pg_roles WHERE rolname = %(owner)s) AS may_have_owner,
     login.rolsuper AS is_superuser,
     has_table_privilege('pg_authid', 'SELECT') AS reads_passwords,
+    current_setting('cron.database_name', true) AS cron_database,
     CASE WHEN owner_role.oid IS NOT NULL THEN pg_has_role(
         login.oid, owner_role.oid, CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END)
     END AS is_owner_member,

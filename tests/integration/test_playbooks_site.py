@@ -1,0 +1,54 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""examples/site.yml: two bridges to different servers from one control node, as a platform team would have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kit import binaries, litellm, pairs
+from kit.cluster import SUPERUSER, Cluster, running
+from kit.common import REPO
+from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from playbooks_support import READ_ONLY, play
+
+SITE = REPO / "examples" / "site.yml"
+FREE = {"ANSIBLE_INJECT_FACT_VARS": "false"}
+
+
+def inventory(**bridges: Pair) -> dict[str, Any]:
+    """examples/inventory.yml with these pairs in place of its servers."""
+    example: dict[str, Any] = yaml.safe_load((REPO / "examples" / "inventory.yml").read_text(encoding="utf-8"))
+    for name, host in example["bridges"]["hosts"].items():
+        pair = bridges[name]
+        host.update(
+            platform_db_host=pair.cluster.host,
+            platform_db_port=pair.cluster.port,
+            platform_db_password=PASSWORDS[SUPERUSER],
+            platform_bridge_password=PASSWORDS[SYNC_USER],
+            platform_litellm_db=pair.litellm_db,
+            platform_openwebui_db=pair.openwebui_db,
+        )
+    return example
+
+
+def test_two_servers_with_two_bridges(pair: Pair, server: Cluster, tmp_path: Path) -> None:
+    hosts = tmp_path / "inventory.yml"
+    with running(binaries.find(server.major)) as elsewhere, pairs.pair(elsewhere) as other:
+        hosts.write_text(yaml.safe_dump(inventory(staging=pair, production=other)), encoding="utf-8")
+        first = play(SITE, {}, tmp_path, "-i", str(hosts), env=FREE)
+        assert (first.changed > 0, first.failed) == (True, 0), first.output
+        for each, name in ((pair, "here"), (other, "there")):
+            litellm.new_user(each.litellm, name, f"{name}@example.com")
+            emails = each.openwebui.rows('SELECT email FROM "user" WHERE email LIKE %s', ["%here@example.com"])
+            assert [row["email"] for row in emails] == [f"{name}@example.com"]
+        again = play(SITE, {}, tmp_path, "-i", str(hosts), env={**FREE, **READ_ONLY})
+        assert (again.changed, again.failed) == (0, 0), again.output
+        # One part of one bridge.
+        pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
+        part = play(SITE, {}, tmp_path, "-i", str(hosts), "--limit", "staging", "--tags", "bridge_triggers", env=FREE)
+        assert (part.changed, part.failed) == (1, 0), part.output

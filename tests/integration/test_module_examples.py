@@ -14,7 +14,7 @@ import yaml
 
 from kit.bridge import install_bridge, render_sql
 from kit.common import REPO
-from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from kit.pairs import PASSWORDS, SYNC_USER, Pair, Side
 from kit.rows import add_organization, add_team, add_user, join_organization
 from modules_support import login_options, run_module, run_playbook
 
@@ -36,7 +36,7 @@ def placed(pair: Pair, task: dict[str, Any]) -> dict[str, Any]:
     if name is None:
         return task
     options = {key: value for key, value in task[name].items() if key not in LOGIN}
-    side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
+    side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
     options.update(login_options(pair, side))
     if "openwebui_login_db" in options:
         options["openwebui_login_db"] = pair.openwebui_db
@@ -52,7 +52,8 @@ def lived_in(pair: Pair) -> Pair:
     add_user(pair.litellm, "u1", "ann@example.com")
     join_organization(pair.litellm, "o1", "u1")
     install_bridge(pair, {"initial_password": "none"})
-    for side in ("openwebui", "litellm"):
+    sides: tuple[Side, ...] = ("openwebui", "litellm")
+    for side in sides:
         definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
         options = {"side": side, "version": "1.0.0", "definitions": definitions}
         run_module("bridge_install", {**login_options(pair, side), **options})

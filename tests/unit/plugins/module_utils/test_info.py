@@ -11,7 +11,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info import he
 
 
 def side(**changes: Any) -> dict[str, Any]:
-    found = {"database": "db", "installed": True, "version": "1.0.0", "objects": [], "counts": {}, "grants": []}
+    found: dict[str, Any] = {"database": "db", "installed": True, "version": "1.0.0"}
+    found.update(objects=[], counts={}, grants=[])
     return {**found, **changes}
 
 

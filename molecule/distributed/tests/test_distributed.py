@@ -31,7 +31,8 @@ def openwebui() -> Database:
 @pytest.fixture
 def stopped() -> Iterator[None]:
     """Open WebUI's server is down for the length of a test."""
-    OPENWEBUI.check_output("systemctl stop postgresql@*-main")
+    OPENWEBUI.check_output("systemctl stop 'postgresql@*-main'")
+    assert not OPENWEBUI.socket("tcp://0.0.0.0:5432").is_listening
     yield
     OPENWEBUI.check_output("systemctl start postgresql")
 
@@ -74,7 +75,7 @@ def test_a_server_of_another_name_is_refused(tmp_path: Path, litellm: Database) 
     address = OPENWEBUI.check_output("hostname -i").split()[0]
     run = play("deploy_bridge", "user-bridge-litellm", tmp_path, bridge_target_host=address)
     assert run.failed == 1, run.output
-    assert "does not match host name" in run.words and "bridge_target_host" in run.words, run.output
+    assert "does not match host name" in run.words and "bridge_target_sslmode" in run.words, run.output
     options = litellm.value("SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'user_bridge_target'")
     assert "host=user-bridge-openwebui" in options
 

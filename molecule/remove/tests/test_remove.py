@@ -22,8 +22,13 @@ def test_nothing_of_the_bridge_is_in_the_databases(litellm: Database, openwebui:
         assert database.rows("SELECT usename FROM pg_user_mappings") == []
 
 
+def test_the_bridges_roles_are_gone_and_the_programs_are_not(litellm: Database) -> None:
+    roles = litellm.rows("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1")
+    assert [role["rolname"] for role in roles] == ["litellm", "openwebui", "postgres"]
+
+
 def test_no_timer_runs(host: Host) -> None:
-    assert host.check_output("systemctl list-unit-files --plain --no-legend '*bridge*'") == ""
+    assert host.run("systemctl list-unit-files --plain --no-legend '*bridge*'").stdout == ""
     assert host.check_output("find /etc/systemd/system -name '*bridge*'") == ""
 
 

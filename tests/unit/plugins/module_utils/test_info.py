@@ -17,7 +17,7 @@ def side(**changes: Any) -> dict[str, Any]:
 
 
 def info(**changes: Any) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "litellm": side(),
         "openwebui": side(),
         "version": {"installed": "1.0.0", "expected": None, "matches": None},

@@ -11,12 +11,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info import he
 
 
 def side(**changes: Any) -> dict[str, Any]:
-    found = {"database": "db", "installed": True, "version": "1.0.0", "objects": [], "counts": {}, "grants": []}
+    found: dict[str, Any] = {"database": "db", "installed": True, "version": "1.0.0"}
+    found.update(objects=[], counts={}, grants=[])
     return {**found, **changes}
 
 
 def info(**changes: Any) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "litellm": side(),
         "openwebui": side(),
         "version": {"installed": "1.0.0", "expected": None, "matches": None},

@@ -78,7 +78,7 @@ def molecule(
     command: str, scenario: str, env: Mapping[str, str], project: Path = REPO, output: IO[str] | None = None
 ) -> int:
     """Run one Molecule command for a scenario of a project; its exit code."""
-    home, name = (project / EXAMPLE, "default") if scenario == "example" else (project, scenario)
+    home, name = (project / EXAMPLE, "bridge") if scenario == "example" else (project, scenario)
     base = home / ".config" / "molecule" / "config.yml"
     arguments = ["molecule", "--base-config", str(base), command, "--scenario-name", name]
     done = subprocess.run(arguments, cwd=home, env=dict(env), stdout=output, stderr=output, check=False)

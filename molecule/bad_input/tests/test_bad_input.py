@@ -72,7 +72,7 @@ def state(host: Host) -> str:
         host.check_output(
             "runuser -u postgres -- pg_dumpall | grep -v '^.restrict\\|^.unrestrict' | sha256sum;"
             " find /etc/postgresql* /etc/systemd/system -type f -exec sha256sum {} + | sort;"
-            " dpkg-query --show | sha256sum; systemctl show --property=MainPID 'postgresql@*'"
+            " dpkg-query --show | sha256sum; systemctl show --property=MainPID 'postgresql@*.service'"
         )
     )
 

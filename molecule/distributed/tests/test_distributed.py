@@ -31,7 +31,7 @@ def openwebui() -> Database:
 @pytest.fixture
 def stopped() -> Iterator[None]:
     """Open WebUI's server is down for the length of a test."""
-    OPENWEBUI.check_output("systemctl stop 'postgresql@*-main'")
+    OPENWEBUI.check_output("systemctl stop 'postgresql@*-main.service'")
     assert not OPENWEBUI.socket("tcp://0.0.0.0:5432").is_listening
     yield
     OPENWEBUI.check_output("systemctl start postgresql")

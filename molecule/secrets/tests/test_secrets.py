@@ -8,11 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 from kit.hosts import READ_ONLY, Database, Run, play
 
 testinfra_hosts = ["docker://user-bridge-secrets"]
+# Without it pytest would take the tests that ask nothing of the host last, and they are in the order of what happens.
+pytestmark = pytest.mark.usefixtures("host")
 
 # Every password of the inventory, and those that the tests set, have it in them.
 CANARY = "canary-of"

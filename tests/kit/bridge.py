@@ -91,8 +91,6 @@ def _prepare_openwebui(pair: Pair) -> None:
     for table in OPENWEBUI_TABLES:
         if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
             session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
-    # As the role triggers makes it.
-    session.run('CREATE INDEX IF NOT EXISTS user_bridge_email ON public."user" (lower(email))')
     session.run(
         f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES TO "{OWNER_ROLE}"'
     )

@@ -72,12 +72,12 @@ unit: venv ## Unit tests
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
-	@pytest tests/integration --numprocesses $(JOBS) $(if $(PG),--pg $(PG))
+	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile $(if $(PG),--pg $(PG))
 
 .PHONY: versions
 versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
 	$(call say,PostgreSQL $(or $(PG),13 to 18))
-	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) \
+	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) --dist loadfile \
 	  --schemas new --pg $(or $(PG),others)
 
 .PHONY: docker

@@ -168,7 +168,7 @@ def test_removals_that_wait_for_approval(deployed: Pair) -> None:
     deployed.litellm_admin.run("UPDATE user_bridge.settings SET removal_accounts = 1, removal_percent = 0")
     for number in range(4):
         add_user(deployed, f"u{number}", f"u{number}@example.com")
-    deployed.litellm.run('DELETE FROM "LiteLLM_UserTable" WHERE user_id <> \'u3\'')
+    deployed.litellm.run("DELETE FROM \"LiteLLM_UserTable\" WHERE user_id <> 'u3'")
     found = info(deployed, limit=2)
     assert found["removals"]["total"] == 3 and len(found["removals"]["first"]) == 2
     assert found["removals"]["first"][0]["openwebui_id"] == "usr_u0"

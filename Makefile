@@ -7,6 +7,11 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
+# Tests side by side; each of them has servers of its own.
+JOBS ?= 2
+# Scenarios for `make molecule`: empty for all.
+SCENARIO ?=
+comma := ,
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -24,7 +29,7 @@ say = @printf '\n==> %s\n' "$(1)"
 .PHONY: help
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## Virtual environment with Ansible, linters and test tools
@@ -67,7 +72,31 @@ unit: venv ## Unit tests
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
-	@pytest tests/integration $(if $(PG),--pg $(PG))
+	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile $(if $(PG),--pg $(PG))
+
+.PHONY: versions
+versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
+	$(call say,PostgreSQL $(or $(PG),13 to 18))
+	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) --dist loadfile \
+	  --schemas new --pg $(or $(PG),others)
+
+.PHONY: docker
+docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
+	@$(KIT) $(PYTHON) -m kit.engine start
+
+.PHONY: molecule
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+	$(call say,molecule)
+	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+
+.PHONY: molecule-env
+molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell
+	@$(KIT) $(BIN)/python -m kit.scenarios --environment
+
+.PHONY: molecule-faults
+molecule-faults: venv ## Proof that the scenarios can fail: each planted fault is caught by the test named for it
+	$(call say,planted faults)
+	@$(KIT) $(BIN)/python -m kit.faulty
 
 .PHONY: bench
 bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
@@ -79,9 +108,15 @@ e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a b
 	$(call say,end to end)
 	@pytest tests/e2e $(if $(PG),--pg $(PG))
 
+.PHONY: screenshots
+screenshots: venv chromium ## Take the README's pictures anew
+	@pytest tests/e2e/test_browser.py
+	@mkdir -p docs/images
+	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups}.png docs/images/
+
 .PHONY: chromium
 chromium:
-	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium
+	@command -v chromium >/dev/null || $(KIT) $(PYTHON) -m kit.prepare apt chromium fonts-symbola
 
 .PHONY: stories
 stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)
@@ -89,7 +124,7 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(PG),--pg $(PG))
 
 .PHONY: test
-test: lint sanity unit integration e2e ## Everything there is to test
+test: lint sanity unit integration molecule e2e ## Everything there is to test
 	$(call say,all tests passed)
 
 .PHONY: clean

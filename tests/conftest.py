@@ -20,8 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pg",
         default=os.environ.get("USER_BRIDGE_PG", "default"),
-        help="PostgreSQL major versions, e.g. 15 or 13,18 or all (default: the newest that is installed)",
+        help="PostgreSQL major versions, e.g. 15 or 13,18 or all, or others: all but the default, the newest installed",
     )
+    parser.addoption("--schemas", help="versions of the pair fixture for every test, instead of its own marker's")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,8 +41,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "schema_versions" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("schemas")
         wanted = marker.kwargs if marker else {}
-        litellm = _versions("litellm", wanted.get("litellm", "new"))
-        openwebui = _versions("open-webui", wanted.get("openwebui", "new"))
+        every = metafunc.config.getoption("--schemas")
+        litellm = _versions("litellm", every or wanted.get("litellm", "new"))
+        openwebui = _versions("open-webui", every or wanted.get("openwebui", "new"))
         versions = list(product(litellm, openwebui))
         metafunc.parametrize("schema_versions", versions, ids=[f"{one}-{two}" for one, two in versions])
 
@@ -81,7 +83,10 @@ def missing(reason: str) -> Any:
 def _majors(option: str) -> list[int]:
     if option == "default":
         return [binaries.default_major()]
-    return list(binaries.SUPPORTED_MAJORS) if option == "all" else [int(part) for part in option.split(",")]
+    if option in ("all", "others"):
+        left_out = [] if option == "all" else [binaries.default_major()]
+        return [major for major in binaries.SUPPORTED_MAJORS if major not in left_out]
+    return [int(part) for part in option.split(",")]
 
 
 def _versions(program: str, wanted: str | list[str]) -> list[str]:

@@ -48,6 +48,10 @@ SELECT n.name
   FROM unnest(%(names)s::text[]) AS n(name)
  WHERE NOT EXISTS (SELECT FROM public."{table}" AS t WHERE t.{id} = n.name OR t.{alias} = n.name) ORDER BY 1"""
 
+_LOCK_TABLE = """
+SELECT current_setting('max_locks_per_transaction')::integer
+       * (current_setting('max_connections')::integer + current_setting('max_prepared_transactions')::integer)"""
+
 _HOLDER = f"""
 SELECT a.pid, extract(epoch FROM clock_timestamp() - a.backend_start)::bigint AS seconds
   FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -234,14 +238,20 @@ class Migration:
                 f" ORDER BY {SCHEMA}.migration_phase(entity_type), entity_id COLLATE \"C\"",
                 {**self.scope, "entity_type": self.position.entity_type, "entity_id": self.position.entity_id},
             )
+        size = min(self.params["batch_size"], self._most_at_once())
         while True:
             with self.session.transaction():
-                batch = _pg.rows(self.cur, f"FETCH {int(self.params['batch_size'])} FROM scope")
+                batch = _pg.rows(self.cur, f"FETCH {size} FROM scope")
             if not batch:
                 return
             # One type at a time: a key is mapped to what its user's delivery has left behind.
             for _kind, rows in groupby(batch, key=lambda row: str(row["entity_type"])):
                 yield list(rows)
+
+    def _most_at_once(self) -> int:
+        """A third of the server's lock table, of which a user takes two places; programs need the rest."""
+        with self.session.transaction():
+            return max(1, int(_pg.value(self.cur, _LOCK_TABLE)) // 6)
 
     def _batch(self, batch: list[dict[str, Any]]) -> None:
         with self.session.transaction():

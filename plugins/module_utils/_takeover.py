@@ -8,7 +8,7 @@ The bridge's own triggers are there before theirs go, so no write is missed; wha
 three steps, each a transaction or more, and each one that a run which was cut off repeats:
 
 1. their triggers go, and with them the last that writes to Open WebUI in their way;
-2. Open WebUI's rows are repaired and become the bridge's;
+2. Open WebUI's rows are repaired and become the bridge's, some at a time;
 3. mapping and history are imported, their functions and (if wanted) tables go, and everything is queued.
 
 Until the third step has committed, what is left of theirs shows that there is something to take over.
@@ -18,9 +18,8 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -29,10 +28,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeove
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_source as _source
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import retry
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
 
+# Open WebUI's rows are locked for as long as one batch takes.
 _BATCH = 500
-_NO_PROGRESS = ("DEFERRED", "FAILED", "PARKED")
+# Most lines of one kind in a diff: Ansible compares them all with each other.
+_MOST_LINES = 2000
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Result:
 
     found: _source.Found
     drop_tables: bool
-    entities: tuple[dict[str, Any], ...] = ()
-    repair: _repair.Plan | None = None
+    survey: _repair.Survey | None = None
+    plan: _repair.Plan | None = None
     queued: int = 0
     delivered: dict[str, int] | None = None
 
@@ -59,7 +59,9 @@ class Result:
         return self.found.is_live or bool(self.drop_tables and self.found.tables)
 
 
-def take_over(litellm: Any, connect_openwebui: Callable[[], Any], wanted: Wanted) -> Result:
+def take_over(
+    litellm: Any, connect_openwebui: Callable[[], Any], deliver: Callable[[], dict[str, int]], wanted: Wanted
+) -> Result:
     """Find what there is of theirs and take it over. Without any, nothing is written and nobody else connected to."""
     cur = _pg.cursor(litellm)
     with _pg.transaction(cur, read_only=True):
@@ -79,35 +81,36 @@ def take_over(litellm: Any, connect_openwebui: Callable[[], Any], wanted: Wanted
         if not wanted.check_mode:
             retry(cur, lambda: _source.finish(cur, wanted.owner, wanted.lock_timeout_ms, wanted.drop_tables))
         return result
-    return _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
+    result = _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
+    return replace(result, delivered=deliver()) if result.queued else result
 
 
 def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Result:
     found, timeout, drop = result.found, wanted.lock_timeout_ms, wanted.drop_tables
     with _pg.transaction(other, read_only=True):
         _repair.check(other, wanted.check_mode)
-    if wanted.check_mode:
-        with _pg.transaction(cur, read_only=True):
-            entities = _source.entities(cur, found)
-        with _pg.transaction(other, read_only=True):
-            plan = _repair.make_plan(other, entities, found.logins)
-        return replace(result, entities=tuple(entities), repair=plan)
-    if found.triggers:
+    if found.triggers and not wanted.check_mode:
         retry(cur, lambda: _source.drop_triggers(cur, timeout, drop))
-    with _under_way():
+    with nullcontext() if wanted.check_mode else _under_way():
         # Only now does nobody add to them any more.
         with _pg.transaction(cur, read_only=True):
             entities = _source.entities(cur, _source.look(cur, drop))
-        plan = retry(other, lambda: _repair.apply(other, entities, found.logins, timeout))
+        with _pg.transaction(other, read_only=True):
+            seen = _repair.survey(other, entities, found.logins)
+            plan = _repair.decide(other, seen, entities) if wanted.check_mode else _repair.Plan()
+        result = replace(result, survey=seen, plan=plan)
+        if wanted.check_mode:
+            return result
+        for start in range(0, len(entities), _BATCH):
+            plan.add(_repair_batch(other, seen, entities[start : start + _BATCH], timeout))
         taken, queued = retry(cur, lambda: _source.finish(cur, wanted.owner, timeout, drop))
-    return replace(
-        result,
-        found=replace(found, mappings=taken.mappings, audit=taken.audit),
-        entities=tuple(entities),
-        repair=plan,
-        queued=queued,
-        delivered=_drain(cur, wanted.owner),
-    )
+    return replace(result, found=replace(found, mappings=taken.mappings, audit=taken.audit), queued=queued)
+
+
+def _repair_batch(
+    other: Any, seen: _repair.Survey, entities: list[dict[str, Any]], lock_timeout_ms: int
+) -> _repair.Plan:
+    return retry(other, lambda: _repair.apply(other, seen, entities, lock_timeout_ms))
 
 
 @contextmanager
@@ -120,19 +123,6 @@ def _under_way() -> Iterator[None]:
             f"{str(error).removesuffix('; nothing was changed')}; the takeover is under way: the bridge delivers what "
             "LiteLLM writes, and the next run completes the rest"
         ) from None
-
-
-def _drain(cur: Any, owner: str) -> dict[str, int]:
-    """Deliver what is queued, as far as it can be delivered now, with a commit after each batch."""
-    counted: Counter[str] = Counter()
-    while True:
-        with _pg.transaction(cur, read_only=False):
-            _pg.set_role(cur, owner)
-            rows = _pg.rows(cur, f"SELECT d.result FROM {SCHEMA}.drain({_BATCH}, true) AS d")
-        results = Counter(row["result"] for row in rows)
-        counted += results
-        if not any(count for name, count in results.items() if name not in _NO_PROGRESS):
-            return dict(counted)
 
 
 def diff(result: Result) -> list[dict[str, str]]:
@@ -152,35 +142,33 @@ def diff(result: Result) -> list[dict[str, str]]:
             "after": _lines([] if result.drop_tables else tables),
         }
     ]
-    if result.repair:
+    if result.survey and result.plan:
         header = f"mapping and history ({found.database})"
-        lines = [f"{link.type} {link.id} is {link.account}" for link in result.repair.links]
-        lines += [f"{found.mappings} mappings", f"{found.audit} rows of history"]
+        lines = [f"{found.mappings} mappings", f"{found.audit} rows of history"]
+        lines += [f"{link.type} {link.id} is {link.account}" for link in result.plan.links]
         shown.append({"before_header": header, "after_header": header, "before": "", "after": _lines(lines)})
-        header = f"rows that the upstream SQL scripts have made ({result.repair.database})"
+        header = f"rows that the upstream SQL scripts have made ({result.survey.database})"
+        repairs = result.plan.repairs
+        before = [f"{r.kind} {r.id} {r.field}: {r.before} ({r.problem})" for r in repairs]
+        after = [f"{r.kind} {r.id} {r.field}: {r.after}" for r in repairs]
         shown.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": _lines(
-                    [f"{r.kind} {r.id} {r.field}: {r.before} ({r.problem})" for r in result.repair.repairs]
-                ),
-                "after": _lines([f"{r.kind} {r.id} {r.field}: {r.after}" for r in result.repair.repairs]),
-            }
+            {"before_header": header, "after_header": header, "before": _lines(before), "after": _lines(after)}
         )
     return shown if result.changed else []
 
 
 def _lines(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    more = len(lines) - _MOST_LINES
+    return "".join(f"{line}\n" for line in lines[:_MOST_LINES]) + (f"and {more} more\n" if more > 0 else "")
 
 
 def warnings(result: Result) -> list[str]:
     """What an admin has to do by hand."""
-    found, plan = result.found, result.repair
+    found, plan = result.found, result.plan
     texts = []
     if result.changed and found.functions:
-        logins = ", ".join(plan.logins) if plan and plan.logins else "the role that they logged in to Open WebUI as"
+        known = ", ".join(result.survey.logins) if result.survey else ""
+        logins = known or "the role that they logged in to Open WebUI as"
         texts.append(
             f"the functions of the upstream SQL scripts in database {found.database} held the password of {logins}, "
             "readable by whoever could log in there, and backups of it still do: change that password"
@@ -189,6 +177,12 @@ def warnings(result: Result) -> list[str]:
         texts.append(
             f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
             f"{', '.join(plan.weak_admins)} is still their email: have it changed"
+        )
+    parked = (result.delivered or {}).get("PARKED", 0)
+    if parked:
+        texts.append(
+            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.pending_removals() in "
+            f"database {found.database}"
         )
     if result.changed and found.kept:
         texts.append(

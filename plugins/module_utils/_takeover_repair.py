@@ -12,7 +12,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
@@ -35,16 +35,20 @@ _TOKEN = "'^[0-9a-f]{64}$'"
 _KEYS_OF = f"EXISTS (SELECT FROM public.api_key AS k WHERE k.user_id = u.id AND k.key ~ {_TOKEN})"
 
 _ACCOUNTS = """
-SELECT u.id, u.email, u.role, u.created_at, u.settings::text AS settings, u.info::text AS info,
-       {oauth_sub} AS oauth_sub, {oauth}::text AS oauth, {has_token} AS has_token,
+SELECT u.id, u.email, lower(u.email) AS lower_email, u.role, u.created_at,
+       u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth,
+       {has_token} AS has_token,
        a.id IS NOT NULL AS has_auth, a.email AS auth_email, a.active,
        starts_with(a.password, '$2a$') AS has_initial_password
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id
  WHERE u.id = ANY (%(ids)s::text[])
  ORDER BY u.id"""
 
+_PROOFS = """
+SELECT u.id, u.info::text AS info FROM public."user" AS u WHERE u.id = ANY (%(ids)s::text[])"""
+
 _EVERYBODY = """
-SELECT u.id, lower(btrim(u.email)) AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
+SELECT u.id, lower(u.email) AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
        coalesce(a.active, false) AS active, extract(epoch FROM clock_timestamp())::bigint AS now
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id
  ORDER BY u.created_at, u.id"""
@@ -53,6 +57,18 @@ _GROUPS = """
 SELECT g.id, g.user_id, g.description, g.meta::text AS meta, {has_user_ids} AS has_user_ids
   FROM public."group" AS g WHERE g.id = ANY (%(ids)s::text[])
  ORDER BY g.id"""
+
+# The bridge may have delivered to an account that turns out to be one too many.
+_UNLINK = f"""
+WITH surplus AS (
+  SELECT e.entity_id, e.openwebui_id FROM {SCHEMA}.entity AS e
+   WHERE e.entity_type = 'user' AND e.openwebui_id = ANY (%(accounts)s::text[])
+), withdrawn AS MATERIALIZED (
+  SELECT {SCHEMA}.withdraw_memberships(s.entity_id, s.openwebui_id) FROM surplus AS s
+)
+UPDATE {SCHEMA}.entity AS e SET openwebui_id = NULL, origin = NULL
+  FROM surplus AS s
+ WHERE e.entity_type = 'user' AND e.entity_id = s.entity_id AND (SELECT count(*) FROM withdrawn) >= 0"""
 
 _LINK = f"""
 INSERT INTO {SCHEMA}.entity AS e
@@ -111,14 +127,32 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything there is to do in Open WebUI's database."""
+class Survey:
+    """What was seen of Open WebUI's database as a whole, and the statements that read single rows of this version."""
 
     database: str
-    repairs: tuple[Repair, ...]
-    links: tuple[Link, ...]
-    weak_admins: tuple[str, ...]
+    accounts: str
+    groups: str
+    has_key_column: bool
+    theirs: frozenset[str]
+    around: Surroundings
     logins: tuple[str, ...]
+
+
+@dataclass
+class Plan:
+    """What there is to do in Open WebUI's database."""
+
+    repairs: list[Repair] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    weak_admins: list[str] = field(default_factory=list)
+
+    def add(self, other: Plan) -> None:
+        self.repairs += other.repairs
+        self.links += other.links
+        self.duplicates += other.duplicates
+        self.weak_admins += other.weak_admins
 
 
 def document_of(text: str | None) -> dict[str, Any]:
@@ -153,7 +187,7 @@ def expires(row: dict[str, Any], around: Surroundings) -> bool:
 
 def duplicate_of(row: dict[str, Any], around: Surroundings) -> str | None:
     """The account that a person has made with the same email: that one is adopted, and this one is too many."""
-    return around.own_emails.get((row["email"] or "").strip().lower())
+    return around.own_emails.get(row["lower_email"] or "")
 
 
 def _of(row: dict[str, Any], column: str, problem: str, before: Any, after: Any, value: Any, table: str) -> Repair:
@@ -164,13 +198,13 @@ def _of(row: dict[str, Any], column: str, problem: str, before: Any, after: Any,
 
 def _decide_email(row: dict[str, Any], around: Surroundings) -> list[Repair]:
     other = duplicate_of(row, around)
-    if not (row["email"] or "").strip():
+    if not row["email"]:
         # Nobody receives mail there; deliveries of the bridge use the domain likewise.
         email, problem = f"none+{row['id']}@user-bridge.invalid", "missing, which breaks Open WebUI's list of users"
     elif other:
         email, problem = f"moved+{row['id']}@user-bridge.invalid", f"that of account {other}, which is a person's own"
     else:
-        email, problem = row["email"].strip().lower(), "not in lower case, so that nobody can sign in with it"
+        email, problem = row["lower_email"], "not in lower case, so that nobody can sign in with it"
     found = []
     if row["email"] != email:
         found.append(_of(row, "email", problem, row["email"], email, email, "user"))
@@ -265,8 +299,8 @@ def is_theirs(entity: dict[str, Any], proof: dict[str, Any], name: str) -> bool:
     return bool(entity["mapped"] or proof.get(name) == entity["id"])
 
 
-def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...]) -> Plan:
-    """Look at the rows inside a transaction of C(_pg.transaction), and decide."""
+def survey(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...]) -> Survey:
+    """Look around inside a transaction of C(_pg.transaction): what decisions about single rows depend on."""
     columns = {
         row["name"]
         for row in _pg.rows(
@@ -275,36 +309,22 @@ def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...])
             " WHERE attrelid = 'public.\"user\"'::regclass AND attnum > 0 AND NOT attisdropped",
         )
     }
-    known = {name: f"u.{name}" if name in columns else "NULL::text" for name in _OPTIONAL_COLUMNS}
+    optional = {name: f"u.{name}" if name in columns else "NULL::text" for name in _OPTIONAL_COLUMNS}
     users = {entity["account"]: entity for entity in entities if entity["type"] == "user"}
-    groups = {entity["account"]: entity for entity in entities if entity["type"] == "organization"}
-    rows = [
-        {**row, "has_key_column": "api_key" in columns}
-        for row in _pg.rows(
-            cur, _ACCOUNTS.format(**known, has_token=_has_token(cur, "api_key" in columns)), {"ids": list(users)}
-        )
+    theirs = frozenset(
+        row["id"]
+        for row in _pg.rows(cur, _PROOFS, {"ids": list(users)})
         if is_theirs(users[row["id"]], document_of(row["info"]), "original_user_id")
-    ]
-    around = _surroundings(_pg.rows(cur, _EVERYBODY.format(**known)), frozenset(row["id"] for row in rows))
-    repairs: list[Repair] = []
-    links: list[Link] = []
-    for row in rows:
-        entity = users[row["id"]]
-        repairs += decide_account(entity, row, around)
-        if not duplicate_of(row, around):
-            links.append(Link("user", entity["id"], row["id"], expires(row, around)))
-    for row in _pg.rows(cur, _GROUPS.format(has_user_ids=_has_user_ids(cur)), {"ids": list(groups)}):
-        entity = groups[row["id"]]
-        if is_theirs(entity, document_of(row["meta"]), "organization_id"):
-            repairs += decide_group(row)
-            links.append(Link("organization", entity["id"], row["id"]))
-    return Plan(
-        str(_pg.value(cur, "SELECT current_database()::text")),
-        tuple(repairs),
-        tuple(links),
-        tuple(row["id"] for row in rows if row["has_initial_password"] and not expires(row, around)),
+    )
+    return Survey(
+        database=str(_pg.value(cur, "SELECT current_database()::text")),
+        accounts=_ACCOUNTS.format(**optional, has_token=_has_token(cur, "api_key" in columns)),
+        groups=_GROUPS.format(has_user_ids=_has_user_ids(cur)),
+        has_key_column="api_key" in columns,
+        theirs=theirs,
+        around=_surroundings(_pg.rows(cur, _EVERYBODY.format(**optional)), theirs),
         # What only looks like a name of a role could be anything.
-        tuple(
+        logins=tuple(
             row["name"]
             for row in _pg.rows(
                 cur,
@@ -313,6 +333,28 @@ def make_plan(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...])
             )
         ),
     )
+
+
+def decide(cur: Any, seen: Survey, entities: list[dict[str, Any]]) -> Plan:
+    """What there is to do about these entities' rows."""
+    plan = Plan()
+    users = {e["account"]: e for e in entities if e["type"] == "user" and e["account"] in seen.theirs}
+    for row in _pg.rows(cur, seen.accounts, {"ids": list(users)}):
+        entity, row["has_key_column"] = users[row["id"]], seen.has_key_column
+        plan.repairs += decide_account(entity, row, seen.around)
+        if duplicate_of(row, seen.around):
+            plan.duplicates.append(row["id"])
+        else:
+            plan.links.append(Link("user", entity["id"], row["id"], expires(row, seen.around)))
+        if row["has_initial_password"] and not expires(row, seen.around):
+            plan.weak_admins.append(row["id"])
+    groups = {entity["account"]: entity for entity in entities if entity["type"] == "organization"}
+    for row in _pg.rows(cur, seen.groups, {"ids": list(groups)}):
+        entity = groups[row["id"]]
+        if is_theirs(entity, document_of(row["meta"]), "organization_id"):
+            plan.repairs += decide_group(row)
+            plan.links.append(Link("organization", entity["id"], row["id"]))
+    return plan
 
 
 def _has_token(cur: Any, is_column: bool) -> str:
@@ -369,8 +411,8 @@ def check(cur: Any, check_mode: bool) -> None:
         )
 
 
-def apply(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...], lock_timeout_ms: int) -> Plan:
-    """Decide once more with the rows locked, and write; one transaction."""
+def apply(cur: Any, seen: Survey, entities: list[dict[str, Any]], lock_timeout_ms: int) -> Plan:
+    """Decide about some entities' rows with the rows locked, and write; one transaction."""
     with _pg.transaction(cur, read_only=False):
         cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
         try:
@@ -380,16 +422,18 @@ def apply(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...], loc
                     f"SELECT 1 FROM public.{quote(table)} WHERE id = ANY (%(ids)s::text[]) ORDER BY id FOR UPDATE",
                     {"ids": ids},
                 )
-            plan = make_plan(cur, entities, logins)
+            plan = decide(cur, seen, entities)
             for target in dict.fromkeys(repair.table for repair in plan.repairs):
                 _write(cur, target, [repair for repair in plan.repairs if repair.table == target])
+            if plan.duplicates:
+                cur.execute(_UNLINK, {"accounts": plan.duplicates})
             cur.execute(_LINK, {"links": json.dumps([link.__dict__ for link in plan.links])})
         except _pg.PgError as error:
             if _pg.sqlstate(error) in LOCK_ERRORS:
                 raise locked(Subject("table", "public", "user")) from None
             raise BridgeError(
                 f"what the upstream SQL scripts have left in Open WebUI's database could not be repaired: "
-                f"{_pg.describe(error)}; nothing was changed there"
+                f"{_pg.describe(error)}; nothing was changed"
             ) from None
     return plan
 

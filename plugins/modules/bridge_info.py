@@ -33,9 +33,15 @@ options:
         become O(owner).
     type: bool
     default: true
+  drift:
+    description:
+      - Whether to compare both sides, which takes seconds with many users. Needs a login that may become O(owner). What
+        differs in detail is shown by M(llmops.user_bridge.bridge_sync).
+    type: bool
+    default: false
   limit:
     description:
-      - Most entries in RV(errors) and in RV(last_errors).
+      - Most entries in RV(errors), RV(last_errors), RV(removals) and RV(initial_passwords).
     type: int
     default: 10
   openwebui_login_db:
@@ -90,6 +96,8 @@ extends_documentation_fragment:
   - llmops.user_bridge._attributes.actiongroup
 seealso:
   - module: llmops.user_bridge.bridge_install
+  - module: llmops.user_bridge.bridge_sync
+  - module: llmops.user_bridge.bridge_audit_info
 """
 
 EXAMPLES = r"""
@@ -101,6 +109,16 @@ EXAMPLES = r"""
     login_db: litellm
     openwebui_login_db: openwebui
     version: 1.0.0
+  register: bridge
+
+- name: Look at it, and compare both sides
+  llmops.user_bridge.bridge_info:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    openwebui_login_db: openwebui
+    drift: true
   register: bridge
 
 - name: Fail when the bridge is not healthy
@@ -193,6 +211,34 @@ litellm:
           C(pending), C(groups) and C(group_members).
       type: dict
       sample: {users: 120, users_with_email: 118, organizations: 3}
+    features:
+      description:
+        - What this version of the program knows, as far as the bridge goes by it. LiteLLM's side has
+          C(organization_memberships), C(end_users), C(object_permissions) and C(user_teams), Open WebUI's side
+          C(group_members), C(group_parents), C(access_grants), C(api_keys_in_user), C(api_keys) and C(session_stamps).
+      type: dict
+      sample: {group_members: true, group_parents: false}
+    grants:
+      description: What the owner role must be able to do with the program's tables. Empty without that role.
+      type: list
+      elements: dict
+      contains:
+        table:
+          description: Name of the table.
+          type: str
+          sample: user
+        role:
+          description: The owner role.
+          type: str
+          sample: user_bridge_owner
+        privilege:
+          description: The privilege that it needs.
+          type: str
+          sample: INSERT
+        granted:
+          description: Whether it has it.
+          type: bool
+          sample: true
 openwebui:
   description: Open WebUI's side, null when O(openwebui_login_db) is not given or the database cannot be reached.
   returned: success
@@ -276,6 +322,45 @@ errors:
       description: Age of the oldest entry with this error.
       type: int
       sample: 120
+    cause:
+      description: The kind of problem.
+      type: str
+      sample: unreachable
+    remedy:
+      description: What to do about it.
+      type: str
+      sample: check that Open WebUI's server runs and that bridge_target_host and _port reach it
+causes:
+  description: The errors of the entries in the queue by what is behind them, those with the most entities first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    cause:
+      description: The kind of problem.
+      type: str
+      sample: unreachable
+    remedy:
+      description: What to do about it.
+      type: str
+      sample: check that Open WebUI's server runs and that bridge_target_host and _port reach it
+    entities:
+      description: Number of entities that wait for it.
+      type: int
+      sample: 2
+    attempts:
+      description: Largest number of attempts.
+      type: int
+      sample: 5
+    oldest_seconds:
+      description: Age of the oldest entry.
+      type: int
+      sample: 120
+    examples:
+      description: Up to three of the error messages.
+      type: list
+      elements: str
+      sample: [could not establish connection]
 last_errors:
   description: The last failed operations in the audit, the newest first.
   returned: success
@@ -303,6 +388,73 @@ mapped:
   returned: success
   type: dict
   sample: {organization: 3, user: 118}
+skipped_users:
+  description: How many users of LiteLLM get no account, by reason, null when it could not be read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    reason:
+      description: Why they get none.
+      type: str
+      sample: no email
+    users:
+      description: Number of users.
+      type: int
+      sample: 2
+removals:
+  description: The removals that are held back because they are too many at once, null when they could not be read.
+  returned: success
+  type: dict
+  contains:
+    total:
+      description: How many there are.
+      type: int
+      sample: 40
+    first:
+      description: The first O(limit) of them.
+      type: list
+      elements: dict
+      sample:
+        - entity_type: user
+          entity_id: u1
+          openwebui_id: usr_u1
+          reason: too many removals within ten minutes
+drift:
+  description: What differs between both sides, null without O(drift) or when it could not be compared.
+  returned: success
+  type: dict
+  contains:
+    entities:
+      description: Number of entities that differ.
+      type: int
+      sample: 1
+    fields:
+      description: Number of fields that differ.
+      type: int
+      sample: 2
+    by_type:
+      description: Number of entities by type.
+      type: dict
+      sample: {user: 1}
+initial_passwords:
+  description:
+    - The accounts that still have the password that the bridge gave them, the oldest first. Null without
+      O(openwebui_login_db) or when it could not be read.
+  returned: success
+  type: dict
+  contains:
+    total:
+      description: How many there are.
+      type: int
+      sample: 2
+    first:
+      description: The first O(limit) of them, with the id of the user in LiteLLM and the age in seconds.
+      type: list
+      elements: dict
+      sample:
+        - user_id: u1
+          seconds: 3600
 settings:
   description: The settings of the bridge, null when they could not be read.
   returned: success
@@ -345,6 +497,7 @@ def main() -> None:
         owner={"type": "str", "default": "user_bridge_owner"},
         version={"type": "str"},
         check_connection={"type": "bool", "default": True},
+        drift={"type": "bool", "default": False},
         limit={"type": "int", "default": 10},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

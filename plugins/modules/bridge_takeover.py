@@ -132,8 +132,13 @@ linked:
   returned: success
   type: dict
   sample: {accounts: 118, groups: 2}
+repaired:
+  description: Number of Open WebUI's rows that were set right, by field.
+  returned: success
+  type: dict
+  sample: {group user_id: 2, user settings: 118}
 repairs:
-  description: Fields of Open WebUI's rows that were set right.
+  description: The same one by one, at most 1000 of them.
   returned: success
   type: list
   elements: dict
@@ -176,7 +181,13 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _takeover
+from ansible_collections.llmops.user_bridge.plugins.module_utils import (
+    _pg,
+    _session,
+    _sync,
+    _takeover,
+    _takeover_repair,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 
 
@@ -188,12 +199,14 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     done = _takeover.take_over(
         _pg.connect(params),
         lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
+        lambda: _sync.drain(_session.Session(params, params["owner"]), _sync.Limits()).summary()["results"],
         wanted,
     )
     for text in _takeover.warnings(done):
         module.warn(text)
-    found, plan = done.found, done.repair
-    links = Counter(link.type for link in plan.links) if plan else Counter()
+    found, plan = done.found, done.plan or _takeover_repair.Plan()
+    links = Counter(link.type for link in plan.links)
+    repaired = Counter(f"{repair.kind} {repair.field}" for repair in plan.repairs)
     result: dict[str, Any] = {
         "changed": done.changed,
         "database": found.database,
@@ -205,8 +218,9 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "kept": list(found.kept),
         "imported": {"mappings": found.mappings, "audit": found.audit},
         "linked": {"accounts": links["user"], "groups": links["organization"]},
-        "repairs": [repair.result for repair in plan.repairs] if plan else [],
-        "exposed_logins": list(plan.logins) if plan else [],
+        "repaired": dict(sorted(repaired.items())),
+        "repairs": [repair.result for repair in plan.repairs[: _sync.MAX_LISTED]],
+        "exposed_logins": list(done.survey.logins) if done.survey else [],
         "queued": done.queued,
         "delivered": done.delivered,
     }

@@ -24,6 +24,8 @@ from kit.pairs import Pair
 from playbooks_support import deploy
 
 MODEL, TEAM_MODEL = provider.MODELS
+# How long a delivery may take on a machine with much else to do is not what these tests are about.
+TARGET_TIMEOUT_MS = 20_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Site:
     def can_end_sessions(self) -> bool:
         """Open WebUI 0.12.0 looks at the auth row at every request."""
         return self.version >= (0, 12)
+
+    def deploy(self, folder: Path) -> None:
+        """The shipped playbook; `folder` is for what Ansible writes."""
+        deploy(self.pair, folder, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
 
     def invent(self, name: str = "Grace Hopper") -> Person:
         """Somebody whom neither program knows yet. Other tests can have people of the same name."""
@@ -131,11 +137,12 @@ def opened(cluster: Cluster, version: str, folder: Path, output: Path) -> Iterat
         server.wait()
         first = pair.admin
         admin = webui_api.sign_up(server.url, version, first.name, first.email, first.password)
+        webui_api.offer_model(admin, MODEL)
         with _starting(pair, models, folder / "sso", output / "open-webui-sso.log", sso=True) as sso:
-            deploy(pair, folder)
-            webui_api.offer_model(admin, MODEL)
+            site = Site(pair, server, sso, models, admin, output)
+            site.deploy(folder)
             sso.wait()
-            yield Site(pair, server, sso, models, admin, output)
+            yield site
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from e2e import webui_api as api
 from e2e.provider import answer_to
 from e2e.site import MODEL, TEAM_MODEL, Person, Site, organization_group, team_group
 from kit import litellm
-from playbooks_support import deploy
 
 QUESTION = "Why is the sky blue?"
 
@@ -92,6 +91,16 @@ class TestTheNextRequestOfALiveSession:
         litellm.delete_user(site.pair.litellm, person.user_id)
         assert not api.is_let_in(live)
         assert site.try_password(person.email, person.email) is None
+
+    def test_a_deleted_user_gets_nothing_by_single_sign_on(self, site: Site) -> None:
+        """Open WebUI makes an account for whom it does not know, or refuses; the account is one without rights."""
+        person = site.hire()
+        litellm.delete_user(site.pair.litellm, person.user_id)
+        stranger = site.try_sso(person.email)
+        assert stranger is None or not api.is_let_in(stranger)
+        litellm.new_user(site.pair.litellm, person.user_id, person.email, person.name)
+        visitor = site.try_sso(person.email)
+        assert visitor is not None and api.is_let_in(visitor)
 
     def test_a_model_that_is_for_one_team(self, site: Site) -> None:
         """An admin offers it to the team's group in Open WebUI; who is in there is LiteLLM's business."""
@@ -245,7 +254,7 @@ class TestWhatIsThePersons:
         live = site.sign_in(person, "a password of their own")
         api.save_settings(live, theme="dark", fontSize=17)
         chat = api.chat(live, MODEL, QUESTION)
-        for sync in [*SYNCS, lambda site, _: deploy(site.pair, tmp_path)]:
+        for sync in [*SYNCS, lambda site, _: site.deploy(tmp_path)]:
             sync(site, person)
             live = site.sign_in(person, "a password of their own")
             assert live.id == person.account_id, sync

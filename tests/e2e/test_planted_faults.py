@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from e2e import test_people
-from e2e.site import Site
+from e2e.site import TARGET_TIMEOUT_MS, Site
 from kit.bridge import install_bridge
 from test_faults import FAULTS
 
 Check = Callable[[Site, Path], None]
+SETTINGS = {"target_timeout_ms": TARGET_TIMEOUT_MS}
 # Of the triggers on one table; its users get to Open WebUI by none of the others.
 _TRIGGER = (
     'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_UserTable"\n'
@@ -79,7 +80,7 @@ PLANTED = [
     ),
     Planted("members who left stay", lambda site, _: test_people.TestAdminPages().test_who_leaves_and_what_goes(site)),
     Planted("name not refreshed", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
-    Planted("names do not follow the team", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
+    Planted("team alias left out of the name", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
     Planted(
         "created_at from long ago",
         lambda site, _: test_people.TestAdminPages().test_the_other_pages_that_read_these_rows(site),
@@ -117,11 +118,11 @@ def planted(site: Site, name: str) -> Iterator[None]:
         assert path != where or old in sql, f"{where} has changed: plant this fault anew"
         return sql.replace(old, new) if path == where else sql
 
-    install_bridge(site.pair, mutate=plant)
+    install_bridge(site.pair, SETTINGS, mutate=plant)
     try:
         yield
     finally:
-        install_bridge(site.pair)
+        install_bridge(site.pair, SETTINGS)
         emails = [person.email for person in site.people[before:]]
         for table in ("user", "auth"):
             site.pair.openwebui.run(f'DELETE FROM "{table}" WHERE lower(email) = ANY (%s)', [emails])

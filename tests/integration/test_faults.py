@@ -118,8 +118,8 @@ FAULTS = [
     Fault(
         "names do not follow the team",
         "litellm/23_enqueue_team.sql.j2",
-        "PERFORM user_bridge.enqueue('team_name', ARRAY[NEW.team_id]);",
-        "NULL;",
+        "PERFORM user_bridge.enqueue('team_name',",
+        "PERFORM concat(",
         stories,
     ),
     Fault(

@@ -70,7 +70,20 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert {item["state"] for side in ("litellm", "openwebui") for item in found[side]["objects"]} == {"ok"}
     assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
-    assert found["unseen"] == []
+    assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
+    assert found["removals"] == found["initial_passwords"] == {"total": 0, "first": []} and found["drift"] is None
+    assert all(grant["granted"] for side in ("litellm", "openwebui") for grant in found[side]["grants"])
+    features = found["openwebui"]["features"]
+    new = deployed.openwebui_version != "0.6.30"
+    assert features == {
+        "group_members": new,
+        "group_parents": new,
+        "access_grants": new,
+        "api_keys_in_user": not new,
+        "api_keys": new,
+        "session_stamps": new,
+    }
+    assert found["litellm"]["features"]["organization_memberships"] is True
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -120,9 +133,67 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert found["queue"]["failed"] >= 1 and found["queue"]["by_type"]["user"] == 1
     assert found["queue"]["oldest_seconds"] >= 3600
     assert len(found["errors"]) == 1 and "permission denied" in found["errors"][0]["message"]
+    assert found["errors"][0]["cause"] == found["causes"][0]["cause"] == "permission"
+    assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
     assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does anything drain" in text
+
+
+def test_drift_on_request(deployed: Pair) -> None:
+    add_user(deployed, "u1", "ann@example.com")
+    assert info(deployed, drift=True)["drift"] == {"entities": 0, "fields": 0, "by_type": {}}
+    deployed.openwebui.run("UPDATE \"user\" SET name = 'Mallory', role = 'pending' WHERE id = 'usr_u1'")
+    found = info(deployed, drift=True)
+    assert found["drift"] == {"entities": 1, "fields": 2, "by_type": {"user": 1}}
+    assert found["health"]["status"] == "degraded" and "repair true" in found["health"]["reasons"][0]
+    assert info(deployed)["drift"] is None
+    deployed.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
+    away = info(deployed, drift=True)
+    assert away["drift"] is None and away["health"]["status"] == "broken"
+    assert [item["what"] for item in away["unseen"]] == ["drift"]
+
+
+def test_skipped_users_by_reason(deployed: Pair) -> None:
+    for number, email in enumerate(["", "same@example.com", "Same@example.com", "SAME@example.com", "no address"]):
+        add_user(deployed, f"u{number}", email)
+    assert info(deployed)["skipped_users"] == [
+        {"reason": "the email belongs to the older user", "users": 2},
+        {"reason": "no email", "users": 1},
+        {"reason": "the email is not an address", "users": 1},
+    ]
+
+
+def test_removals_that_wait_for_approval(deployed: Pair) -> None:
+    deployed.litellm_admin.run("UPDATE user_bridge.settings SET removal_accounts = 1, removal_percent = 0")
+    for number in range(4):
+        add_user(deployed, f"u{number}", f"u{number}@example.com")
+    deployed.litellm.run("DELETE FROM \"LiteLLM_UserTable\" WHERE user_id <> 'u3'")
+    found = info(deployed, limit=2)
+    assert found["removals"]["total"] == 3 and len(found["removals"]["first"]) == 2
+    assert found["removals"]["first"][0]["openwebui_id"] == "usr_u0"
+    assert found["errors"] == [] and found["queue"]["failed"] == 0
+    assert found["health"]["status"] == "degraded" and "3 removals are held back" in found["health"]["reasons"][0]
+
+
+def test_accounts_with_their_initial_password(deployed: Pair) -> None:
+    deployed.litellm_admin.run("UPDATE user_bridge.settings SET initial_password = 'email', password_cost = 4")
+    for name in ("ann", "bob"):
+        add_user(deployed, name, f"{name}@example.com")
+    found = info(deployed)["initial_passwords"]
+    assert found["total"] == 2 and [user["user_id"] for user in found["first"]] == ["ann", "bob"]
+    deployed.openwebui.run("UPDATE auth SET password = 'changed by the person' WHERE id = 'usr_ann'")
+    found = info(deployed, limit=0)
+    assert found["initial_passwords"] == {"total": 1, "first": []} and found["health"]["status"] == "ok"
+    deployed.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
+    assert "does the timer run" in info(deployed)["health"]["reasons"][0]
+
+
+def test_a_grant_that_is_missing(deployed: Pair) -> None:
+    deployed.openwebui_admin.run('REVOKE UPDATE ON public."user" FROM user_bridge_owner')
+    health = info(deployed)["health"]
+    assert health["status"] == "broken"
+    assert "user_bridge_owner lacks UPDATE on table user (openwebui): run the playbook" in health["reasons"][0]
 
 
 def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:
@@ -141,7 +212,8 @@ def test_wrong_password_of_the_sync_user(deployed: Pair) -> None:
 
 
 def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
-    found = info(deployed, SYNC_USER, openwebui_login_password=PASSWORDS[SYNC_USER])
+    found = info(deployed, SYNC_USER, openwebui_login_password=PASSWORDS[SYNC_USER], drift=True)
+    assert found["removals"] is found["initial_passwords"] is found["skipped_users"] is found["drift"] is None
     assert found["litellm"]["installed"] and found["litellm"]["version"] is None
     assert found["connection"]["state"] == "not tested" and found["queue"] is None and found["settings"] is None
     assert {item["what"] for item in found["unseen"]} >= {
@@ -150,6 +222,9 @@ def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
         "queue",
         "audit",
         "mapping",
+        "removals",
+        "drift",
+        "initial passwords",
         "settings",
         "connection test",
         "openwebui: counts",
@@ -162,7 +237,7 @@ def test_a_bridge_of_another_shape_is_reported_not_a_crash(deployed: Pair) -> No
     deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_queue RENAME last_error TO error")
     deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_audit RENAME error_message TO message")
     found = info(deployed)
-    assert {item["what"] for item in found["unseen"]} == {"errors", "audit"}
+    assert {item["what"] for item in found["unseen"]} == {"errors", "audit", "removals"}
     assert found["health"]["status"] == "broken" and found["queue"]["depth"] == 0
 
 

@@ -140,9 +140,9 @@ def test_a_refused_part_is_not_tried_for_ever(pair: Pair) -> None:
 
 
 def test_no_differences(synced: Pair) -> None:
-    for options in ({}, {"repair": True}):
+    for repair in (False, True):
         for check in (False, True):
-            found = sync(synced, action="reconcile", check=check, diff=True, env=READ_ONLY, **options)
+            found = sync(synced, action="reconcile", repair=repair, check=check, diff=True, env=READ_ONLY)
             assert found["changed"] is False and found["differences"] == [] and found["differences_total"] == 0
             assert found["diff"]["before"] == found["diff"]["after"] == ""
 

@@ -101,39 +101,6 @@ TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """One bridge that goes through all states, in the order of the table."""
-    with pairs.pair(server) as pair:
-        litellm.new_user(pair.litellm, "first", "first@example.com")
-        done = run("deploy_bridge", pair, tmp_path_factory.mktemp("deployed"))
-        assert done.failed == 0, done.output
-        yield pair
-
-
-@pytest.mark.parametrize(
-    ("state", "playbook", "expected"),
-    [pytest.param(row[1], row[2], row[3], id=f"{row[0]}-{row[2]}".replace(" ", "_")) for row in TABLE],
-)
-def test_state_and_playbook(
-    deployed: Pair, tmp_path: Path, state: Callable[[Pair], None], playbook: str, expected: str
-) -> None:
-    state(deployed)
-    if expected == "fails":
-        with unchanged(deployed):
-            refused = run(playbook, deployed, tmp_path)
-        assert (refused.changed, refused.failed) == (0, 1), refused.output
-        return
-    first = run(playbook, deployed, tmp_path)
-    assert first.failed == 0, first.output
-    assert (first.changed > 0) == (expected == "changes"), first.output
-    second = run(playbook, deployed, tmp_path, env=READ_ONLY) if expected == "changes" else first
-    assert (second.changed, second.failed) == (0, 0), second.output
-    if playbook == "deploy_bridge" and state is not pause:
-        assert deployed.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
-        assert deployed.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
-
-
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_check_mode_on_a_pristine_host(pair: Pair, tmp_path: Path, playbook: str) -> None:
     forget_roles(pair)
@@ -168,3 +135,37 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
     assert pair.openwebui.rows('SELECT id, role, email FROM "user" ORDER BY id') == before
     again = run("remove_bridge", pair, tmp_path, bridge_remove_data=True, env=READ_ONLY)
     assert (again.changed, again.failed) == (0, 0), again.output
+
+
+# Last, because roles belong to the whole server, and this bridge stays until the end.
+@pytest.fixture(scope="module")
+def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """One bridge that goes through all states, in the order of the table."""
+    with pairs.pair(server) as pair:
+        litellm.new_user(pair.litellm, "first", "first@example.com")
+        done = run("deploy_bridge", pair, tmp_path_factory.mktemp("deployed"))
+        assert done.failed == 0, done.output
+        yield pair
+
+
+@pytest.mark.parametrize(
+    ("state", "playbook", "expected"),
+    [pytest.param(row[1], row[2], row[3], id=f"{row[0]}-{row[2]}".replace(" ", "_")) for row in TABLE],
+)
+def test_state_and_playbook(
+    deployed: Pair, tmp_path: Path, state: Callable[[Pair], None], playbook: str, expected: str
+) -> None:
+    state(deployed)
+    if expected == "fails":
+        with unchanged(deployed):
+            refused = run(playbook, deployed, tmp_path)
+        assert (refused.changed, refused.failed) == (0, 1), refused.output
+        return
+    first = run(playbook, deployed, tmp_path)
+    assert first.failed == 0, first.output
+    assert (first.changed > 0) == (expected == "changes"), first.output
+    second = run(playbook, deployed, tmp_path, env=READ_ONLY) if expected == "changes" else first
+    assert (second.changed, second.failed) == (0, 0), second.output
+    if playbook == "deploy_bridge" and state is not pause:
+        assert deployed.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+        assert deployed.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1

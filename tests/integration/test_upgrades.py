@@ -77,7 +77,7 @@ def settle(pair: Pair) -> None:
 @pytest.mark.schemas(openwebui="0.6.30")
 def test_open_webui_is_upgraded_release_by_release(pair: Pair) -> None:
     """Also the check of every column set in between: random stories are told on each."""
-    install_bridge(pair, {"initial_password": "none"})
+    install_bridge(pair, {"initial_password": "none", "removal_accounts": 1000})
     rows.add_organization(pair.litellm, "o1", "Research")
     rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
     assert differences(pair) == []
@@ -109,7 +109,7 @@ def _clear(pair: Pair) -> None:
 
 @pytest.mark.schemas(litellm="old")
 def test_litellm_is_upgraded(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none"})
+    install_bridge(pair, {"initial_password": "none", "removal_accounts": 1000})
     rows.add_organization(pair.litellm, "o1", "Research")
     rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
     rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")

@@ -246,6 +246,8 @@ def _spawn(command: list[str | Path], os_user: str | None, sink: IO[bytes]) -> s
 
 def die_with_parent() -> None:
     """Even kill -9 of the test run must not leave servers behind."""
+    # A shell starts background jobs with it ignored, and programs without a handler of their own would live on.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 

@@ -40,7 +40,7 @@ def groups(pair: Pair) -> dict[str, tuple[str, list[str]]]:
         )
     else:
         rows = pair.openwebui.rows('SELECT id, name, user_ids AS members FROM "group"')
-    return {row["id"]: (row["name"], sorted(row["members"])) for row in rows}
+    return {row["id"]: (row["name"], sorted(row["members"] or [])) for row in rows}
 
 
 def add_account(pair: Pair, account_id: str, email: str, role: str = "user", name: str = "By Hand") -> None:

@@ -16,7 +16,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.common import REPO, REQUIREMENTS, KitError, cache_dir, pip_install, run_logged, say
+from kit.common import REPO, REQUIREMENTS, KitError, cache_dir, pip_install, required_lines, run_logged, say
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -28,8 +28,8 @@ def venv() -> None:
     if sys.version_info[:2] not in SUPPORTED_PYTHONS:
         raise KitError("Python 3.11 or 3.12 is needed; name one with: make PYTHON=/path/to/python3.11 ...")
     _link_collection()
-    names = ("dev.txt", "dev-constraints.txt")
-    wanted = "".join((REQUIREMENTS / name).read_text(encoding="utf-8") for name in names)
+    constraints = _constraints()
+    wanted = (REQUIREMENTS / "dev.txt").read_text(encoding="utf-8") + constraints
     stamp = VENV / "ready"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
@@ -40,12 +40,27 @@ def venv() -> None:
     log = cache_dir() / "venv.log"
     log.unlink(missing_ok=True)
     run_logged([sys.executable, "-m", "venv", "--clear", VENV], log, "making .venv")
-    constraints, needs = REQUIREMENTS / "dev-constraints.txt", REQUIREMENTS / "dev.txt"
-    pip_install(VENV / "bin" / "python", log, "installing", "-c", str(constraints), "-r", str(needs))
+    pins = VENV / "constraints.txt"
+    pins.write_text(constraints, encoding="utf-8")
+    pip_install(VENV / "bin" / "python", log, "installing", "-c", str(pins), "-r", str(REQUIREMENTS / "dev.txt"))
     # An empty one, so that no ansible.cfg of the user's takes part; Ansible refuses /dev/null.
     (VENV / "ansible.cfg").touch()
     stamp.write_text(wanted, encoding="utf-8")
     say(f"  done in {time.monotonic() - started:.0f} s")
+
+
+def _constraints() -> str:
+    """dev-constraints.txt, but for another Ansible where USER_BRIDGE_ANSIBLE names one that requirements/ pins."""
+    lines = required_lines("dev-constraints.txt")
+    major = os.environ.get("USER_BRIDGE_ANSIBLE", "")
+    if major:
+        path = REQUIREMENTS / f"ansible-{major}.txt"
+        if not path.exists():
+            known = sorted(each.stem.partition("-")[2] for each in REQUIREMENTS.glob("ansible-*.txt"))
+            raise KitError(f"USER_BRIDGE_ANSIBLE={major}: requirements/ pins {', '.join(known)}, and 12 without it")
+        lines = [line for line in lines if line.partition("==")[0] not in ("ansible", "ansible-core")]
+        lines += required_lines(path.name)
+    return "\n".join(lines) + "\n"
 
 
 def apt_install(*packages: str) -> None:
@@ -55,7 +70,7 @@ def apt_install(*packages: str) -> None:
         return
     if shutil.which("apt-get") is None:
         raise KitError(f"this machine has no apt-get: install by hand what Debian calls {' '.join(lacking)}")
-    root = _as_root()
+    root = as_root()
     log = cache_dir() / "apt.log"
     say(f"Installing {' '.join(lacking)}")
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
@@ -63,7 +78,7 @@ def apt_install(*packages: str) -> None:
     run_logged([*apt, "install", *lacking], log, f"apt-get install {' '.join(lacking)}")
 
 
-def _as_root() -> list[str]:
+def as_root() -> list[str]:
     """The words before a command that needs root; asks for sudo's password now, while somebody is looking."""
     if os.geteuid() == 0:
         return []

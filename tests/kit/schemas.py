@@ -184,11 +184,11 @@ def apply_openwebui(
     say(f"  done in {time.monotonic() - started:.1f} s")
     if pg_dump is not None:
         partial = dump.with_suffix(f".{os.getpid()}")
-        partial.write_text(_dump(pg_dump, login), encoding="utf-8")
+        partial.write_text(plain_dump(pg_dump, login), encoding="utf-8")
         partial.rename(dump)
 
 
-def _dump(pg_dump: Path, login: Login) -> str:
+def plain_dump(pg_dump: Path, login: Login) -> str:
     """Plain SQL that any supported server and any driver can replay: no COPY, no psql commands."""
     options = ["--no-owner", "--no-privileges", "--inserts", f"--dbname={login.url}"]
     output = subprocess.run([pg_dump, *options], capture_output=True, text=True, check=True).stdout

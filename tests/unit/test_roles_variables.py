@@ -76,6 +76,7 @@ def test_messages_name_variables_that_exist() -> None:
     """Nobody can set a variable that a message or a README has made up."""
     known = {*readmes.load("bridge", "defaults"), "bridge_sync_password", "bridge_postgres_dir", "bridge_hosts"}
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("bridge_*.py")}
+    modules |= {path.stem for path in (ROOT / "playbooks").glob("bridge_*.yml")}
     tags = {f"bridge_{role}" for role in ROLES}
     prefixes = {"bridge_", "bridge_login_", "bridge_openwebui_login_", "bridge_inspect_"}
     for path in [*ROOT.glob("roles/*/README.md"), *ROOT.glob("roles/*/t*/*.*"), ROOT / "README.md"]:

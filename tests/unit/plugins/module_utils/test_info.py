@@ -11,20 +11,30 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info import he
 
 
 def side(**changes: Any) -> dict[str, Any]:
-    return {"database": "db", "installed": True, "version": "1.0.0", "objects": [], "counts": {}, **changes}
+    found: dict[str, Any] = {"database": "db", "installed": True, "version": "1.0.0"}
+    found.update(objects=[], counts={}, grants=[])
+    return {**found, **changes}
 
 
 def info(**changes: Any) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "litellm": side(),
         "openwebui": side(),
         "version": {"installed": "1.0.0", "expected": None, "matches": None},
         "connection": {"state": "ok", "apply": True, "user": "u", "database": "d"},
         "queue": {"depth": 0, "failed": 0, "oldest_seconds": None, "by_type": {}},
-        "settings": {"paused": False},
+        "settings": {"paused": False, "initial_password_ttl_hours": 72},
+        "causes": [],
+        "removals": None,
+        "drift": None,
+        "initial_passwords": None,
         "unseen": [],
     }
     return {**found, **changes}
+
+
+def granted(yes: bool) -> dict[str, Any]:
+    return {"table": "user", "role": "owner", "privilege": "SELECT", "granted": yes}
 
 
 def changed(state: str) -> dict[str, Any]:
@@ -44,6 +54,16 @@ def changed(state: str) -> dict[str, Any]:
         ({"litellm": changed("unknown")}, "degraded"),
         ({"version": {"installed": "1.0.0", "expected": "2.0.0", "matches": False}}, "degraded"),
         ({"unseen": [{"what": "queue", "reason": "permission denied"}]}, "degraded"),
+        ({"removals": {"total": 3, "first": []}}, "degraded"),
+        ({"removals": {"total": 0, "first": []}}, "ok"),
+        ({"drift": {"entities": 1, "fields": 2, "by_type": {"user": 1}}}, "degraded"),
+        ({"drift": {"entities": 0, "fields": 0, "by_type": {}}}, "ok"),
+        ({"initial_passwords": {"total": 1, "first": [{"user_id": "u", "seconds": 72 * 3600}]}}, "ok"),
+        ({"initial_passwords": {"total": 1, "first": [{"user_id": "u", "seconds": 74 * 3600}]}}, "degraded"),
+        ({"initial_passwords": {"total": 0, "first": []}}, "ok"),
+        ({"litellm": side(grants=[granted(True)])}, "ok"),
+        ({"litellm": side(grants=[granted(False)])}, "broken"),
+        ({"litellm": side(installed=False, grants=[granted(False)])}, "broken"),
         ({"litellm": side(installed=False)}, "broken"),
         ({"openwebui": changed("missing")}, "broken"),
         ({"openwebui": changed("changed")}, "broken"),
@@ -64,3 +84,9 @@ def test_the_worst_comes_first() -> None:
     found = health(info(settings={"paused": True}, openwebui=changed("missing")))
     assert found["status"] == "broken"
     assert found["reasons"][0].startswith("view v (openwebui): why") and "paused" in found["reasons"][1]
+
+
+def test_the_cause_of_each_failure_comes_with_its_remedy() -> None:
+    cause = {"cause": "too long", "remedy": "shorten it", "entities": 2}
+    found = health(info(queue={"depth": 3, "failed": 2, "oldest_seconds": 1}, causes=[cause]))
+    assert found["reasons"][1] == "2 entities: too long: shorten it"

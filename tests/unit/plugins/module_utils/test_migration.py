@@ -55,7 +55,7 @@ def test_check(changes: dict[str, Any]) -> None:
 
 
 def test_position_survives_its_text() -> None:
-    position = _migration.Position("user", "ü\"1", 10, 5, 3, 2, 1)
+    position = _migration.Position("user", 'ü"1', 10, 5, 3, 2, 1)
     assert _migration.Position.parse(position.text()) == position
     assert _migration.Position.parse(None) == _migration.Position()
 

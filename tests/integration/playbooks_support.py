@@ -126,10 +126,10 @@ def snapshot(pair: Pair) -> dict[str, Any]:
     return found
 
 
-def _acl(column: str, kind: str, owner: str, condition: str = "true") -> str:
-    """Privileges in one form: once something was granted and revoked, PostgreSQL spells the default out."""
-    default = f"coalesce({column}, acldefault('{kind}', {owner}))"
-    return f"(SELECT array_agg(a::text ORDER BY a::text) FROM unnest({default}) AS a WHERE {condition})"
+def _acl(column: str, kind: str, owner: str) -> str:
+    """Privileges, sorted; a GRANT that was taken back leaves the default spelled out where nothing was."""
+    entries = f"unnest(coalesce({column}, acldefault('{kind}', {owner})))"
+    return f"ARRAY(SELECT entry::text FROM {entries} AS entry ORDER BY 1)"
 
 
 # pg_class and pg_database hold statistics and transaction horizons besides what people change.
@@ -139,11 +139,8 @@ _CATALOGS = (
     "pg_db_role_setting",
     f"(SELECT datname, datdba, {_acl('datacl', 'd', 'datdba')} FROM pg_database)",
     "pg_namespace",
-    "(SELECT oid, relname, relnamespace, relowner, "
-    + _acl("relacl", "s", "relowner", "relkind = 'S'")
-    + ", "
-    + _acl("relacl", "r", "relowner", "relkind <> 'S'")
-    + " FROM pg_class WHERE relkind <> 't')",
+    "(SELECT oid, relname, relnamespace, relowner,"
+    f" {_acl('relacl', 'r', 'relowner')} FROM pg_class WHERE relkind <> 't')",
     "pg_proc",
     "pg_trigger",
     "pg_extension",

@@ -77,7 +77,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "an unknown choice": ({"bridge_delivery": "eventually"}, ["bridge_delivery", "must be one of", "commit", "queued"]),
     "a mode that is not there": (
         {"bridge_postgres_mode": "docker"},
-        ["bridge_postgres_mode", "embedded, external, package"],
+        ["bridge_postgres_mode", "container, embedded, external, package"],
     ),
     "half a limit": ({"bridge_removal_limit": {"accounts": 5}}, ["percent", "bridge_removal_limit"]),
 }

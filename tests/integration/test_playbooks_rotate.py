@@ -1,0 +1,58 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another password of the sync user while LiteLLM writes: nothing fails and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+from kit import litellm
+from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
+from playbooks_support import READ_ONLY, deploy, play, variables
+
+ROTATE = "llmops.user_bridge.rotate_sync_password"
+NEW = "another day, another pass'word"
+
+
+def write_until(pair: Pair, stop: threading.Event, errors: list[Exception]) -> None:
+    """Every user by a backend of its own, which has to log in to Open WebUI's database first."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        try:
+            raw = pair.cluster.connect(pair.litellm_db, "litellm", PASSWORDS["litellm"])
+            with contextlib.closing(raw):
+                litellm.new_user(Session(raw), f"w{number}", f"w{number}@example.com")
+        except Exception as error:  # The test looks at it.
+            errors.append(error)
+            return
+        stop.wait(0.1)
+
+
+def test_a_rotation_under_load_loses_nothing(pair: Pair, tmp_path: Path) -> None:
+    deploy(pair, tmp_path)
+    stop, errors = threading.Event(), list[Exception]()
+    writer = threading.Thread(target=write_until, args=(pair, stop, errors))
+    writer.start()
+    try:
+        rotated = play(ROTATE, variables(pair, bridge_sync_password=NEW), tmp_path)
+    finally:
+        stop.set()
+        writer.join()
+    try:
+        assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
+        assert not errors
+        # What was written in the moment between the two sides waits at most for the drain.
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+        written = pair.litellm_admin.value('SELECT count(*) FROM "LiteLLM_UserTable" WHERE user_id LIKE %s', ["w%"])
+        arrived = pair.openwebui.value('SELECT count(*) FROM "user" WHERE email LIKE %s', ["w%@example.com"])
+        assert written == arrived > 10
+        again = play(ROTATE, variables(pair, bridge_sync_password=NEW), tmp_path, env=READ_ONLY)
+        assert (again.changed, again.failed) == (0, 0), again.output
+    finally:
+        # The password belongs to the whole server, and so to other tests.
+        pair.openwebui_admin.run(f'ALTER ROLE "{SYNC_USER}" PASSWORD %s', [PASSWORDS[SYNC_USER]])

@@ -28,8 +28,17 @@ def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
 
 
 def deadlocks(pair: Pair) -> int:
-    """Deadlocks that the server has resolved in LiteLLM's database, also those that the bridge swallowed."""
-    time.sleep(0.1)  # Counters of a backend are published when it becomes idle.
+    """Deadlocks that the server has resolved in LiteLLM's database, also those that the bridge swallowed.
+
+    Closes every session of the pair: a backend publishes what it has counted up to ten seconds late, or when it ends.
+    """
+    for session in pair.opened:
+        session.close()
+    give_up = time.monotonic() + 20
+    alive = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = %s"
+    while pair.litellm_admin.value(alive, [pair.litellm_db, "client backend"]):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
     sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = %s"
     return int(pair.litellm_admin.value(sql, [pair.litellm_db]))
 

@@ -69,6 +69,8 @@ def _changes(pair: Pair, stop: threading.Event) -> list[Callable[[], object]]:
         ),
     ]
     made = [(pair.connect("litellm"), write, seed) for seed, write in enumerate(writes)]
+    for session, write, _ in made:
+        write(session, 0, "So that its connection to the target exists")
     return [partial(change, *each) for each in made]
 
 

@@ -111,15 +111,15 @@ FAULTS = [
     Fault(
         "heirs of an email forgotten",
         "litellm/22_enqueue_user.sql.j2",
-        "PERFORM user_bridge.enqueue('email', ARRAY[lower(OLD.user_email)]);",
+        "PERFORM user_bridge.enqueue('email', ARRAY[lower(p_old_email)]);",
         "NULL;",
         lambda pair: test_mapping.TestEqualEmails().test_the_oldest_has_the_account_and_the_next_takes_over(pair),
     ),
     Fault(
         "names do not follow the team",
         "litellm/23_enqueue_team.sql.j2",
-        "PERFORM user_bridge.enqueue('team_name',",
-        "PERFORM concat(",
+        "user_bridge.enqueue('team_name', ARRAY[p_new_id, p_old_id]);",
+        "NULL;",
         stories,
     ),
     Fault(
@@ -139,7 +139,7 @@ FAULTS = [
     Fault(
         "the user's own organization forgotten",
         "litellm/22_enqueue_user.sql.j2",
-        "IF NEW.organization_id IS NOT NULL THEN",
+        "IF coalesce(p_old_organization, p_new_organization) IS NOT NULL THEN",
         "IF false THEN",
         stories,
     ),
@@ -259,8 +259,8 @@ FAULTS = [
     Fault(
         "no journal",
         "openwebui/90_apply.sql.j2",
-        "VALUES (p_type, p_id, p_version, p_txid)",
-        "VALUES (p_type, p_id, p_version, NULL)",
+        "SELECT p_type, p_id, p_version, p_txid,",
+        "SELECT p_type, p_id, p_version, NULL,",
         lambda pair: test_delivery.test_a_transaction_that_dies_after_its_delivery_leaves_no_phantom(pair),
     ),
     Fault(
@@ -303,8 +303,8 @@ FAULTS = [
     Fault(
         "spend is not told apart",
         "litellm/22_enqueue_user.sql.j2",
-        "    IF TG_OP = 'UPDATE'\n",
-        "    IF false AND TG_OP = 'UPDATE'\n",
+        "    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE'\n",
+        "    IF TG_OP OPERATOR(pg_catalog.=) 'none'\n",
         lambda pair: test_delivery.test_spend_enqueues_nothing(pair),
     ),
     Fault(

@@ -193,8 +193,41 @@ def test_a_source_killed_after_its_delivery_leaves_no_phantom(own_server: Pair) 
     assert _phantoms(own_server, _kill) == []
 
 
+def _phantoms_numbered_twice(pair: Pair, mutate: Mutate | None = None) -> list[str]:
+    """What remains when the number of the transaction that died is given to another one, which commits."""
+    install_bridge(pair, QUICK, mutate=mutate)
+    drain_all(pair)
+    with _applied_but_not_committed(pair) as writer:
+        _terminate(pair, writer.pid)
+    # Two servers of which LiteLLM's crashes do this; one server alone has the WAL of both sides.
+    pair.litellm_admin.run("BEGIN")
+    reused = pair.litellm_admin.value("SELECT pg_current_xact_id()::text")
+    pair.litellm_admin.run("COMMIT")
+    pair.openwebui_admin.run(
+        "UPDATE user_bridge.entity SET source_txid = %s WHERE source_txid IS NOT NULL", [str(reused)]
+    )
+    pair.cluster.kill()
+    _forget_sessions(pair)
+    pair.cluster.start()
+    drain_all(pair)
+    return differences(pair)
+
+
+def test_after_a_crash_the_numbers_of_the_journal_mean_nothing(own_server: Pair) -> None:
+    assert _phantoms_numbered_twice(own_server) == []
+    assert (
+        own_server.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity WHERE source_txid IS NOT NULL") == 0
+    )
+    assert own_server.litellm_admin.value("SELECT count(*) FROM user_bridge.uncrashed") == 1
+
+
+def test_a_journal_that_trusts_numbers_from_before_a_crash_is_noticed(own_server: Pair) -> None:
+    trusting = replaced("litellm/10_tables.sql.j2", "CREATE UNLOGGED TABLE", "CREATE TABLE")
+    assert _phantoms_numbered_twice(own_server, trusting) != []
+
+
 def test_without_the_journal_there_are_phantoms(pair: Pair) -> None:
-    old = "VALUES (p_type, p_id, p_version, p_txid)"
+    old = "SELECT p_type, p_id, p_version, p_txid,"
     assert _phantoms(pair, _terminate, replaced("openwebui/90_apply.sql.j2", old, old.replace("p_txid", "NULL"))) != []
 
 

@@ -175,7 +175,9 @@ def test_a_transaction_of_50000_users_commits_fast_and_drains(pair: Pair) -> Non
 
 
 def test_without_the_inline_limit_a_big_transaction_is_not_fast(pair: Pair) -> None:
-    unlimited = replaced("litellm/52_commit.sql.j2", "LIMIT s.inline_limit + 1) AS q;", ") AS q;")
+    unlimited = replaced(
+        "litellm/52_commit.sql.j2", "WHERE txid = p_txid LIMIT p_limit + 1) AS q;", "WHERE txid = p_txid) AS q;"
+    )
 
     def mutate(path: str, text: str) -> str:
         return unlimited(path, text).replace("IF cardinality(v_ids) > s.inline_limit THEN", "IF false THEN")

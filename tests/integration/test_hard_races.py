@@ -195,7 +195,7 @@ INLINE_AT_ANY_LEVEL = replaced(
     "",
 )
 NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
-    "litellm/50_delivery.sql.j2", "SELECT 'team_name ' || t.id, true", "SELECT NULL, true"
+    "litellm/50_delivery.sql.j2", "SELECT 'team_name ' || t.id, true FROM", "SELECT NULL, true FROM"
 )
 
 
@@ -227,7 +227,9 @@ SLOW_LOCKS = replaced(
     "        PERFORM pg_sleep(0.002);\n        IF NOT user_bridge.try_lock(v_keys",
 )
 UNORDERED_LOCKS = replaced(
-    "litellm/50_delivery.sql.j2", " ORDER BY k.key)", " ORDER BY hashtext(pg_current_xact_id() || '.' || k.key))"
+    "litellm/50_delivery.sql.j2",
+    " ORDER BY k.key, k.shared)",
+    " ORDER BY hashtext(pg_current_xact_id() || '.' || k.key), k.shared)",
 )
 
 

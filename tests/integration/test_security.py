@@ -13,9 +13,10 @@ import psycopg2.errors
 import pytest
 
 from conftest import missing
+from hard_support import replaced
 from kit import openwebui, rows
 from kit.binaries import installed
-from kit.bridge import install_bridge
+from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import pinned_versions
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session, Side
@@ -26,6 +27,76 @@ BRIDGE_TABLES = {
     "litellm": ["settings", "sync_queue", "sync_mapping", "sync_audit"],
     "openwebui": ["entity", "membership"],
 }
+
+
+ROW_TRIGGERS = [
+    f"user_bridge.on_{name}_change()" for name in ("organization", "organization_membership", "user", "team", "key")
+]
+# What stands where a plain name would find it, and whom it says it ran as.
+_TRAPS = """
+CREATE SCHEMA trap;
+GRANT ALL ON SCHEMA trap TO PUBLIC;
+CREATE TABLE trap.sprung (ran_as text DEFAULT current_user, what text);
+GRANT ALL ON trap.sprung TO PUBLIC;
+CREATE FUNCTION trap.texts(text, text) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('texts'); RETURN $1 OPERATOR(pg_catalog.=) $2; END $$;
+CREATE FUNCTION trap.records(record, record) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('records'); RETURN false; END $$;
+CREATE FUNCTION trap.field(jsonb, text) RETURNS jsonb LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('field'); RETURN $1 OPERATOR(pg_catalog.->) $2; END $$;
+CREATE FUNCTION trap.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('to_jsonb'); RETURN pg_catalog.to_jsonb($1); END $$;
+CREATE FUNCTION trap.lower(text) RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('lower'); RETURN pg_catalog.lower($1); END $$;
+CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.texts);
+CREATE OPERATOR trap.*= (LEFTARG = record, RIGHTARG = record, FUNCTION = trap.records);
+CREATE OPERATOR trap.*<> (LEFTARG = record, RIGHTARG = record, FUNCTION = trap.records);
+CREATE OPERATOR trap.-> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = trap.field);
+CREATE DOMAIN trap.record AS text;
+"""
+
+
+def sprung_by_the_bridge(pair: Pair, mutate: Mutate | None = None) -> list[str]:
+    """Which traps of a writer's search_path the bridge walks into with its own rights."""
+    install_bridge(pair, {"initial_password": "none"}, mutate=mutate)
+    pair.litellm_admin.run(_TRAPS)
+    writer = pair.connect("litellm")
+    writer.run("SET search_path = trap, pg_catalog, public")
+    rows.add_organization(writer, "o1", "Org")
+    rows.add_team(writer, "t1", "Team", members_with_roles=[{"role": "user", "user_id": "u1"}])
+    rows.add_user(writer, "u1", "ann@example.com")
+    rows.join_organization(writer, "o1", "u1")
+    rows.add_key(writer, "k1", "u1")
+    for table in ("Organization", "OrganizationMembership", "User", "Team"):
+        writer.run(f'UPDATE public."LiteLLM_{table}{"" if table.endswith("ship") else "Table"}" SET spend = 1')
+    rows.change_user(writer, "u1", user_email="Anna@example.com")
+    # A column that the triggers compare is gone: their way out is taken.
+    pair.litellm_admin.run('ALTER TABLE public."LiteLLM_UserTable" RENAME user_alias TO renamed')
+    writer.run("UPDATE public.\"LiteLLM_UserTable\" SET renamed = 'x'")
+    return [
+        row["what"]
+        for row in pair.litellm_admin.rows(
+            "SELECT DISTINCT what FROM trap.sprung WHERE ran_as = 'user_bridge_owner' ORDER BY 1"
+        )
+    ]
+
+
+def test_a_writers_search_path_leads_nowhere(pair: Pair) -> None:
+    assert sprung_by_the_bridge(pair) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "trap"),
+    [
+        ("TG_OP OPERATOR(pg_catalog.=) 'UPDATE'", "TG_OP = 'UPDATE'", "texts"),
+        ("::pg_catalog.record OPERATOR(pg_catalog.*=)", "::pg_catalog.record *=", "records"),
+        ("NEW.metadata OPERATOR(pg_catalog.->)", "NEW.metadata ->", "field"),
+        ("pg_catalog.to_jsonb(NEW)", "to_jsonb(NEW)", "to_jsonb"),
+        ("LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$", "LANGUAGE plpgsql AS $body$", "lower"),
+    ],
+)
+def test_an_unqualified_name_is_noticed(pair: Pair, old: str, new: str, trap: str) -> None:
+    assert trap in sprung_by_the_bridge(pair, replaced("litellm/22_enqueue_user.sql.j2", old, new))
 
 
 def denied(session: Session, sql: str) -> None:
@@ -105,7 +176,9 @@ class TestObjects:
         definers = [function for function in self.functions(bridged, side) if function["definer"]]
         assert len(definers) >= (10 if side == "litellm" else 1)
         for function in definers:
-            assert "search_path=pg_catalog, pg_temp" in (function["config"] or []), function["name"]
+            # The row triggers qualify every name instead: see test_a_writers_search_path_leads_nowhere.
+            if function["name"] not in ROW_TRIGGERS:
+                assert "search_path=pg_catalog, pg_temp" in (function["config"] or []), function["name"]
 
     def test_every_function_is_documented_and_owned_by_the_owner_role(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):

@@ -99,8 +99,9 @@ molecule-faults: venv ## Proof that the scenarios can fail: each planted fault i
 	@$(KIT) $(BIN)/python -m kit.faulty
 
 .PHONY: bench
-bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
-	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_PG=$(PG) \
+bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)
+	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_MANY=$(MANY) \
+	  BENCH_PG=$(PG) \
 	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
 
 .PHONY: e2e

@@ -19,7 +19,7 @@ description:
   - An entity that cannot be delivered holds up none of the others. It stays queued and is tried again by the drain.
   - One migration runs at a time in a database. Another one waits for O(wait_seconds).
   - Shows its progress on the controller's terminal, see O(progress). So it cannot run with C(async), which it does not
-    need: no single call takes longer than O(chunk_seconds) and a batch.
+    need, because no single call takes longer than O(chunk_seconds) and a batch.
   - Needs a login that is a superuser or a member of O(owner).
 options:
   organizations:

@@ -108,7 +108,8 @@ def test_a_login_without_rights(deployed: Pair, module: str) -> None:
         found = run_module(module, options)
         assert "could not see queue: permission denied" in " ".join(found["health"]["reasons"])
         return
-    assert re.search(UNPRIVILEGED[module], found := failure(module, options)), found
+    message = failure(module, options)
+    assert re.search(UNPRIVILEGED[module], message), message
 
 
 @every_module

@@ -89,6 +89,26 @@ def test_a_login_that_does_not_work(
     assert found.startswith("cannot connect to ") and re.search(message, found), found
 
 
+@pytest.mark.parametrize("module", ["bridge_info", "bridge_takeover"])
+def test_a_second_login_that_does_not_work(deployed: Pair, module: str) -> None:
+    options = {**a_call(deployed, module), "openwebui_login_port": 1}
+    if module == "bridge_info":
+        (unseen,) = run_module(module, options)["unseen"]
+        message = checked(unseen["reason"])
+    else:
+        message = failure(module, options)
+    assert "check openwebui_login_host and openwebui_login_port" in message
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"bridge_audit_info", "bridge_mapping_info"}))
+def test_an_owner_that_is_not_there(deployed: Pair, module: str) -> None:
+    options = {**a_call(deployed, module), "owner": "nobody"}
+    if module == "bridge_info":
+        assert 'role "nobody" does not exist' in str(run_module(module, options)["unseen"])
+    else:
+        assert "nobody" in failure(module, options)
+
+
 # What is missing for a login that may only connect, and to whom it says so.
 UNPRIVILEGED = {
     "bridge_audit_info": "login_user sync_user may not look into the bridge .*as a member of the bridge's owner role",

@@ -147,8 +147,16 @@ def test_tls_with_certificates_on_both_ends(secured: Secured, module: str, drive
 
 @both_drivers
 def test_tls_of_the_second_login(secured: Secured, driver: str) -> None:
-    options = a_call(secured.pair, "bridge_info")
-    options.update({f"openwebui_{name}": value for name, value in secured.certified.items()})
+    login = secured.certified
+    options = {
+        **a_call(secured.pair, "bridge_info"),
+        "openwebui_login_user": login["login_user"],
+        "openwebui_login_password": "",
+        "openwebui_ssl_mode": login["ssl_mode"],
+        "openwebui_ca_cert": login["ca_cert"],
+        "openwebui_ssl_cert": login["ssl_cert"],
+        "openwebui_ssl_key": login["ssl_key"],
+    }
     assert run_module("bridge_info", options, driver=driver)["openwebui"]["installed"] is True
     options["openwebui_ca_cert"] = str(secured.other_authority)
     (unseen,) = run_module("bridge_info", options, driver=driver)["unseen"]

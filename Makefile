@@ -23,6 +23,7 @@ export ANSIBLE_HOME := $(CURDIR)/.ansible
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export ANSIBLE_REMOTE_TEMP := $(CURDIR)/.ansible/tmp
 export ANSIBLE_CONFIG := $(VENV)/ansible.cfg
+export COVERAGE_FILE := $(CURDIR)/.cache/coverage/data
 
 say = @printf '\n==> %s\n' "$(1)"
 
@@ -44,12 +45,14 @@ demo-clean: ## Stop the demo's server and remove everything of it
 	@$(KIT):$(CURDIR) $(PYTHON) -m demo clean
 
 .PHONY: lint
-lint: venv ## Linters: ruff, mypy, yamllint, ansible-lint, docs and changelog
+lint: venv ## Linters: ruff, mypy, vermin, yamllint, ansible-lint, docs and changelog
 	$(call say,ruff)
 	@ruff check
 	$(call say,mypy)
 	@mypy
 	@mypy -p ansible_collections.llmops.user_bridge.plugins
+	$(call say,vermin)
+	@vermin --quiet --no-tips --violations --target=3.9- plugins/modules plugins/module_utils
 	$(call say,yamllint)
 	@yamllint --strict .
 	$(call say,ansible-lint)
@@ -73,6 +76,15 @@ unit: venv ## Unit tests
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
 	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile $(if $(PG),--pg $(PG))
+
+.PHONY: coverage
+coverage: venv ## How much of plugins/ the unit tests and the modules' own tests run, line by line what they do not
+	$(call say,coverage)
+	@mkdir -p .cache/coverage
+	@rm -f .cache/coverage/data*
+	@coverage run -m pytest tests/unit tests/integration/test_{module,takeover}*.py $(if $(PG),--pg $(PG))
+	@coverage combine --quiet
+	@coverage report
 
 .PHONY: versions
 versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
@@ -99,8 +111,9 @@ molecule-faults: venv ## Proof that the scenarios can fail: each planted fault i
 	@$(KIT) $(BIN)/python -m kit.faulty
 
 .PHONY: bench
-bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,playbook USERS= ROUNDS= SECONDS= BULK= PG=)
-	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_PG=$(PG) \
+bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)
+	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_MANY=$(MANY) \
+	  BENCH_PG=$(PG) \
 	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
 
 .PHONY: e2e

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Entry point of `make bench`. Measures and reports; a missed bound is no error, so the exit code is 0 unless it broke.
 
-Environment: BENCH_ONLY (comma-separated names), BENCH_USERS, BENCH_ROUNDS, BENCH_SECONDS, BENCH_PG; see the Makefile.
+Environment: BENCH_ONLY (comma-separated names), BENCH_USERS, BENCH_ROUNDS, BENCH_SECONDS, BENCH_BULK,
+BENCH_MANY, BENCH_PG; see the Makefile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from bench import bulk, latency, playbook, rate
+from bench import bulk, latency, modules, playbook, rate
 from bench.place import Place, Size, place
 from bench.table import Figure, show
 from kit import binaries
@@ -24,6 +25,7 @@ BENCHES: dict[str, Callable[[Place], list[Figure]]] = {
     "rate": rate.users,
     "bulk": bulk.users,
     "rename": bulk.rename,
+    "modules": modules.modules,
     "playbook": playbook.second_run,
 }
 
@@ -50,6 +52,7 @@ def main() -> None:
         rounds=number("BENCH_ROUNDS", 1500),
         seconds=number("BENCH_SECONDS", 3),
         bulk=number("BENCH_BULK", 10000),
+        many=number("BENCH_MANY", 100000),
     )
     programs = binaries.find(number("BENCH_PG", binaries.default_major()))
     figures: list[Figure] = []

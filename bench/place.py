@@ -27,12 +27,14 @@ SETTINGS = {"initial_password": "none", "removal_accounts": 1_000_000}
 
 @dataclass(frozen=True)
 class Size:
-    """users: how many exist before; rounds: single writes of each kind; seconds: one slice of the rate."""
+    """users: how many exist before; rounds: single writes of each kind; seconds: one slice of the rate; bulk: users in
+    one transaction; many: users for the modules."""
 
     users: int
     rounds: int
     seconds: int
     bulk: int
+    many: int
 
 
 @dataclass(frozen=True)

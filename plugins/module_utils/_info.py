@@ -21,6 +21,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install import
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import Record, drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import TRIGGER_FAULTS
 
 # The timer drains every minute; what waits for longer than a few of its runs is stuck.
 QUEUE_MAX_AGE_SECONDS = 300
@@ -227,6 +228,7 @@ def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live]
         "last_errors": [],
         "mapped": None,
         "skipped_users": None,
+        "trigger_faults": None,
         "removals": None,
         "settings": None,
     }
@@ -249,6 +251,8 @@ def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live]
     if mapped is not None:
         found["mapped"] = {row["type"]: row["n"] for row in mapped}
         found["skipped_users"] = report.look(cur, "skipped users", _SKIPPED)
+    faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
+    found["trigger_faults"] = faults[0]["n"] if faults else None
     found["removals"] = _listed(report.look(cur, "removals", _REMOVALS, {"limit": limit}), limit)
     try:
         with _pg.savepoint(cur):
@@ -348,6 +352,12 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")
         degraded += [f"{each['entities']} entities: {each['cause']}: {each['remedy']}" for each in info["causes"]]
+    if info["trigger_faults"]:
+        degraded.append(
+            f"triggers could not compare their columns {info['trigger_faults']} times, because LiteLLM has changed one "
+            f"that they know: upgrade the collection and {_DEPLOY}, then run bridge_sync with action reconcile and "
+            "repair true, which finds what they may have missed and starts the count anew"
+        )
     if info["removals"] and info["removals"]["total"]:
         degraded.append(
             f"{info['removals']['total']} removals are held back because they are too many at once: look at removals, "

@@ -26,6 +26,17 @@ _TARGET_AWAY = ("UB001", "UB002")
 _LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
 
 
+def another_version(database: str, error: BaseException) -> str:
+    return (
+        f"the bridge in database {database} is of another version than this collection, or damaged: "
+        f"{_pg.describe(error)}; {DEPLOY}"
+    )
+
+
+def lacks_objects(error: BaseException) -> bool:
+    return _pg.sqlstate(error) in _LACKS_OBJECTS
+
+
 class Session:
     """One connection to LiteLLM's database."""
 
@@ -60,11 +71,8 @@ class Session:
     def explain(self, error: BaseException) -> str | None:
         """What a server's error means for whoever runs the module, None where its own words say it best."""
         state = _pg.sqlstate(error)
-        if state in _LACKS_OBJECTS:
-            return (
-                f"the bridge in database {self.database} is of another version than this collection, or damaged: "
-                f"{_pg.describe(error)}; {DEPLOY}"
-            )
+        if lacks_objects(error):
+            return another_version(self.database, error)
         if state in _TARGET_AWAY:
             message = _pg.describe(error)
             return f"LiteLLM's server gets no answer from Open WebUI's: {message}; {cause(state, message).remedy}"

@@ -47,6 +47,9 @@ _REMOVALS = f"""
 SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, {utc('r.parked_at')} AS parked_at
   FROM {SCHEMA}.pending_removals() AS r ORDER BY 1, 2 LIMIT {MAX_LISTED}"""
 
+# A sequence, so that the count survives the transaction that was counted. It shows 1 before its first call, too.
+TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
+
 # Counted by the server: a source that was restored empty differs in everything.
 _DIFFERENCES = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {SCHEMA}.reconcile(%(repair)s::boolean, %(types)s::text[]))
@@ -194,6 +197,11 @@ def compare(session: Session, types: list[str] | None, repair: bool) -> tuple[li
     for row in found:
         del row["total"]
     return found, total
+
+
+def trigger_faults(session: Session) -> int:
+    with session.transaction():
+        return int(_pg.value(session.cur, TRIGGER_FAULTS))
 
 
 def difference_lines(differences: list[dict[str, Any]], side: str) -> str:

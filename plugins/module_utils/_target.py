@@ -393,6 +393,8 @@ def verify(cur: Any, extension_schema: str | None, wanted: Wanted) -> dict[str, 
             found = ask_target(cur, extension_schema or SCHEMA)
             _pg.set_role(cur, None)
     except _pg.PgError as error:
+        if not _pg.sqlstate(error):
+            raise  # LiteLLM's server itself is gone.
         reason, remedy = connection_problem(error, wanted.options, wanted.user)
         raise BridgeError(
             f"LiteLLM's server cannot connect to {wanted.options['host']}:{wanted.options['port']}"

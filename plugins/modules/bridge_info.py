@@ -16,7 +16,7 @@ description:
     and a verdict with reasons.
   - Works with any login that may connect, and says in RV(unseen) what that login could not see.
   - Logs in to LiteLLM's database with the C(login_*) options, and to Open WebUI's database when O(openwebui_login_db)
-    is given. What is not given of the C(openwebui_*) options is taken from the first login.
+    is given.
 options:
   owner:
     description:
@@ -47,50 +47,9 @@ options:
   openwebui_login_db:
     description:
       - Open WebUI's database. Without it that side is not looked at.
-    type: str
-  openwebui_login_host:
-    description:
-      - Host of Open WebUI's server.
-    type: str
-  openwebui_login_port:
-    description:
-      - Port of Open WebUI's server.
-    type: int
-  openwebui_login_user:
-    description:
-      - User to log in to Open WebUI's database as.
-    type: str
-  openwebui_login_password:
-    description:
-      - Password of O(openwebui_login_user).
-    type: str
-  openwebui_login_unix_socket:
-    description:
-      - Directory of the Unix socket of Open WebUI's server.
-    type: str
-  openwebui_ssl_mode:
-    description:
-      - Whether and how a TLS connection to Open WebUI's server is negotiated.
-    type: str
-    choices: [allow, disable, prefer, require, verify-ca, verify-full]
-  openwebui_ca_cert:
-    description:
-      - File with the certificates of the authorities that Open WebUI's server is checked against.
-    type: str
-  openwebui_ssl_cert:
-    description:
-      - File with the client certificate for Open WebUI's server.
-    type: path
-  openwebui_ssl_key:
-    description:
-      - File with the key of the client certificate for Open WebUI's server.
-    type: path
-  openwebui_connect_params:
-    description:
-      - Further connection parameters for Open WebUI's server.
-    type: dict
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._openwebui_login
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
@@ -402,6 +361,14 @@ skipped_users:
       description: Number of users.
       type: int
       sample: 2
+trigger_faults:
+  description:
+    - How often a trigger on one of LiteLLM's tables could not compare its columns and compared whole rows, because
+      LiteLLM has changed a column that it knows. M(llmops.user_bridge.bridge_sync) starts the count anew when it
+      repairs everything. Null when it could not be read.
+  returned: success
+  type: int
+  sample: 0
 removals:
   description: The removals that are held back because they are too many at once, null when they could not be read.
   returned: success

@@ -18,7 +18,8 @@ description:
     goes on with what is left. What is in sync already is left alone, and nothing is removed.
   - An entity that cannot be delivered holds up none of the others. It stays queued and is tried again by the drain.
   - One migration runs at a time in a database. Another one waits for O(wait_seconds).
-  - Shows its progress on the controller's terminal, see O(progress).
+  - Shows its progress on the controller's terminal, see O(progress). So it cannot run with C(async), which it does not
+    need, because no single call takes longer than O(chunk_seconds) and a batch.
   - Needs a login that is a superuser or a member of O(owner).
 options:
   organizations:

@@ -298,10 +298,13 @@ class Run:
     def reconcile(self) -> None:
         types, repair = self.params["entity_types"], self.params["repair"]
         self.differences, self.differences_total = _sync.compare(self.session, types, repair=False)
-        if not repair or not self.differences:
+        # A repair of everything also starts the count of the triggers' faults anew.
+        faults = repair and types is None and _sync.trigger_faults(self.session) > 0
+        if not repair or not (self.differences or faults):
             return
-        if self.check_mode:
+        if self.check_mode or faults:
             self.changed = True
+        if self.check_mode:
             return
         _sync.compare(self.session, types, repair=True)
         self.drain()

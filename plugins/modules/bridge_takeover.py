@@ -196,12 +196,18 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     if params["lock_timeout_ms"] < 1:
         raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
     wanted = _takeover.Wanted(params["owner"], params["drop_tables"], params["lock_timeout_ms"], module.check_mode)
-    done = _takeover.take_over(
-        _pg.connect(params),
-        lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
-        lambda: _sync.drain(_session.Session(params, params["owner"]), _sync.Limits()).summary()["results"],
-        wanted,
-    )
+    try:
+        done = _takeover.take_over(
+            _pg.connect(params),
+            lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
+            lambda: _sync.drain(_session.Session(params, params["owner"]), _sync.Limits()).summary()["results"],
+            wanted,
+        )
+    except _pg.PgError as error:
+        if not _session.lacks_objects(error):
+            raise
+        databases = f"{params['login_db']} or {params['openwebui_login_db']}"
+        raise BridgeError(_session.another_version(databases, error)) from None
     for text in _takeover.warnings(done):
         module.warn(text)
     found, plan = done.found, done.plan or _takeover_repair.Plan()

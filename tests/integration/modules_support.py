@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 import yaml
 
+from kit.bridge import install_bridge, render_sql
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, SYNC_USER, Pair, Session, Side, ensure_login
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
 
+MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
 _Result = TypeVar("_Result")
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
@@ -92,6 +94,34 @@ def login_options(pair: Pair, side: Side, user: str = "postgres") -> dict[str, A
         "login_password": login.password,
         "login_db": login.database,
     }
+
+
+def a_call(pair: Pair, module: str) -> dict[str, Any]:
+    """One call of each module that has something to look at on both sides, as far as the module looks there."""
+    definitions = [{"name": path, "sql": sql} for path, sql in render_sql("litellm").items()]
+    target = {"target_host": pair.cluster.host, "target_port": pair.cluster.port, "target_db": pair.openwebui_db}
+    credentials = {"sync_user": SYNC_USER, "sync_password": PASSWORDS[SYNC_USER]}
+    own: dict[str, dict[str, Any]] = {
+        "bridge_audit_info": {},
+        "bridge_info": {"openwebui_login_db": pair.openwebui_db},
+        "bridge_install": {"side": "litellm", "version": "1.0.0", "definitions": definitions},
+        "bridge_mapping_info": {},
+        "bridge_migration": {"chunk_seconds": 600},
+        "bridge_sync": {},
+        "bridge_takeover": {"openwebui_login_db": pair.openwebui_db},
+        "bridge_target": {**target, **credentials, "verify": "connection"},
+    }
+    return {**login_options(pair, "litellm"), **own[module]}
+
+
+def install(pair: Pair) -> None:
+    """The bridge with its bookkeeping, and a queue that waits."""
+    install_bridge(pair, {"initial_password": "none", "delivery": "queued"})
+    sides: tuple[Side, ...] = ("openwebui", "litellm")
+    for side in sides:
+        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
+        options = {"side": side, "version": "1.0.0", "definitions": definitions}
+        run_module("bridge_install", {**login_options(pair, side), **options})
 
 
 def admin(pair: Pair, side: Side) -> Session:

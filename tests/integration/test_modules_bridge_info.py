@@ -70,6 +70,7 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert {item["state"] for side in ("litellm", "openwebui") for item in found[side]["objects"]} == {"ok"}
     assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
+    assert found["trigger_faults"] == 0
     assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
     assert found["removals"] == found["initial_passwords"] == {"total": 0, "first": []} and found["drift"] is None
     assert all(grant["granted"] for side in ("litellm", "openwebui") for grant in found[side]["grants"])
@@ -189,6 +190,27 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     assert "does the timer run" in info(deployed)["health"]["reasons"][0]
 
 
+def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:
+    """LiteLLM has changed a column under them. A repair finds what they missed, and starts the count anew."""
+    add_user(deployed, "u1", "ann@example.com")
+    deployed.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN user_alias TO alias')
+    for alias in ("Ann", "Anna"):
+        deployed.litellm.run("UPDATE \"LiteLLM_UserTable\" SET alias = %s WHERE user_id = 'u1'", [alias])
+    found = info(deployed)
+    assert found["trigger_faults"] == 2 and found["health"]["status"] == "degraded"
+    assert any("could not compare their columns 2 times" in line for line in found["health"]["reasons"])
+    deployed.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN alias TO user_alias')
+    repair = {**login_options(deployed, "litellm"), "action": "reconcile", "repair": True}
+    run_module("bridge_sync", {**repair, "entity_types": ["user"]})
+    assert info(deployed)["trigger_faults"] == 2
+    assert run_module("bridge_sync", repair, check=True, env=READ_ONLY)["changed"] is True
+    assert info(deployed)["trigger_faults"] == 2
+    assert run_module("bridge_sync", repair)["changed"] is True
+    found = info(deployed)
+    assert found["trigger_faults"] == 0 and found["health"] == {"status": "ok", "reasons": []}
+    assert run_module("bridge_sync", repair, env=READ_ONLY)["changed"] is False
+
+
 def test_a_grant_that_is_missing(deployed: Pair) -> None:
     deployed.openwebui_admin.run('REVOKE UPDATE ON public."user" FROM user_bridge_owner')
     health = info(deployed)["health"]
@@ -222,6 +244,7 @@ def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
         "queue",
         "audit",
         "mapping",
+        "trigger faults",
         "removals",
         "drift",
         "initial passwords",

@@ -518,6 +518,36 @@ def test_limits_of_the_settings_are_those_of_the_table(pair: Pair) -> None:
     assert {row["attname"] for row in columns} == {*_settings.SPEC, "singleton", "paused"}
 
 
+def test_every_setting_arrives(pair: Pair) -> None:
+    ensure_roles(pair)
+    wanted: dict[str, Any] = {
+        "delivery": "queued",
+        "target_timeout_ms": 1500,
+        "backoff_seconds": 7,
+        "inline_limit": 8,
+        "removal_accounts": 9,
+        "removal_percent": 12.5,
+        "audit_retention_days": 11,
+        "user_id_prefix": "person_",
+        "group_id_prefix": "organization_",
+        "team_group_id_prefix": "team_",
+        "team_groups": False,
+        "role_map": {"proxy_admin": "user"},
+        "default_role": "pending",
+        "adopt_existing": False,
+        "on_user_delete": "keep",
+        "initial_password": "random",
+        "initial_password_admins": True,
+        "initial_password_ttl_hours": 13,
+        "password_cost": 14,
+        "api_keys": "mirror",
+    }
+    assert set(wanted) == set(_settings.SPEC)
+    install({**real_options(pair, "litellm"), "settings": wanted})
+    (stored,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.settings")
+    assert {name: stored[name] for name in wanted} == wanted
+
+
 def test_through_ansible_playbook(pair: Pair, options: dict[str, Any], tmp_path: Path) -> None:
     login = {name: value for name, value in options.items() if name.startswith("login_")}
     task = {

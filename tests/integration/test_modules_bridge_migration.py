@@ -438,3 +438,10 @@ def test_a_user_who_is_in_sync_but_changed_by_hand_is_put_right(old: Pair) -> No
     assert by_user(found, "result", "action") == {"u1": ("SUCCESS", "update")}
     assert by_user(migrate(old)) == {"u1": "SUCCESS"}
     assert old.openwebui.value("SELECT name FROM \"user\" WHERE id = 'usr_u1'") == "ann"
+
+
+def test_async_is_refused_in_words(crowd: Pair, tmp_path: Path) -> None:
+    """It would hide the progress, and a run that takes long needs it no more than a short one: each call is short."""
+    done = run_playbook([{**play(crowd)[0], "async": 600, "poll": 5}], tmp_path)
+    assert done.returncode == 2 and "does not support async" in done.stdout + done.stderr
+    assert accounts(crowd) == []

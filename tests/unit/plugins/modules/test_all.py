@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.llmops.user_bridge.plugins.doc_fragments import _listing, _login, _openwebui_login
 
 ROOT = Path(__file__).parents[4]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
@@ -50,3 +53,45 @@ def test_examples_and_returns(module: str) -> None:
     for task in document(module, "EXAMPLES"):
         assert task["name"][0].isupper()
     assert all({"description", "returned", "type"} <= set(item) for item in document(module, "RETURN").values())
+
+
+FRAGMENTS = {
+    f"llmops.user_bridge.{module.__name__.rpartition('.')[2]}": module.ModuleDocFragment.DOCUMENTATION
+    for module in (_listing, _login, _openwebui_login)
+}
+# Options of the login are each exercised with every module, or named in test_modules_login.py, through one helper.
+EVERYWHERE = ("test_modules_all.py", "test_modules_login.py", "modules_support.py")
+
+
+def options_of(module: str) -> set[str]:
+    """All of a module's options, those of its fragments and suboptions included."""
+    documentation = document(module, "DOCUMENTATION")
+    found = set(documentation["options"])
+    for option in documentation["options"].values():
+        found |= set(option.get("suboptions", {}))
+    for name in documentation["extends_documentation_fragment"]:
+        found |= set(yaml.safe_load(FRAGMENTS.get(name, "options: {}"))["options"])
+    return found
+
+
+@cache
+def words(path: Path) -> frozenset[str]:
+    """Everything that a test file passes by name: keys of dicts, and names of arguments."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            found |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+        elif isinstance(node, ast.Call):
+            found |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_option_is_used_by_an_integration_test(module: str) -> None:
+    files = [
+        path
+        for path in (ROOT / "tests" / "integration").glob("*.py")
+        if path.name in EVERYWHERE or f'"{module}"' in path.read_text(encoding="utf-8")
+    ]
+    used = set().union(*(words(path) for path in files))
+    assert sorted(options_of(module) - used) == []

@@ -117,5 +117,5 @@ def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path 
     `into` is the Python of another environment, one without a pip.
     """
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    where = ["--python", into] if into else []
+    where: list[str | Path] = ["--python", into] if into else []
     run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)

@@ -36,8 +36,8 @@ JOBS = 2
 TAIL = 60
 # What our collection depends on, see galaxy.yml.
 COLLECTIONS = ("docker", "postgresql")
-# Syntax, documentation, argument specs and plugins; then three deployments: in check mode, for real, and in sessions that
-# cannot write.
+# Syntax, documentation, argument specs and plugins; then three deployments: in check mode, for real, and with sessions
+# that cannot write.
 _DEPLOY = "tests/integration/test_playbooks_deploy.py"
 TESTS = (
     "tests/unit",
@@ -132,7 +132,7 @@ def passes(core: Core, python: Path) -> bool:
     programs = environment(core, python)
     log = cache_dir() / "matrix" / f"{core.series}.log"
     env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "ANSIBLE_HOME": str(programs.parent / "ansible")}
-    command = [programs / "python", "-m", "pytest", "-p", "no:cacheprovider", *TESTS]
+    command = [str(programs / "python"), "-m", "pytest", "-p", "no:cacheprovider", *TESTS]
     with log.open("w", encoding="utf-8") as sink:
         code = subprocess.run(command, cwd=REPO, env=env, stdout=sink, stderr=sink, check=False).returncode
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -69,6 +69,10 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"bridge_sync_user": "stranger"},
         ["bridge_sync_user", "stranger", "member of other roles"],
     ),
+    "nobody to become": (
+        {"bridge_login_become_user": "nobody-there"},
+        ['bridge_login_become_user is "nobody-there"', "no such operating system user", "bridge_login_host"],
+    ),
     "one name for two roles": (
         {"bridge_sync_user": "openwebui"},
         ['bridge_sync_user ("openwebui")', "must each name a role of their own"],

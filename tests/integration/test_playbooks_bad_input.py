@@ -70,7 +70,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["bridge_sync_user", "stranger", "member of other roles"],
     ),
     "nobody to become": (
-        {"bridge_login_become_user": "nobody-there"},
+        {"bridge_login_become_user": "nobody-there", "bridge_maintenance": "none"},
         ['bridge_login_become_user is "nobody-there"', "no such operating system user", "bridge_login_host"],
     ),
     "one name for two roles": (

@@ -93,7 +93,7 @@ def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> No
     # Owners: they cannot be written.
     run = verbose(pair, tmp_path, env=READ_ONLY)
     assert run.failed == 1 and "postgres : Owner" in run.output
-    no_owners = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
+    no_owners: dict[str, Any] = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
     # The sync user: it cannot be made.
     pair.cluster.execute(f'CREATE ROLE "{OWNER_ROLE}"')
     with logging_everything(pair):
@@ -152,9 +152,10 @@ def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> 
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
     seen: set[Task] = set()
     for playbook in PLAYBOOKS:
-        new = {"bridge_sync_password": "canary-of-another-day"} if playbook == "rotate_sync_password" else {}
-        name = f"llmops.user_bridge.{playbook}"
-        run = verbose(pair, tmp_path, playbook=name, env=env, bridge_remove_data=True, **new)
+        options: dict[str, Any] = {"bridge_remove_data": True}
+        if playbook == "rotate_sync_password":
+            options["bridge_sync_password"] = "canary-of-another-day"
+        run = verbose(pair, tmp_path, playbook=f"llmops.user_bridge.{playbook}", env=env, **options)
         assert "rigged: " in run.output
         seen |= forced_failures.failed(run.output)
     seen |= embedded(pair, tmp_path, env)

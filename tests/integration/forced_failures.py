@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A copy of the collection in which every task that is given a secret fails, in the two ways in which a task can.
 
-First a module that talks to PostgreSQL fails by itself, whether its conditions would let it run or not, with all that it
-was given for the connection in the error. Then the task is run for real, so that the play can go on, and counted as failed
-for all that.
+First a module that talks to PostgreSQL fails by itself, whether its conditions would let it run or not, with all that
+it was given for the connection in the error. Then the task is run for real, so that the play can go on, and counted as
+failed for all that.
 """
 
 from __future__ import annotations

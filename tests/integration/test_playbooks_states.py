@@ -88,8 +88,8 @@ def record_version(version: str) -> Callable[[Pair], None]:
     return record
 
 
-# How the bridge comes into the state; the playbook; what the first run does: "changes", "nothing" or "fails". A second run
-# never changes anything.
+# How the bridge comes into the state; the playbook; what the first run does: "changes", "nothing" or "fails". A second
+# run never changes anything.
 TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
     ("pristine", nothing, "bridge_status", "fails"),
     ("pristine", nothing, "migrate_users", "fails"),

@@ -85,7 +85,7 @@ def test_messages_name_variables_that_exist() -> None:
 
 
 def test_tags_are_prefixed_and_documented() -> None:
-    """Each part of the bridge has its tag, which people can read of; "always" is for what no choice of tags may skip."""
+    """Each part of the bridge has its tag, documented; "always" is for what no choice of tags may skip."""
     parts = [f"bridge_{role}" for role in ("postgres", "sync_user", "triggers", "migration", "maintenance")]
     main = yaml.safe_load((ROOT / "roles" / "bridge" / "tasks" / "main.yml").read_text(encoding="utf-8"))
     assert {tag for task in main for tag in task["tags"]} == set(parts)

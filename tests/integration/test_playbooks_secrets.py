@@ -121,7 +121,9 @@ ELSEWHERE = {
     **dict.fromkeys(
         [
             Task("postgres", "Container | Refuse a missing password of the superuser"),
+            Task("postgres", "Container | Refuse a host that no port can be published on"),
             Task("postgres", "Container | Run it"),
+            Task("postgres", "Container | Read what ALTER SYSTEM holds"),
             Task("postgres", "Container | Wait until it answers"),
         ],
         "container mode: Molecule's scenario container",

@@ -9,6 +9,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 PG ?=
 # Tests side by side; each of them has servers of its own.
 JOBS ?= 2
+# Series of ansible-core for `make matrix`: empty for all.
+CORE ?=
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
 comma := ,
@@ -71,6 +73,11 @@ sanity: venv ## ansible-test sanity
 unit: venv ## Unit tests
 	$(call say,unit tests)
 	@pytest tests/unit
+
+.PHONY: matrix
+matrix: venv ## Unit tests and a deployment with every pinned ansible-core that a Python on this machine can run (CORE=2.18,2.21)
+	$(call say,ansible-core)
+	@$(KIT) $(BIN)/python -m kit.matrix $(subst $(comma), ,$(CORE))
 
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
@@ -137,7 +144,7 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(PG),--pg $(PG))
 
 .PHONY: test
-test: lint sanity unit integration molecule e2e ## Everything there is to test
+test: lint sanity unit matrix integration molecule e2e ## Everything there is to test
 	$(call say,all tests passed)
 
 .PHONY: clean

@@ -69,12 +69,24 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"bridge_sync_user": "stranger"},
         ["bridge_sync_user", "stranger", "member of other roles"],
     ),
+    "nobody to become": (
+        {"bridge_login_become_user": "nobody-there", "bridge_maintenance": "none"},
+        ['bridge_login_become_user is "nobody-there"', "no such operating system user", "bridge_login_host"],
+    ),
     "one name for two roles": (
         {"bridge_sync_user": "openwebui"},
         ['bridge_sync_user ("openwebui")', "must each name a role of their own"],
     ),
     "no text but a number": ({"bridge_target_timeout_ms": "soon"}, ["bridge_target_timeout_ms", "int"]),
     "an unknown choice": ({"bridge_delivery": "eventually"}, ["bridge_delivery", "must be one of", "commit", "queued"]),
+    "a container that nobody could log in to": (
+        {"bridge_postgres_mode": "container", "bridge_login_password": ""},
+        ["bridge_login_password is empty", "superuser's password"],
+    ),
+    "a port published on a name": (
+        {"bridge_postgres_mode": "container", "bridge_login_host": "localhost"},
+        ['bridge_login_host is "localhost"', "such as 127.0.0.1"],
+    ),
     "a mode that is not there": (
         {"bridge_postgres_mode": "docker"},
         ["bridge_postgres_mode", "container, embedded, external, package"],

@@ -6,15 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forced_failures
+from forced_failures import Task
 from kit.cluster import SUPERUSER
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from playbooks_support import DEPLOY, READ_ONLY, Run, forget_roles, play, variables
 
+NAME = "llmops.user_bridge.deploy_bridge"
+PLAYBOOKS = (
+    "deploy_bridge",
+    "bridge_status",
+    "migrate_users",
+    "rotate_sync_password",
+    "pause_bridge",
+    "resume_bridge",
+    "remove_bridge",
+)
 # The kit's own passwords contain what is awkward to quote; these what is easy to find.
 SECRETS = {
     "bridge_sync_password": "canary-of-the-sync-user",
@@ -29,12 +42,19 @@ def leaks(text: str) -> list[str]:
     return [secret for secret in wanted if secret in text]
 
 
-def verbose(pair: Pair, tmp_path: Path, *arguments: str, env: dict[str, str] | None = None, **overrides: Any) -> Run:
+def verbose(
+    pair: Pair,
+    tmp_path: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    playbook: Path | str = DEPLOY,
+    **overrides: Any,
+) -> Run:
     """A run with everything that Ansible can say; it must not say a secret."""
     values = variables(pair, **{**SECRETS, "bridge_create_databases": True, **overrides})
     log = tmp_path / "ansible.log"
     run = play(
-        DEPLOY, values, tmp_path, "-vvv", "--diff", *arguments, env={"ANSIBLE_LOG_PATH": str(log), **(env or {})}
+        playbook, values, tmp_path, "-vvv", "--diff", *arguments, env={"ANSIBLE_LOG_PATH": str(log), **(env or {})}
     )
     assert not leaks(run.output)
     assert not leaks(log.read_text(encoding="utf-8"))
@@ -73,7 +93,7 @@ def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> No
     # Owners: they cannot be written.
     run = verbose(pair, tmp_path, env=READ_ONLY)
     assert run.failed == 1 and "postgres : Owner" in run.output
-    no_owners = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
+    no_owners: dict[str, Any] = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
     # The sync user: it cannot be made.
     pair.cluster.execute(f'CREATE ROLE "{OWNER_ROLE}"')
     with logging_everything(pair):
@@ -86,6 +106,86 @@ def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> No
         run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
         assert run.failed == 1 and "there is something to change" in run.words
     _restore(pair)
+
+
+# What no run of this file reaches, and what does.
+ELSEWHERE = {
+    **dict.fromkeys(
+        [
+            Task("postgres", "Configure | Read the settings, those of other files than ours too"),
+            Task("postgres", "Configure | Logins over TCP, with SCRAM"),
+            Task("postgres", "See whether a setting waits for a restart"),
+        ],
+        "package mode: Molecule's scenario secrets",
+    ),
+    **dict.fromkeys(
+        [
+            Task("postgres", "Container | Refuse a missing password of the superuser"),
+            Task("postgres", "Container | Refuse a host that no port can be published on"),
+            Task("postgres", "Container | Run it"),
+            Task("postgres", "Container | Read what ALTER SYSTEM holds"),
+            Task("postgres", "Container | Wait until it answers"),
+        ],
+        "container mode: Molecule's scenario container",
+    ),
+    **dict.fromkeys(
+        [
+            Task("maintenance", "Pg_cron | Extension"),
+            Task("maintenance", "Pg_cron | Look for the extension"),
+            Task("maintenance", "Pg_cron | Look at its jobs"),
+            Task("maintenance", "Pg_cron | Job"),
+            Task("maintenance", "Pg_cron | Remove the job"),
+        ],
+        "test_playbooks_pg_cron",
+    ),
+    **dict.fromkeys(
+        [Task("sync_user", "Password of the sync user"), Task("sync_user", "Connection with it")],
+        "test_playbooks_managed; the same modules with the same options as two tasks before them",
+    ),
+    Task("bridge", "Look | Refuse an operating system user who is not there"): "its message names the variable only",
+    Task("maintenance", "Timer | Password"): "systemd, and a file with no_log",
+}
+
+
+def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> None:
+    """The tasks are found by what they are given, so that none can be forgotten."""
+    forget_roles(pair)
+    collections, tasks = forced_failures.plant(tmp_path)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
+    seen: set[Task] = set()
+    for playbook in PLAYBOOKS:
+        options: dict[str, Any] = {"bridge_remove_data": True}
+        if playbook == "rotate_sync_password":
+            options["bridge_sync_password"] = "canary-of-another-day"
+        run = verbose(pair, tmp_path, playbook=f"llmops.user_bridge.{playbook}", env=env, **options)
+        assert "rigged: " in run.output
+        seen |= forced_failures.failed(run.output)
+    seen |= embedded(pair, tmp_path, env)
+    assert tasks - seen == set(ELSEWHERE)
+    _restore(pair)
+
+
+def embedded(pair: Pair, tmp_path: Path, env: Mapping[str, str]) -> set[Task]:
+    """The tasks that fail where the role makes a server of its own, which makes up a password."""
+    # Not under tmp_path, which PostgreSQL's own user cannot enter.
+    with tempfile.TemporaryDirectory(prefix="user-bridge-embedded-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        home = Path(folder) / "cluster"
+        values: dict[str, Any] = {
+            "bridge_postgres_mode": "embedded",
+            "bridge_postgres_dir": str(home),
+            "bridge_postgres_bin_dir": str(pair.cluster.binaries.bindir),
+            "bridge_login_host": None,
+            "bridge_login_port": None,
+            "bridge_login_password": None,
+        }
+        run = verbose(pair, tmp_path, "--tags", "bridge_postgres", env=env, playbook=NAME, **values)
+        try:
+            password = (home / "superuser_password").read_text(encoding="utf-8")
+            assert len(password) == 32 and password not in run.output
+        finally:
+            verbose(pair, tmp_path, "--tags", "bridge_postgres", bridge_postgres_state="stopped", **values)
+    return forced_failures.failed(run.output)
 
 
 def _restore(pair: Pair) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kit import litellm, pairs
+from kit import litellm, pairs, upstream
 from kit.cluster import Cluster
 from kit.pairs import OWNER_ROLE, SYNC_USER, Pair
-from playbooks_support import READ_ONLY, Run, forget_roles, play, snapshot, unchanged, variables
+from playbooks_support import READ_ONLY, Run, forget_roles, play, role_play, snapshot, unchanged, variables
 
 PLAYBOOKS = (
     "deploy_bridge",
@@ -25,6 +25,12 @@ PLAYBOOKS = (
     "resume_bridge",
     "remove_bridge",
 )
+
+
+ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
+TAGS = tuple(f"bridge_{role}" for role in ROLES if role != "bridge")
+# As sites have it that are strict, or ahead of the default.
+FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
 
 
 def run(playbook: str, pair: Pair, tmp_path: Path, *arguments: str, **options: Any) -> Run:
@@ -66,6 +72,14 @@ def recreate_a_table(pair: Pair) -> None:
     pair.litellm_admin.run('ALTER TABLE "LiteLLM_OrganizationMembership" OWNER TO litellm')
 
 
+def change_the_password(pair: Pair) -> None:
+    pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s'")
+
+
+def run_the_upstream_scripts(pair: Pair) -> None:
+    upstream.install(pair)
+
+
 def record_version(version: str) -> Callable[[Pair], None]:
     def record(pair: Pair) -> None:
         for admin in (pair.litellm_admin, pair.openwebui_admin):
@@ -74,9 +88,16 @@ def record_version(version: str) -> Callable[[Pair], None]:
     return record
 
 
-# How a deployed bridge comes into the state; the playbook; what the first run does: "changes", "nothing" or "fails".
+# How the bridge comes into the state; the playbook; what the first run does: "changes", "nothing" or "fails". A second
+# run never changes anything.
 TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
-    ("deployed", nothing, "deploy_bridge", "nothing"),
+    ("pristine", nothing, "bridge_status", "fails"),
+    ("pristine", nothing, "migrate_users", "fails"),
+    ("pristine", nothing, "rotate_sync_password", "fails"),
+    ("pristine", nothing, "pause_bridge", "fails"),
+    ("pristine", nothing, "resume_bridge", "fails"),
+    ("pristine", nothing, "remove_bridge", "nothing"),
+    ("pristine", nothing, "deploy_bridge", "changes"),
     ("deployed", nothing, "bridge_status", "nothing"),
     ("deployed", nothing, "migrate_users", "nothing"),
     ("deployed", nothing, "rotate_sync_password", "nothing"),
@@ -84,20 +105,37 @@ TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
     ("deployed", nothing, "pause_bridge", "changes"),
     ("paused", pause, "bridge_status", "fails"),
     ("paused", pause, "deploy_bridge", "nothing"),
-    ("paused", pause, "pause_bridge", "nothing"),
+    ("paused", pause, "migrate_users", "nothing"),
+    ("paused", pause, "rotate_sync_password", "nothing"),
     ("paused", pause, "resume_bridge", "changes"),
     ("trigger dropped", drop_a_trigger, "bridge_status", "fails"),
     ("trigger dropped", nothing, "deploy_bridge", "changes"),
-    ("trigger disabled", disable_a_trigger, "deploy_bridge", "changes"),
-    ("function edited", edit_a_function, "deploy_bridge", "changes"),
-    ("grants lost", lose_a_grant, "deploy_bridge", "changes"),
-    ("table recreated", recreate_a_table, "deploy_bridge", "changes"),
-    ("older version", record_version("0.9.0"), "deploy_bridge", "changes"),
+    ("trigger disabled", disable_a_trigger, "bridge_status", "fails"),
+    ("trigger disabled", nothing, "deploy_bridge", "changes"),
+    ("function edited", edit_a_function, "bridge_status", "fails"),
+    ("function edited", nothing, "deploy_bridge", "changes"),
+    ("grants lost", lose_a_grant, "bridge_status", "fails"),
+    ("grants lost", nothing, "deploy_bridge", "changes"),
+    ("table recreated", recreate_a_table, "bridge_status", "fails"),
+    ("table recreated", nothing, "deploy_bridge", "changes"),
+    ("password changed", change_the_password, "bridge_status", "fails"),
+    ("password changed", nothing, "deploy_bridge", "changes"),
+    ("older version", record_version("0.9.0"), "bridge_status", "fails"),
+    ("older version", nothing, "deploy_bridge", "changes"),
     ("newer version", record_version("9.0.0"), "deploy_bridge", "fails"),
-    ("removed", record_version("1.0.0"), "remove_bridge", "changes"),
-    ("removed", nothing, "remove_bridge", "nothing"),
+    ("drifted", drop_a_trigger, "remove_bridge", "changes"),
+    ("removed", nothing, "bridge_status", "fails"),
+    ("removed", nothing, "migrate_users", "fails"),
+    ("removed", nothing, "rotate_sync_password", "fails"),
     ("removed", nothing, "pause_bridge", "fails"),
+    ("removed", nothing, "resume_bridge", "fails"),
+    ("removed", nothing, "remove_bridge", "nothing"),
     ("removed", nothing, "deploy_bridge", "changes"),
+    ("upstream scripts", run_the_upstream_scripts, "bridge_status", "nothing"),
+    ("upstream scripts", nothing, "deploy_bridge", "changes"),
+    ("paused", pause, "remove_bridge", "changes"),
+    ("upstream scripts alone", run_the_upstream_scripts, "remove_bridge", "nothing"),
+    ("upstream scripts alone", nothing, "deploy_bridge", "changes"),
 ]
 
 
@@ -108,6 +146,24 @@ def test_check_mode_on_a_pristine_host(pair: Pair, tmp_path: Path, playbook: str
         done = run(playbook, pair, tmp_path, "--check", "--diff")
     assert done.failed == 0, done.output
     assert (done.changed > 0) == (playbook == "deploy_bridge"), done.output
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_alone_in_check_mode_on_a_pristine_host(pair: Pair, tmp_path: Path, role: str) -> None:
+    forget_roles(pair)
+    with unchanged(pair):
+        done = play(role_play(role), variables(pair), tmp_path, "--check", "--diff", env=FREE)
+    assert done.failed == 0, done.output
+    assert (done.changed > 0) == (role in ("bridge", "sync_user", "triggers")), done.output
+
+
+def test_each_role_and_each_tag_alone_changes_nothing_that_is_there(pair: Pair, tmp_path: Path) -> None:
+    forget_roles(pair)
+    assert run("deploy_bridge", pair, tmp_path).failed == 0
+    runs = {role: play(role_play(role), variables(pair), tmp_path, env={**FREE, **READ_ONLY}) for role in ROLES}
+    runs |= {tag: run("deploy_bridge", pair, tmp_path, "--tags", tag, env={**FREE, **READ_ONLY}) for tag in TAGS}
+    for name, done in runs.items():
+        assert (done.changed, done.failed) == (0, 0), f"{name}: {done.output}"
 
 
 def test_removal_leaves_no_trace(pair: Pair, tmp_path: Path) -> None:
@@ -139,12 +195,11 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
 
 # Last, because roles belong to the whole server, and this bridge stays until the end.
 @pytest.fixture(scope="module")
-def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def bridge(server: Cluster) -> Iterator[Pair]:
     """One bridge that goes through all states, in the order of the table."""
     with pairs.pair(server) as pair:
+        forget_roles(pair)
         litellm.new_user(pair.litellm, "first", "first@example.com")
-        done = run("deploy_bridge", pair, tmp_path_factory.mktemp("deployed"))
-        assert done.failed == 0, done.output
         yield pair
 
 
@@ -153,19 +208,19 @@ def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     [pytest.param(row[1], row[2], row[3], id=f"{row[0]}-{row[2]}".replace(" ", "_")) for row in TABLE],
 )
 def test_state_and_playbook(
-    deployed: Pair, tmp_path: Path, state: Callable[[Pair], None], playbook: str, expected: str
+    bridge: Pair, tmp_path: Path, state: Callable[[Pair], None], playbook: str, expected: str
 ) -> None:
-    state(deployed)
+    state(bridge)
     if expected == "fails":
-        with unchanged(deployed):
-            refused = run(playbook, deployed, tmp_path)
+        with unchanged(bridge):
+            refused = run(playbook, bridge, tmp_path)
         assert (refused.changed, refused.failed) == (0, 1), refused.output
         return
-    first = run(playbook, deployed, tmp_path)
+    first = run(playbook, bridge, tmp_path)
     assert first.failed == 0, first.output
     assert (first.changed > 0) == (expected == "changes"), first.output
-    second = run(playbook, deployed, tmp_path, env=READ_ONLY) if expected == "changes" else first
+    second = run(playbook, bridge, tmp_path, env=READ_ONLY) if expected == "changes" else first
     assert (second.changed, second.failed) == (0, 0), second.output
     if playbook == "deploy_bridge" and state is not pause:
-        assert deployed.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
-        assert deployed.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
+        assert bridge.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+        assert bridge.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1

@@ -111,7 +111,11 @@ def run_logged(
         raise KitError(f"{what} failed with exit code {process.returncode}; the end of {log}:\n{tail}")
 
 
-def pip_install(python: Path, log: Path, what: str, *arguments: str) -> None:
-    """pip without its notices, and without looking at the user's own configuration of progress bars."""
+def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path | None = None) -> None:
+    """pip without its notices, and without looking at the user's own configuration of progress bars.
+
+    `into` is the Python of another environment, one without a pip.
+    """
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    run_logged([python, "-m", "pip", "install", *options, *arguments], log, what)
+    where: list[str | Path] = ["--python", into] if into else []
+    run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)

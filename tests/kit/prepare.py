@@ -51,16 +51,22 @@ def venv() -> None:
 
 def _constraints() -> str:
     """dev-constraints.txt, but for another Ansible where USER_BRIDGE_ANSIBLE names one that requirements/ pins."""
-    lines = required_lines("dev-constraints.txt")
     major = os.environ.get("USER_BRIDGE_ANSIBLE", "")
-    if major:
-        path = REQUIREMENTS / f"ansible-{major}.txt"
-        if not path.exists():
-            known = sorted(each.stem.partition("-")[2] for each in REQUIREMENTS.glob("ansible-*.txt"))
-            raise KitError(f"USER_BRIDGE_ANSIBLE={major}: requirements/ pins {', '.join(known)}, and 12 without it")
-        lines = [line for line in lines if line.partition("==")[0] not in ("ansible", "ansible-core")]
-        lines += required_lines(path.name)
-    return "\n".join(lines) + "\n"
+    name = f"ansible-{major}.txt" if major else "dev-constraints.txt"
+    if not (REQUIREMENTS / name).exists():
+        known = sorted(each.stem.partition("-")[2] for each in REQUIREMENTS.glob("ansible-*.txt"))
+        raise KitError(f"USER_BRIDGE_ANSIBLE={major}: requirements/ pins {', '.join(known)}, and 12 without it")
+    pins = pins_with(name)
+    # pip would leave a pin that is for another Python out, without a word.
+    if sys.version_info[:2] < (3, 12) and any("python_version" in pin for pin in pins):
+        raise KitError(f"USER_BRIDGE_ANSIBLE={major} needs Python 3.12: add PYTHON=/path/to/python3.12")
+    return "\n".join(pins) + "\n"
+
+
+def pins_with(name: str) -> list[str]:
+    """dev-constraints.txt with what another file in requirements/ pins instead."""
+    pins = (*required_lines("dev-constraints.txt"), *required_lines(name))
+    return list({pin.partition("==")[0]: pin for pin in pins}.values())
 
 
 def apt_install(*packages: str) -> None:

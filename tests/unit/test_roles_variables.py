@@ -84,6 +84,20 @@ def test_messages_name_variables_that_exist() -> None:
         assert not unknown, (path, unknown)
 
 
+def test_tags_are_prefixed_and_documented() -> None:
+    """Each part of the bridge has its tag, documented; "always" is for what no choice of tags may skip."""
+    parts = [f"bridge_{role}" for role in ("postgres", "sync_user", "triggers", "migration", "maintenance")]
+    main = yaml.safe_load((ROOT / "roles" / "bridge" / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    assert {tag for task in main for tag in task["tags"]} == set(parts)
+    for page in ("roles/bridge/README.md", "examples/site.yml"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [tag for tag in parts if f"{tag} (" not in text and f"`{tag}` (" not in text] == [], page
+    for path in ROOT.glob("roles/*/*s/*.yml"):
+        if path.parent.name in ("tasks", "handlers") and path.parent.parent.name + path.stem != "bridgemain":
+            used = re.findall(r"tags: (.*?)[,}]*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert set(used) <= {"[always]"}, path
+
+
 def test_settings_are_those_of_the_module_and_the_table() -> None:
     settings = readmes.load("triggers", "vars")["__triggers_settings"]
     module = (ROOT / "plugins" / "module_utils" / "_settings.py").read_text(encoding="utf-8")

@@ -51,6 +51,18 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**_SOCKET, "bridge_login_become_user": "nobody-there"},
         ['bridge_login_become_user is "nobody-there"', "no such operating system user"],
     ),
+    "nobody to become on a server of the role's own": (
+        {"bridge_login_become_user": "nobody-there"},
+        ['bridge_login_become_user is "nobody-there"', "no such operating system user"],
+    ),
+    "no such database on a server of the role's own": (
+        {"bridge_create_databases": False, "bridge_litellm_db": "litelm", "bridge_postgres_clients": ["192.0.2.1/32"]},
+        ['database "litelm" does not exist', "set bridge_litellm_db to the database that LiteLLM uses"],
+    ),
+    "a new cluster without databases": (
+        {"bridge_create_databases": False, "bridge_postgres_cluster": "other", "bridge_login_port": 5499},
+        ["bridge_create_databases is false", "Leave it at true"],
+    ),
     "nobody listens": (
         {**_TCP, "bridge_login_port": 1, "bridge_login_password": "any"},
         ["Cannot look into LiteLLM's database", "check bridge_login_host and bridge_login_port"],

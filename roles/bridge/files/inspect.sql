@@ -84,8 +84,8 @@ WITH login AS (
     UNION ALL
     SELECT 'superuser, to create the extension ' || %(extension)s || ' (or have an administrator create it)'
     WHERE NOT EXISTS (SELECT FROM extension)
-      AND NOT EXISTS (SELECT FROM pg_available_extension_versions AS version
-                      WHERE name = %(extension)s AND to_jsonb(version) ->> 'trusted' = 'true' AND has_database_privilege(current_database(), 'CREATE'))
+      AND NOT EXISTS (SELECT FROM pg_available_extension_versions AS offered
+                      WHERE name = %(extension)s AND to_jsonb(offered) ->> 'trusted' = 'true' AND has_database_privilege(current_database(), 'CREATE'))
     UNION ALL
     SELECT DISTINCT 'membership in ' || pg_get_userbyid(relowner) || ', which owns the tables'
     FROM program_table, login

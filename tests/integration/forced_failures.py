@@ -1,0 +1,141 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of the collection in which every task that is given a secret fails, in the two ways in which a task can.
+
+First a module that talks to PostgreSQL fails by itself, whether its conditions would let it run or not, with all that
+it was given for the connection in the error. Then the task is run for real, so that the play can go on, and counted as
+failed for all that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kit.common import REPO
+from sanity import role_readmes as readmes
+
+_PARTS = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
+_NO_MODULE = re.compile(r"ansible\.builtin\.(import|include)_|ansible\.builtin\.meta$")
+_DATABASE = ("community.postgresql.", "llmops.user_bridge.")
+# pg_hba.conf is a file.
+_FILES = "community.postgresql.postgresql_pg_hba"
+# What a task does with its result, or with a failure, is not for the failure that is planted.
+_AFTERWARDS = ("register", "failed_when", "changed_when", "until", "retries", "delay", "notify")
+_RIG = """
+import psycopg
+import psycopg2
+
+def refuse(error):
+    def connect(*args, **kwargs):
+        raise error("rigged: " + " ".join(map(str, (*args, *kwargs.values()))))
+    return connect
+
+psycopg.connect = refuse(psycopg.OperationalError)
+psycopg2.connect = refuse(psycopg2.OperationalError)
+"""
+_HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[llmops\.user_bridge\.(\w+) : (.+)\] \*+$")
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    role: str
+    name: str
+
+
+def secret_variables() -> set[str]:
+    """What the argument specs call secret, and every default and variable that is made of it."""
+    roles = [path.name for path in (REPO / "roles").iterdir()]
+    secret = {name for role in roles for name, option in readmes.options(role).items() if option.get("no_log")}
+    # What tells the cluster's own password.
+    secret |= {"__bridge_embedded", "superuser_password"}
+    made = {
+        name: json.dumps(value)
+        for role in roles
+        for part in ("defaults", "vars")
+        if (REPO / "roles" / role / part / "main.yml").exists()
+        for name, value in readmes.load(role, part).items()
+    }
+    # An embedded cluster says its port together with its password; that is none.
+    made = {name: text for name, text in made.items() if not name.endswith("_port")}
+    while more := {name for name, text in made.items() if name not in secret and _words(text) & secret}:
+        secret |= more
+    return secret
+
+
+def plant(tmp_path: Path) -> tuple[Path, set[Task]]:
+    """Make the copy. Returns where collections are then, and which tasks fail in it."""
+    home = tmp_path / "failing" / "ansible_collections" / "llmops" / "user_bridge"
+    rig = tmp_path / "rig"
+    for part in _PARTS:
+        copy = shutil.copy2 if (REPO / part).is_file() else shutil.copytree
+        home.mkdir(parents=True, exist_ok=True)
+        copy(REPO / part, home / part)
+    rig.mkdir()
+    (rig / "sitecustomize.py").write_text(_RIG, encoding="utf-8")
+    secret = secret_variables()
+    failing: set[Task] = set()
+    for path in [*home.glob("roles/*/tasks/*.yml"), *home.glob("roles/*/handlers/*.yml")]:
+        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+        role = path.relative_to(home / "roles").parts[0]
+        rewritten = list(_rewrite(tasks, secret, rig, False, role, failing, handlers="handlers" in path.parts))
+        path.write_text(yaml.safe_dump(rewritten, sort_keys=False, width=1000), encoding="utf-8")
+    return tmp_path / "failing", failing
+
+
+def failed(output: str) -> set[Task]:
+    """The tasks that a run reports as failed."""
+    found: set[Task] = set()
+    task = None
+    for line in output.splitlines():
+        if heading := _HEADING.match(line):
+            task = Task(heading[1], heading[2])
+        elif task and line.startswith(("fatal: ", "failed: ")):
+            found.add(task)
+    return found
+
+
+def _rewrite(
+    tasks: list[dict[str, Any]],
+    secret: set[str],
+    rig: Path,
+    inherits: bool,
+    role: str,
+    failing: set[Task],
+    handlers: bool,
+) -> Iterator[dict[str, Any]]:
+    for task in tasks:
+        if "block" in task:
+            around = {key: value for key, value in task.items() if key != "block"}
+            inside = inherits or bool(_words(json.dumps(around)) & secret)
+            yield {**around, "block": list(_rewrite(task["block"], secret, rig, inside, role, failing, handlers))}
+            continue
+        (module,) = (key for key in task if "." in key)
+        if _NO_MODULE.match(module) or not (inherits or _words(json.dumps(task)) & secret):
+            yield task
+            continue
+        failing.add(Task(role, task["name"]))
+        # The play goes on after a failure, and so does a loop.
+        task = {**task, "loop_control": {**task["loop_control"]}} if "loop_control" in task else task
+        task.get("loop_control", {}).pop("break_when", None)
+        # A handler is found by its name, so there can be one only.
+        if module.startswith(_DATABASE) and module != _FILES and not handlers:
+            first = {key: value for key, value in task.items() if key not in (*_AFTERWARDS, "when")}
+            yield {**first, "environment": {"PYTHONPATH": str(rig)}, "ignore_errors": True}
+        yield {
+            **{key: value for key, value in task.items() if key != "until"},
+            "failed_when": True,
+            "ignore_errors": True,
+        }
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))

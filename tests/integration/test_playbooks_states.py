@@ -105,7 +105,7 @@ TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
     ("deployed", nothing, "pause_bridge", "changes"),
     ("paused", pause, "bridge_status", "fails"),
     ("paused", pause, "deploy_bridge", "nothing"),
-    ("paused", pause, "migrate_users", "nothing"),
+    ("paused", pause, "migrate_users", "fails"),
     ("paused", pause, "rotate_sync_password", "nothing"),
     ("paused", pause, "resume_bridge", "changes"),
     ("trigger dropped", drop_a_trigger, "bridge_status", "fails"),

@@ -99,6 +99,32 @@ def test_drift_is_repaired(deployed: Deployed, tmp_path: Path) -> None:
     assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
 
 
+def test_the_report_is_for_people(deployed: Deployed, tmp_path: Path) -> None:
+    pair = deployed.pair
+    # debug puts each line of the report into quotes, and so does a person's screen.
+    healthy = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path, env=READ_ONLY)
+    assert healthy.failed == 0, healthy.output
+    for line in (
+        "Health: OK",
+        f"LiteLLM: {pair.litellm_db} (PostgreSQL {pair.cluster.major}",
+        f"Open WebUI: {pair.openwebui_db} (PostgreSQL {pair.cluster.major}",
+        "all as installed",
+        f"Connection: ok, as {SYNC_USER}",
+        "Delivery: at commit",
+        "Queue: 0 waiting, 0 of them failing",
+    ):
+        assert line in healthy.words, healthy.output
+    pair.openwebui_admin.run(f'REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM "{SYNC_USER}"')
+    litellm.new_user(pair.litellm, "waits", "waits@example.com")
+    broken = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path, env=READ_ONLY)
+    assert broken.failed == 1, broken.output
+    for words in ("Health: BROKEN", "Queue: 1 waiting", "The bridge is broken: ", "apply"):
+        assert words in broken.words, broken.output
+    deploy(pair, tmp_path)
+    pair.litellm_admin.run("SELECT user_bridge.drain(10)")
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+
 def test_what_the_roles_may_not_do(deployed: Deployed) -> None:
     pair = deployed.pair
     # LiteLLM's own role: the bridge works for it, and shows it nothing.

@@ -18,6 +18,7 @@ import pytest
 from e2e import test_people
 from e2e.site import TARGET_TIMEOUT_MS, Site
 from kit.bridge import install_bridge
+from kit.pairs import OWNER_ROLE
 from test_faults import FAULTS
 
 Check = Callable[[Site, Path], None]
@@ -46,8 +47,11 @@ _PLACES: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Planted:
+    """`rights` are what the bridge would have to be granted for this fault to do its harm."""
+
     name: str
     caught_by: Check
+    rights: str = ""
 
 
 PLANTED = [
@@ -104,14 +108,15 @@ PLANTED = [
         lambda site, _: test_people.TestWhatIsThePersons().test_who_is_deleted_and_comes_back_finds_the_chats_again(
             site
         ),
+        rights="SELECT, DELETE ON public.chat",
     ),
 ]
 
 
 @contextmanager
-def planted(site: Site, name: str) -> Iterator[None]:
+def planted(site: Site, fault: Planted) -> Iterator[None]:
     """The deployed bridge with this fault; afterwards without it, and without the people who suffered it."""
-    where, old, new = _PLACES[name]
+    where, old, new = _PLACES[fault.name]
     before = len(site.people)
 
     def plant(path: str, sql: str) -> str:
@@ -119,10 +124,14 @@ def planted(site: Site, name: str) -> Iterator[None]:
         return sql.replace(old, new) if path == where else sql
 
     install_bridge(site.pair, SETTINGS, mutate=plant)
+    if fault.rights:
+        site.pair.openwebui_admin.run(f"GRANT {fault.rights} TO {OWNER_ROLE}")
     try:
         yield
     finally:
         install_bridge(site.pair, SETTINGS)
+        if fault.rights:
+            site.pair.openwebui_admin.run(f"REVOKE {fault.rights} FROM {OWNER_ROLE}")
         emails = [person.email for person in site.people[before:]]
         for table in ("user", "auth"):
             site.pair.openwebui.run(f'DELETE FROM "{table}" WHERE lower(email) = ANY (%s)', [emails])
@@ -130,5 +139,16 @@ def planted(site: Site, name: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_caught(site: Site, tmp_path: Path, fault: Planted) -> None:
-    with planted(site, fault.name), pytest.raises(AssertionError):
-        fault.caught_by(site, tmp_path)
+    with planted(site, fault):
+        before = failures(site)
+        with pytest.raises(AssertionError):
+            fault.caught_by(site, tmp_path)
+        # SQL that no longer runs would be caught by anything: the faulty bridge must believe that all is well.
+        assert failures(site) == before
+
+
+def failures(site: Site) -> tuple[int, int]:
+    """Deliveries that failed, and such as wait for another attempt."""
+    audit = "SELECT count(*) FROM user_bridge.sync_audit WHERE sync_result = 'FAILED'"
+    queue = "SELECT count(*) FROM user_bridge.sync_queue"
+    return site.pair.litellm_admin.value(audit), site.pair.litellm_admin.value(queue)

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.common import KitError, cache_dir, is_running, locked, run_logged, say
+from kit.common import REPO, KitError, cache_dir, is_running, locked, run_logged, say
 from kit.prepare import apt_install, as_root
 
 # Debian's name for each version that the scenarios run on.
@@ -28,11 +28,14 @@ SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 REPOSITORY = NETWORK = "user-bridge"
 # On every container and network that molecule/shared/create.yml makes.
 LABEL = "llmops.user_bridge=molecule"
+# In the names of what the role postgres makes in the scenario `container`; the role gives no labels.
+ROLES_OWN = "user-bridge-molecule"
 # What systemd and Ansible's modules need, and what the scenarios look at the host with; nothing that the roles install.
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-apt"),
     *("sudo", "ca-certificates", "procps", "iproute2", "openssl"),
 )
+ENTRYPOINT = REPO / "molecule" / "container" / "entrypoint.sh"
 _START_SECONDS = 30
 _STOP_SECONDS = 30
 
@@ -91,30 +94,36 @@ def stop_engine() -> None:
 
 
 def _remove_leftovers() -> None:
-    for kind, removal in (("container", ["rm", "--force", "--volumes"]), ("network", ["rm"])):
-        listed = [
-            "docker",
-            kind,
-            "ls",
-            *(["--all"] if kind == "container" else []),
-            "--quiet",
-            "--filter",
-            f"label={LABEL}",
-        ]
-        found = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-        if found:
-            subprocess.run(["docker", kind, *removal, *found], capture_output=True, check=True)
+    for kind, removal in (("container", ["rm", "--force", "--volumes"]), ("network", ["rm"]), ("volume", ["rm"])):
+        for filtered in (f"label={LABEL}", f"name={ROLES_OWN}"):
+            every = ["--all"] if kind == "container" else []
+            listed = ["docker", kind, "ls", *every, "--quiet", "--filter", filtered]
+            found = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+            if found:
+                subprocess.run(["docker", kind, *removal, *found], capture_output=True, check=True)
 
 
 def _pid_file() -> Path:
     return cache_dir() / "dockerd.pid"
 
 
-def ensure_network() -> None:
-    """The network in which the hosts know each other by name; Docker makes a second of the same name without a word."""
-    inspect = subprocess.run(["docker", "network", "inspect", NETWORK], capture_output=True, check=False)
-    if inspect.returncode:
+def ensure_network() -> str:
+    """The network in which the hosts know each other by name; returns the address that the engine's machine has in it.
+
+    Docker makes a second one of the same name without a word.
+    """
+    inspect = ["docker", "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", NETWORK]
+    found = subprocess.run(inspect, capture_output=True, text=True, check=False)
+    if found.returncode:
         subprocess.run(["docker", "network", "create", "--label", LABEL, NETWORK], capture_output=True, check=True)
+        found = subprocess.run(inspect, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def socket() -> str:
+    """Where the engine's machine has the engine's socket."""
+    host = os.environ.get("DOCKER_HOST", "")
+    return host.removeprefix("unix://") if host.startswith("unix://") else "/var/run/docker.sock"
 
 
 @dataclass(frozen=True)
@@ -127,10 +136,15 @@ class Image:
     script: str
 
 
-def images(distribution: str) -> tuple[Image, Image]:
-    """A bare machine, and one with PostgreSQL as the distribution's package leaves it, and with a user who may sudo."""
+def images(distribution: str) -> tuple[Image, Image, Image]:
+    """Each is built on the one before.
+
+    A bare machine; one with PostgreSQL as the distribution's package leaves it, and with a user who may sudo;
+    PostgreSQL alone, which takes what its official image takes.
+    """
     bare = _image(distribution, _base_name(distribution), _DOCKERFILE, _PREPARE)
-    return bare, _image(distribution, bare.name, _DOCKERFILE, _INSTALL)
+    server = _image(distribution, bare.name, _DOCKERFILE, _INSTALL)
+    return bare, server, _image(distribution, server.name, _POSTGRES, ENTRYPOINT.read_text(encoding="utf-8"))
 
 
 def _image(distribution: str, base: str, dockerfile: str, script: str) -> Image:
@@ -158,7 +172,8 @@ _PREPARE = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
-apt-get -q -y install --download-only --no-install-recommends postgresql python3-psycopg2 acl
+apt-get -q -y install --download-only --no-install-recommends \\
+    postgresql postgresql-client python3-psycopg2 python3-requests acl
 echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/user-bridge
 rm -f /usr/sbin/policy-rc.d /etc/machine-id
 touch /etc/machine-id
@@ -184,19 +199,29 @@ CMD ["/sbin/init"]
 """
 
 
-def ensure_images(distribution: str) -> tuple[str, str]:
-    """Names of images() of a Debian with systemd as process 1; made on first use, in about two minutes."""
+_POSTGRES = """
+FROM {base}
+COPY script /usr/local/bin/docker-entrypoint.sh
+RUN chmod 0755 /usr/local/bin/docker-entrypoint.sh && ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/
+STOPSIGNAL SIGINT
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["postgres"]
+"""
+
+
+def ensure_images(distribution: str, wanted: int = 3) -> list[str]:
+    """Names of the first of images(), with systemd as process 1; made on first use, in about two minutes."""
     log = cache_dir() / f"image-{distribution}.log"
     with locked(cache_dir() / f"image-{distribution}.lock"):
-        bare, server = images(distribution)
-        if not _has_image(server.name):
+        stack = images(distribution)[:wanted]
+        missing = [image for image in stack if not _has_image(image.name)]
+        if missing:
             log.unlink(missing_ok=True)
-        if not _has_image(bare.name) and not _has_image(bare.base):
-            _import(distribution, bare.base, log)
-        for image in (bare, server):
-            if not _has_image(image.name):
-                _build(image, log)
-    return bare.name, server.name
+        if stack[0] in missing and not _has_image(stack[0].base):
+            _import(distribution, stack[0].base, log)
+        for image in missing:
+            _build(image, log)
+    return [image.name for image in stack]
 
 
 def _has_image(name: str) -> bool:

@@ -22,14 +22,20 @@ from kit.cluster import SUPERUSER
 from kit.common import REPO
 
 _GROUP_VARS = REPO / "molecule" / "inventory" / "group_vars"
-VARIABLES: dict[str, Any] = {
-    **yaml.safe_load((_GROUP_VARS / "distributed.yml").read_text(encoding="utf-8")),
-    **yaml.safe_load((_GROUP_VARS / "molecule.yml").read_text(encoding="utf-8")),
-}
+VARIABLES: dict[str, Any] = {}
+for _group in ("distributed", "container", "molecule"):
+    VARIABLES.update(yaml.safe_load((_GROUP_VARS / f"{_group}.yml").read_text(encoding="utf-8")))
 PASSWORDS = {
     "litellm": VARIABLES["bridge_litellm_owner_password"],
     "openwebui": VARIABLES["bridge_openwebui_owner_password"],
     "sync_user": VARIABLES["bridge_sync_password"],
+}
+
+
+_ALL_PASSWORDS = {
+    **PASSWORDS,
+    SUPERUSER: VARIABLES["bridge_login_password"],
+    "user_bridge_timer": VARIABLES["bridge_maintenance_password"],
 }
 
 
@@ -39,12 +45,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Database:
-    """One database, as one role: the superuser through the socket, everybody else over TCP with a password."""
+    """One database, as one role: over TCP with a password, but for the superuser of the host's own server."""
 
     host: testinfra.host.Host
     name: str
     user: str = SUPERUSER
-    server: str = "127.0.0.1"
+    server: str = ""
     options: str = ""
 
     def as_role(self, user: str) -> Database:
@@ -53,11 +59,11 @@ class Database:
     def run(self, sql: str) -> str:
         """What psql prints, unaligned; several statements are one transaction."""
         psql = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
-        if self.user == SUPERUSER:
+        if self.user == SUPERUSER and not self.server:
             words = ["runuser", "-u", "postgres", "--", *psql, "-d", self.name, "-c", sql]
         else:
-            address = f"host={self.server} user={self.user} dbname={self.name} {self.options}".strip()
-            words = ["env", f"PGPASSWORD={PASSWORDS[self.user]}", *psql, "-d", address, "-c", sql]
+            address = f"host={self.server or '127.0.0.1'} user={self.user} dbname={self.name} {self.options}".strip()
+            words = ["env", f"PGPASSWORD={_ALL_PASSWORDS[self.user]}", *psql, "-d", address, "-c", sql]
         done = self.host.run(" ".join(["%s"] * len(words)), *words)
         if done.rc:
             raise Refused(done.stderr.strip())

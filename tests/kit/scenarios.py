@@ -6,8 +6,9 @@
 Usage: python3 -m kit.scenarios [SCENARIO...]    (all of them by default)
        python3 -m kit.scenarios --environment    (for a shell that calls Molecule itself)
 
-USER_BRIDGE_MOLECULE_DISTRIBUTION is debian12 (the default) or debian13; USER_BRIDGE_MOLECULE_IMAGE names an image of
-your own instead, with systemd and python3.
+USER_BRIDGE_MOLECULE_DISTRIBUTION is debian12 (the default) or debian13; `default` runs on both.
+USER_BRIDGE_MOLECULE_IMAGE names an image of your own instead, with systemd and python3;
+USER_BRIDGE_MOLECULE_POSTGRES_IMAGE one of PostgreSQL, like the official one.
 """
 
 from __future__ import annotations
@@ -45,13 +46,22 @@ def environment() -> dict[str, str]:
     schemas = cache_dir() / "schemas"
     dumps.write(schemas)
     own = os.environ.get("USER_BRIDGE_MOLECULE_IMAGE")
-    bare, server = (own, own) if own else engine.ensure_images(distribution())
+    if own:
+        bare = server = other = own
+        postgres = "postgres:17"
+    else:
+        bare, server, postgres = engine.ensure_images(distribution())
+        (other,) = engine.ensure_images(next(name for name in engine.SUITES if name != distribution()), 1)
     # make names a folder of this machine for it.
     inherited = {name: value for name, value in os.environ.items() if name != "ANSIBLE_REMOTE_TEMP"}
     return {
         **inherited,
         "USER_BRIDGE_BARE_IMAGE": bare,
+        "USER_BRIDGE_OTHER_BARE_IMAGE": other,
         "USER_BRIDGE_SERVER_IMAGE": server,
+        "USER_BRIDGE_POSTGRES_IMAGE": os.environ.get("USER_BRIDGE_MOLECULE_POSTGRES_IMAGE") or postgres,
+        "USER_BRIDGE_DOCKER_SOCKET": engine.socket(),
+        "USER_BRIDGE_GATEWAY": engine.ensure_network(),
         "USER_BRIDGE_SCHEMAS": str(schemas),
         # The example's own names for the same.
         "BRIDGE_IMAGE": server,
@@ -110,7 +120,6 @@ def run(names: list[str]) -> None:
 
         project = faulty.plant(os.environ["USER_BRIDGE_FAULT"])
         env = faulty.environment(project)
-    engine.ensure_network()
     if len(wanted) == 1:
         failed = [name for name in wanted if not _passes(name, env, project)]
     else:

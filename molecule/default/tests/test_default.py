@@ -1,18 +1,22 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a full deployment leaves on a machine that was bare before."""
+"""What a full deployment leaves on machines that were bare before, one of each distribution."""
 
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+import testinfra
 from testinfra.host import Host
 
 from kit.hosts import PASSWORDS, Database
 
-testinfra_hosts = ["docker://user-bridge-default"]
+testinfra_hosts = ["docker://user-bridge-default", "docker://user-bridge-other"]
+# What each distribution's package `postgresql` stands for.
+OFFERED = {("debian", "12"): "15", ("debian", "13"): "17"}
 
 
 def cluster(host: Host) -> str:
@@ -23,6 +27,18 @@ def cluster(host: Host) -> str:
 
 
 # ---- the server ----------------------------------------------------------------------------------------------
+
+
+def test_it_is_the_distributions_own_version(host: Host, litellm: Database) -> None:
+    system = host.system_info
+    if "USER_BRIDGE_MOLECULE_IMAGE" not in os.environ:
+        assert cluster(host) == OFFERED[system.distribution, system.release.split(".")[0]]
+    assert str(litellm.value("SELECT current_setting('server_version')")).startswith(cluster(host))
+
+
+def test_the_hosts_are_of_different_distributions() -> None:
+    releases = {testinfra.get_host(name).system_info.release.split(".")[0] for name in testinfra_hosts}
+    assert len(releases) == 2 or "USER_BRIDGE_MOLECULE_IMAGE" in os.environ
 
 
 def test_postgresql_runs_and_comes_back_after_a_reboot(host: Host) -> None:

@@ -52,7 +52,7 @@ def test_every_module_and_role_has_a_page(pages: Path) -> None:
 
 def test_they_render_and_their_links_lead_somewhere(pages: Path) -> None:
     (pages / "conf.py").write_text("extensions = ['sphinx_antsibull_ext']\n", encoding="utf-8")
-    said = run(pages, "sphinx-build", "-q", "-b", "html", str(pages), str(pages / "html"))
+    said = run(pages, "sphinx-build", "--no-color", "-q", "-b", "html", str(pages), str(pages / "html"))
     # Pages of Ansible itself and of other collections are elsewhere.
     warnings = re.sub(r".*WARNING: undefined label: '(?!ansible_collections\.llmops)[\w.]+' \[ref\.ref\]\n", "", said)
     assert warnings == ""

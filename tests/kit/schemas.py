@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -32,7 +31,10 @@ from kit.common import (
     run_logged,
     say,
 )
+from kit.prepare import VENV
 
+# Whoever asks: an environment of `make matrix` has no pip, and may have another Python than the pins are for.
+_PYTHON = VENV / "bin" / "python"
 _OPENWEBUI_TOOL = Path(__file__).with_name("openwebui_tool.py")
 
 
@@ -97,7 +99,15 @@ def apply_litellm(
 
 
 def _unpack_wheel(pin: str, home: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    command: list[str | Path] = [
+        _PYTHON,
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-deps",
+    ]
     run_logged([*command, "--only-binary=:all:", "-d", home, pin], home / "pip.log", f"downloading {pin}")
     (wheel,) = home.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -126,7 +136,7 @@ def _install_openwebui(home: Path, version: str) -> None:
     log = home.with_name(f"{home.name}.log")
     log.unlink(missing_ok=True)
     what = f"installing {home.name}"
-    run_logged([sys.executable, "-m", "venv", home], log, what)
+    run_logged([_PYTHON, "-m", "venv", home], log, what)
     constraints = REQUIREMENTS / f"open-webui-{version}-constraints.txt"
     python = home / "bin" / "python"
     pip_install(python, log, what, "-c", str(constraints), "-r", str(REQUIREMENTS / f"{home.name}.txt"))

@@ -85,7 +85,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a port published on a name": (
         {"bridge_postgres_mode": "container", "bridge_login_host": "localhost"},
-        ['bridge_login_host is "localhost"', "such as 127.0.0.1"],
+        ['bridge_login_host is "localhost"', "like 127.0.0.1"],
     ),
     "a mode that is not there": (
         {"bridge_postgres_mode": "docker"},

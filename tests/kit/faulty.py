@@ -109,6 +109,8 @@ def environment(copy: Path) -> dict[str, str]:
         **scenarios.environment(),
         "USER_BRIDGE_CACHE": str(cache_dir()),
         "PYTHONPATH": str(copy / "tests"),
+        # With Molecule's arguments pytest takes the checkout for its root, and the tests would play the roles there.
+        "PYTEST_ADDOPTS": f"--config-file={copy / 'pyproject.toml'}",
         "ANSIBLE_COLLECTIONS_PATH": str(copy / ".collections"),
         "NO_COLOR": "1",
     }

@@ -235,6 +235,7 @@ def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
                     "bridge_inspect_sync_user": "s",
                     "bridge_inspect_depth": "bridge",
                     "bridge_inspect_login_db": "",
+                    "bridge_inspect_maintenance": "systemd",
                     "bridge_inspect_allow_no_admin": False,
                 },
             }

@@ -120,9 +120,10 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         [
-            Task("postgres", "Container | Refuse a missing password of the superuser"),
-            Task("postgres", "Container | Refuse a host that no port can be published on"),
-            Task("postgres", "Container | Run it"),
+            Task("postgres", "Container | Refuse what no container can be reached with"),
+            Task("postgres", "Container | Ask whether it answers already"),
+            Task("postgres", "Container | Refuse another password than the one that its volume has"),
+            Task("postgres", "Container | Container"),
             Task("postgres", "Container | Read what ALTER SYSTEM holds"),
             Task("postgres", "Container | Wait until it answers"),
         ],

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kit.bridge import Mutate
-from kit.pairs import Pair
+from kit.pairs import SYNC_USER, Pair
 
 # No password hashing, which would take longer than all else; no removal guard, which has tests of its own.
 QUICK: Mapping[str, Any] = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1_000_000}
@@ -25,6 +25,15 @@ def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
         assert time.monotonic() < give_up, outcomes[:5]
     left = pair.litellm_admin.rows("SELECT entity_type, entity_id, last_error FROM user_bridge.sync_queue LIMIT 5")
     assert left == [], left
+
+
+def calls_ended(pair: Pair) -> None:
+    """Wait until the target is idle: a call outlives the COMMIT that was cancelled while it waited for it."""
+    give_up = time.monotonic() + 20
+    working = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename = %s AND state = 'active'"
+    while pair.openwebui_admin.value(working, [pair.openwebui_db, SYNC_USER]):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 def deadlocks(pair: Pair) -> int:

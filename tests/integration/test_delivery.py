@@ -13,6 +13,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
+from hard_support import calls_ended
 from kit import openwebui, rows
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER
@@ -366,6 +367,7 @@ def test_a_commit_that_waits_for_the_target_can_be_cancelled(pair: Pair) -> None
     rows.add_user(writer, "u2", "bob@example.com")
     assert "bob@example.com" in openwebui.accounts(pair)
     # The cancelled call went on in the target, and left the account of a user who never came to be.
+    calls_ended(pair)
     drain(pair)
     assert set(openwebui.accounts(pair)) == {"bob@example.com"}
 

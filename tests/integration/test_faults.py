@@ -388,7 +388,7 @@ FAULTS = [
     ),
     Fault(
         "what is queued reported as drift",
-        "litellm/65_reconcile.sql.j2",
+        "litellm/66_reconcile.sql.j2",
         "WHERE NOT user_bridge.is_on_its_way(",
         "WHERE NOT false AND '' <> concat(",
         _queued_is_no_drift,

@@ -44,6 +44,13 @@ options:
         taken at once where C(max_locks_per_transaction) times C(max_connections) is less than 6 times as many.
     type: int
     default: 1000
+  parallel:
+    description:
+      - Batches to bring at a time, between 1 and 16, each over a connection of its own. Each keeps up to one of the
+        server's cores busy, and they share the locks that O(batch_size) speaks of. V(1) leaves LiteLLM the most of its
+        server, more than there are cores gains nothing. In check mode it is always one.
+    type: int
+    default: 2
   return_users:
     description:
       - Which users to list in RV(users). V(all) lists all that were not in sync, V(problems) those whose result is not
@@ -262,6 +269,7 @@ def main() -> None:
         teams={"type": "list", "elements": "str"},
         email_pattern={"type": "str"},
         batch_size={"type": "int", "default": 1000},
+        parallel={"type": "int", "default": 2},
         return_users={"type": "str", "choices": ["all", "problems", "none"], "default": "all"},
         wait_seconds={"type": "int", "default": 60},
         progress={"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},

@@ -187,6 +187,63 @@ def test_it_can_be_gone_on_with_at_any_point(old: Pair) -> None:
     assert migrate(old, env=READ_ONLY)["changed"] is False
 
 
+def crowd_with_shared_emails(pair: Pair) -> None:
+    """80 users in 8 teams of 2 organizations, each email twice, both of a pair far from each other in the order."""
+    for organization in ("o1", "o2"):
+        add_organization(pair.litellm, organization, organization)
+    for team in range(8):
+        members = [{"user_id": f"u{number:02}", "role": "user"} for number in range(80) if number % 8 == team]
+        add_team(pair.litellm, f"t{team}", f"T{team}", organization_id=f"o{1 + team % 2}", members_with_roles=members)
+    pair.litellm.run(
+        """INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams)
+           SELECT 'u' || to_char(n, 'FM00'), 'person' || n % 40 || '@example.com', 'U' || n, ARRAY['t' || n % 8]
+             FROM generate_series(0, 79) AS n"""
+    )
+    pair.litellm.run(
+        """INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id)
+           SELECT 'u' || to_char(n, 'FM00'), 'o' || 1 + n % 2 FROM generate_series(0, 79) AS n"""
+    )
+
+
+@EVERY_SCHEMA
+def test_side_by_side_it_is_the_same(pair: Pair) -> None:
+    crowd_with_shared_emails(pair)
+    install_bridge(pair, SETTINGS)
+    done = migrate(pair, parallel=4, batch_size=7)
+    assert done["by_type"] == {
+        "organization": {"SUCCESS": 2},
+        "organization_member": {"SUCCESS": 80},
+        "team": {"SUCCESS": 8},
+        "team_member": {"SUCCESS": 80},
+        "user": {"SKIPPED": 40, "SUCCESS": 40},
+    }
+    assert done["progress"] == {"done": 250, "total": 250, "users_done": 80, "users_total": 80}
+    assert by_user(done) == {f"u{n:02}": "SUCCESS" if n < 40 else "SKIPPED" for n in range(80)}
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+    notes = "SELECT count(*) FROM user_bridge.sync_audit WHERE operation IN ('MIGRATE_START', 'MIGRATE_COMPLETE')"
+    assert pair.litellm_admin.value(notes) == 2
+    again = without_a_write(pair.openwebui_admin, lambda: migrate(pair, parallel=4, batch_size=7, env=READ_ONLY))
+    assert again["changed"] is False and again["by_type"]["team_member"] == {"UNCHANGED": 80}
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_so_many_batches_run_at_a_time(crowd: Pair, parallel: int) -> None:
+    """Each delivery stays for a second, or until it meets another one."""
+    crowd.openwebui_admin.run(
+        "CREATE TABLE public.at_work (together integer);"
+        "CREATE FUNCTION public.meet() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN "
+        "PERFORM pg_advisory_xact_lock_shared(42);"
+        "FOR i IN 1..20 LOOP"
+        " INSERT INTO public.at_work SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42;"
+        " EXIT WHEN (SELECT max(together) FROM public.at_work) > 1;"
+        " PERFORM pg_sleep(0.05); END LOOP; RETURN NULL; END $$;"
+        'CREATE TRIGGER meet AFTER INSERT ON public."user" FOR EACH STATEMENT EXECUTE FUNCTION public.meet()'
+    )
+    assert migrate(crowd, parallel=parallel, batch_size=30)["by_type"]["user"] == {"SUCCESS": 60}
+    assert crowd.openwebui_admin.value("SELECT max(together) FROM public.at_work") == parallel
+
+
 def test_an_interrupted_run_is_gone_on_with_from_the_start(old: Pair) -> None:
     old.litellm_admin.run(
         "CREATE FUNCTION public.die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN "
@@ -198,7 +255,7 @@ def test_an_interrupted_run_is_gone_on_with_from_the_start(old: Pair) -> None:
         migrate(old, batch_size=1)
     old.litellm_admin.run("DROP FUNCTION public.die() CASCADE")
     assert 0 < len(accounts(old)) < 4
-    rest = migrate(old)
+    rest = migrate(old, parallel=1)
     assert rest["by_type"]["organization"] == {"UNCHANGED": 2} and 0 < rest["by_type"]["user"]["SUCCESS"] < 4
     assert len(accounts(old)) == 4 and old.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
 
@@ -272,6 +329,7 @@ def test_two_migrations_at_once(old: Pair) -> None:
         ({"organizations": []}, "organizations is empty, so nothing would be migrated"),
         ({"email_pattern": ""}, "email_pattern is empty"),
         ({"batch_size": 0}, "batch_size must be between 1 and 2000"),
+        ({"parallel": 0}, "parallel must be between 1 and 16"),
         ({"chunk_seconds": -1}, "chunk_seconds must not be negative"),
         ({"wait_seconds": -1}, "wait_seconds must not be negative"),
         ({"resume_from": "nonsense"}, "resume_from is not what a run has returned"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration, _migration_batch
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 
 PARAMS: dict[str, Any] = {
@@ -15,6 +15,7 @@ PARAMS: dict[str, Any] = {
     "teams": None,
     "email_pattern": None,
     "batch_size": 500,
+    "parallel": 2,
     "chunk_seconds": 5,
     "wait_seconds": 60,
 }
@@ -46,7 +47,15 @@ def test_an_empty_limit_is_refused(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"batch_size": 0}, {"batch_size": 2001}, {"chunk_seconds": -1}, {"wait_seconds": -1}]
+    "changes",
+    [
+        {"batch_size": 0},
+        {"batch_size": 2001},
+        {"parallel": 0},
+        {"parallel": 17},
+        {"chunk_seconds": -1},
+        {"wait_seconds": -1},
+    ],
 )
 def test_check(changes: dict[str, Any]) -> None:
     _migration.check(PARAMS)
@@ -81,12 +90,28 @@ def field(name: str, before: Any, after: Any) -> dict[str, Any]:
     ],
 )
 def test_action_of(fields: list[dict[str, Any]], action: str) -> None:
-    assert _migration.action_of(fields) == action
+    assert _migration_batch.action_of(fields) == action
 
 
 def test_summary() -> None:
-    found = _migration.Found()
+    found = _migration_batch.Found()
     for result in ("SUCCESS", "FAILED", "SUCCESS"):
         found.count("user", result)
     found.count("team", "UNCHANGED")
     assert found.summary() == {"team": {"UNCHANGED": 1}, "user": {"FAILED": 1, "SUCCESS": 2}}
+
+
+def test_what_workers_found_adds_up() -> None:
+    one, other = _migration_batch.Found(), _migration_batch.Found()
+    one.count("user", "SUCCESS")
+    one.differences = [field("name", "a", str(number)) for number in range(_migration_batch.MAX_LISTED - 1)]
+    other.count("user", "SUCCESS")
+    other.count("team", "FAILED")
+    other.users, other.differences = [{"user_id": "u1"}], [field("name", "x", "y"), field("role", "x", "y")]
+    other.delivered, other.changed = 2, True
+    one.add(other)
+    assert one.summary() == {"team": {"FAILED": 1}, "user": {"SUCCESS": 2}}
+    assert one.users == other.users and one.delivered == 2 and one.changed
+    assert len(one.differences) == _migration_batch.MAX_LISTED and one.differences[-1] == field("name", "x", "y")
+    one.add(_migration_batch.Found())
+    assert one.changed

@@ -27,6 +27,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split impo
 BATCH = 200
 # Most entries of a list in a result; counts are always complete.
 MAX_LISTED = 1000
+# What reconcile() compares, which is all that something can stand for in Open WebUI.
+ENTITY_TYPES = ["api_key", "organization", "organization_member", "team", "team_member", "user", "user_key"]
 # Results of what is still in the queue afterwards.
 _STAYS = ("FAILED", "DEFERRED", "PARKED")
 

@@ -257,7 +257,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _sy
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-TYPES = ["api_key", "organization", "organization_member", "team", "team_member", "user", "user_key"]
 
 
 def check(params: dict[str, Any]) -> None:
@@ -380,7 +379,7 @@ def main() -> None:
             "default": "drain",
         },
         repair={"type": "bool", "default": False},
-        entity_types={"type": "list", "elements": "str", "choices": TYPES},
+        entity_types={"type": "list", "elements": "str", "choices": _sync.ENTITY_TYPES},
         limit={"type": "int"},
         max_seconds={"type": "int"},
         owner={"type": "str", "default": "user_bridge_owner"},

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,10 @@ def synced(pair: Pair) -> Pair:
 
 def _by_hand(pair: Pair, statement: str) -> None:
     assert pair.openwebui.run(statement) == 1, statement
+
+
+def _by_hand_twice(pair: Pair, statement: str) -> None:
+    assert pair.openwebui.run(statement) == 2, statement
 
 
 def _unnoticed(pair: Pair, statement: str) -> None:
@@ -121,6 +126,17 @@ DRIFT: dict[str, tuple[Callable[[Pair, str], None], str, set[Difference]]] = {
         _unnoticed,
         "UPDATE \"LiteLLM_TeamTable\" SET team_alias = 'Red' WHERE team_id = 't1'",
         {("team", "t1", "name", "Blue", "Red"), ("user", "u1", "name", "Blue-Ann", "Red-Ann")},
+    ),
+    "names exchanged": (
+        _by_hand_twice,
+        "UPDATE \"user\" SET name = CASE id WHEN 'usr_u1' THEN 'bob' ELSE 'Blue-Ann' END"
+        " WHERE id IN ('usr_u1', 'usr_u2')",
+        {("user", "u1", "name", "bob", "Blue-Ann"), ("user", "u2", "name", "Blue-Ann", "bob")},
+    ),
+    "mapping to somebody else": (
+        _in_the_bridge,
+        "UPDATE user_bridge.sync_mapping SET openwebui_id = 'usr_u2' WHERE litellm_type = 'user' AND litellm_id = 'u1'",
+        {("user", "u1", "mapping", "usr_u2", "usr_u1")},
     ),
     "mapping lost": (
         _in_the_bridge,
@@ -239,7 +255,64 @@ def test_no_false_alarm_while_litellm_writes(pair: Pair) -> None:
     assert [seen for seen in compared if seen] == []
 
 
-def test_a_large_installation_is_compared_in_portions(pair: Pair) -> None:
+@EVERY_OPEN_WEBUI
+def test_disabled_accounts_are_compared_one_by_one(synced: Pair) -> None:
+    """What role a disabled account has when it comes back is not to be seen in Open WebUI."""
+    rows.change_user(synced.litellm, "u1", metadata={"scim_active": False})
+    drain(synced)
+    assert found(synced) == set()
+    _by_hand(synced, "UPDATE auth SET active = true WHERE id = 'usr_u1'")
+    assert found(synced) == {("user", "u1", "active", True, False)}
+    _by_hand(synced, "UPDATE auth SET active = false WHERE id = 'usr_u1'")
+    _by_hand(synced, "UPDATE \"user\" SET role = 'admin' WHERE id = 'usr_u1'")
+    assert found(synced) == {("user", "u1", "role", "admin", "pending")}
+    _by_hand(synced, "UPDATE \"user\" SET role = 'pending' WHERE id = 'usr_u1'")
+    assert found(synced) == set()
+    # A restored LiteLLM may never have heard of somebody whose account is disabled.
+    _unnoticed(synced, "DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'")
+    _unnoticed(synced, "UPDATE \"LiteLLM_TeamTable\" SET members_with_roles = '[]'")
+    synced.litellm_admin.run("DELETE FROM user_bridge.sync_mapping WHERE litellm_id LIKE '%u1%'")
+    assert found(synced) == {
+        ("user", "u1", "exists", True, False),
+        ("team_member", '["t1", "u1"]', "exists", True, False),
+    }
+
+
+@EVERY_OPEN_WEBUI
+def test_everything_is_compared_however_small_the_portions(pair: Pair) -> None:
+    changed: list[str] = []
+
+    def in_portions(path: str, sql: str) -> str:
+        smaller = re.sub(r"c_portion CONSTANT integer := \d+", "c_portion CONSTANT integer := 2", sql)
+        changed.extend([path] if smaller != sql else [])
+        return smaller
+
+    install_bridge(pair, {"initial_password": "none"}, mutate=in_portions)
+    assert len(changed) == 1
+    for team in range(3):
+        rows.add_organization(pair.litellm, f"o{team}", f"O{team}")
+        members = [{"user_id": f"u{number}", "role": "user"} for number in range(team, 7)]
+        rows.add_team(pair.litellm, f"t{team}", f"T{team}", organization_id=f"o{team}", members_with_roles=members)
+    for number in range(7):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        rows.join_organization(pair.litellm, f"o{number % 3}", f"u{number}")
+    rows.add_user(pair.litellm, "u7", None)
+    drain(pair)
+    assert found(pair) == set()
+    for number in range(7):
+        _by_hand(pair, f"UPDATE \"user\" SET name = 'x' WHERE id = 'usr_u{number}'")
+    _unnoticed(pair, "DELETE FROM \"LiteLLM_OrganizationMembership\" WHERE user_id = 'u4'")
+    _unnoticed(pair, "UPDATE \"LiteLLM_TeamTable\" SET members_with_roles = '[]' WHERE team_id = 't0'")
+    _unnoticed(pair, "UPDATE \"LiteLLM_OrganizationTable\" SET organization_alias = 'x' WHERE organization_id = 'o2'")
+    assert found(pair) == {
+        *(("user", f"u{number}", "name", "x", f"u{number}") for number in range(7)),
+        ("organization_member", '["o1", "u4"]', "exists", True, False),
+        *(("team_member", f'["t0", "u{number}"]', "exists", True, False) for number in range(7)),
+        ("organization", "o2", "name", "O2", "x"),
+    }
+
+
+def test_a_large_installation_is_compared_quickly(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none", "inline_limit": 10000})
     pair.litellm.run(
         'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '

@@ -36,6 +36,9 @@ SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organization
        (SELECT count(*) FROM public."LiteLLM_UserTable") AS users,
        (SELECT count(*) FROM public."LiteLLM_UserTable" WHERE btrim(user_email) <> '') AS users_with_email,
        (SELECT count(*) FROM public."LiteLLM_OrganizationMembership") AS organization_members,
+       (SELECT coalesce(sum(CASE jsonb_typeof(members_with_roles)
+                            WHEN 'array' THEN jsonb_array_length(members_with_roles) END), 0)
+          FROM public."LiteLLM_TeamTable")::bigint AS team_members,
        (SELECT count(*) FROM public."LiteLLM_VerificationToken") AS api_keys"""
 
 _OPENWEBUI_COUNTS = """

@@ -166,8 +166,8 @@ litellm:
     counts:
       description:
         - Numbers of rows, null when they may not be read. LiteLLM's side has C(organizations), C(teams), C(users),
-          C(users_with_email), C(organization_members) and C(api_keys), Open WebUI's side C(users), C(admins),
-          C(pending), C(groups) and C(group_members).
+          C(users_with_email), C(organization_members), C(team_members) and C(api_keys), Open WebUI's side C(users),
+          C(admins), C(pending), C(groups) and C(group_members).
       type: dict
       sample: {users: 120, users_with_email: 118, organizations: 3}
     features:

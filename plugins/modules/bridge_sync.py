@@ -258,7 +258,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
 
-
 def check(params: dict[str, Any]) -> None:
     if params["action"] != "reconcile":
         for option in ("repair", "entity_types"):

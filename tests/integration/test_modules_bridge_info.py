@@ -13,6 +13,7 @@ import pytest
 
 from kit.bridge import install_bridge, render_sql
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from kit.rows import add_team
 from modules_support import (
     DRIVERS,
     READ_ONLY,
@@ -63,7 +64,15 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert found["version"] == {"installed": "1.0.0", "expected": "1.0.0", "matches": True}
     assert found["connection"]["state"] == "ok" and found["connection"]["apply"] is True
     assert found["connection"]["user"] == SYNC_USER
-    assert found["litellm"]["counts"]["users"] == found["litellm"]["counts"]["users_with_email"] == 1
+    assert found["litellm"]["counts"] == {
+        "organizations": 0,
+        "teams": 0,
+        "users": 1,
+        "users_with_email": 1,
+        "organization_members": 0,
+        "team_members": 0,
+        "api_keys": 0,
+    }
     assert found["openwebui"]["counts"] == {"users": 2, "admins": 1, "pending": 0, "groups": 0, "group_members": 0}
     assert found["mapped"] == {"user": 1}
     assert found["queue"] == {"depth": 0, "failed": 0, "oldest_seconds": None, "by_type": {}}
@@ -143,10 +152,17 @@ def test_queue_and_errors(deployed: Pair) -> None:
 
 def test_drift_on_request(deployed: Pair) -> None:
     add_user(deployed, "u1", "ann@example.com")
-    assert info(deployed, drift=True)["drift"] == {"entities": 0, "fields": 0, "by_type": {}}
+    add_team(deployed.litellm, "t1", "Blue", members_with_roles=[{"user_id": "u1", "role": "user"}])
+    found = info(deployed, drift=True)
+    assert found["drift"] == {"entities": 0, "fields": 0, "by_type": {}} and found["health"]["status"] == "ok"
+    # The default of the other team's column is an object.
+    add_team(deployed.litellm, "t2", "Red")
+    assert info(deployed)["litellm"]["counts"]["team_members"] == 1
+    deployed.litellm_admin.run("SET session_replication_role = replica")
+    deployed.litellm_admin.run("UPDATE \"LiteLLM_TeamTable\" SET members_with_roles = '[]' WHERE team_id = 't1'")
     deployed.openwebui.run("UPDATE \"user\" SET name = 'Mallory', role = 'pending' WHERE id = 'usr_u1'")
     found = info(deployed, drift=True)
-    assert found["drift"] == {"entities": 1, "fields": 2, "by_type": {"user": 1}}
+    assert found["drift"] == {"entities": 2, "fields": 3, "by_type": {"team_member": 1, "user": 1}}
     assert found["health"]["status"] == "degraded" and "repair true" in found["health"]["reasons"][0]
     assert info(deployed)["drift"] is None
     deployed.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")

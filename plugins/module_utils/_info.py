@@ -391,24 +391,22 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def gather(params: dict[str, Any]) -> dict[str, Any]:
-    connection = _pg.connect(params)
-    cur, version = _pg.cursor(connection), _pg.server_version(connection)
-    with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "litellm", params["owner"], version)
-        delivery = look_at_delivery(cur, report, live, params["limit"])
-        tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
-        installed = ("table", f"{SCHEMA}.sync_queue") in live
-    drift_found = look_for_drift(params, report) if params["drift"] and installed else None
-    other, passwords = _look_at_openwebui(params, report) if params["openwebui_login_db"] else (None, None)
+    """Both sides, one beside the other: half of the time is the servers'."""
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
+        report, delivery, tested = _look_at_litellm(params)
+        other, passwords = beside.result() if beside else (Report(), None)
+    report.unseen += other.unseen
+    drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
     compared = expected is not None and version_found is not None
     info = {
         "litellm": report.found,
-        "openwebui": other,
+        "openwebui": other.found or None,
         "version": {
             "installed": version_found,
             "expected": expected,
-            "matches": _same_version(report.found, other, expected) if compared else None,
+            "matches": _same_version(report.found, other.found, expected) if compared else None,
         },
         "connection": tested,
         **delivery,
@@ -419,24 +417,30 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     return {"changed": False, "health": health(info), **info}
 
 
-def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any] | None, expected: str) -> bool:
+def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any], expected: str) -> bool:
     return all(side["version"] in (None, expected) for side in (litellm, openwebui) if side)
 
 
-def _look_at_openwebui(
-    params: dict[str, Any], report: Report
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], dict[str, Any] | None]:
+    connection = _pg.connect(params)
+    cur, version = _pg.cursor(connection), _pg.server_version(connection)
+    with _pg.transaction(cur, read_only=True):
+        report, live = look_at_side(cur, "litellm", params["owner"], version)
+        delivery = look_at_delivery(cur, report, live, params["limit"])
+        tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
+    return report, delivery, tested
+
+
+def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] | None]:
+    """Nothing is found where it cannot be reached."""
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
-        report.unseen.append({"what": "openwebui", "reason": str(error)})
-        return None, None
+        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
-        other, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
-        passwords = None
-        if ("table", f"{SCHEMA}.entity") in live:
-            limit = params["limit"]
-            passwords = _listed(other.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
-    report.unseen += other.unseen
-    return other.found, passwords
+        report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
+        if ("table", f"{SCHEMA}.entity") not in live:
+            return report, None
+        limit = params["limit"]
+        return report, _listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)

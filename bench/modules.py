@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from kit.bridge import install_bridge, render_sql
 from kit.cluster import Cluster
 from kit.common import REPO, KitError
 from kit.pairs import Pair, Side, pair
-from modules_support import login_options, run_module
+from modules_support import login_options, module_command, run_module
 
 LOOKS = 5
 VERSION = "1.0.0"
@@ -118,7 +117,7 @@ def _info(where: Place, fresh: Pair) -> list[Figure]:
 
 def _call(name: str, options: Mapping[str, Any]) -> Call:
     process = subprocess.Popen(
-        [sys.executable, str(REPO / "plugins" / "modules" / f"{name}.py")],
+        module_command(name),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(REPO / ".collections")},

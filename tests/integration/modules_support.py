@@ -32,6 +32,12 @@ class ModuleFailed(AssertionError):
     """The module ended with C(fail_json); the text is its message."""
 
 
+def module_command(name: str, driver: str = DRIVERS[0]) -> list[str]:
+    """What runs a module that gets its arguments on standard input."""
+    hidden = "psycopg" if driver == "psycopg2" else "psycopg2"
+    return [sys.executable, "-c", _START, str(REPO / "plugins" / "modules" / f"{name}.py"), hidden]
+
+
 def run_module(
     name: str,
     options: Mapping[str, Any],
@@ -43,9 +49,8 @@ def run_module(
 ) -> dict[str, Any]:
     """The result of one module call. Raises ModuleFailed with the module's message."""
     arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
-    hidden = "psycopg" if driver == "psycopg2" else "psycopg2"
     done = subprocess.run(
-        [sys.executable, "-c", _START, str(REPO / "plugins" / "modules" / f"{name}.py"), hidden],
+        module_command(name, driver),
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
         capture_output=True,
         text=True,

@@ -230,8 +230,8 @@ FAULTS = [
     Fault(
         "info replaced",
         "openwebui/32_user.sql.j2",
-        "SELECT user_bridge.json_object(p_info)\n           ||",
-        "SELECT",
+        "ELSE user_bridge.json_object(p_info) END",
+        "ELSE '{}'::jsonb END",
         lambda pair: test_mapping.TestEveryRow().test_info_is_merged_and_becomes_an_object(pair, '{"mine": {"a": 1}}'),
     ),
     Fault(
@@ -392,6 +392,27 @@ FAULTS = [
         "WHERE NOT user_bridge.is_on_its_way(",
         "WHERE NOT false AND '' <> concat(",
         _queued_is_no_drift,
+    ),
+    Fault(
+        "sums of both sides not compared",
+        "litellm/65_compare.sql.j2",
+        "WHERE h.digest IS DISTINCT FROM t.digest",
+        "WHERE h.digest IS NULL AND t.digest IS NULL",
+        lambda pair: test_reconcile.test_without_repair_nothing_is_written_on_either_side(test_reconcile.sync(pair)),
+    ),
+    Fault(
+        "accounts without a digest not told",
+        "openwebui/42_compare.sql.j2",
+        "WHERE p.state IS NULL AND p.openwebui_id IS NOT NULL",
+        "WHERE false",
+        lambda pair: test_reconcile.test_disabled_accounts_are_compared_one_by_one(test_reconcile.sync(pair)),
+    ),
+    Fault(
+        "rosters taken from the bridge's own books",
+        "openwebui/42_compare.sql.j2",
+        "bool_and(a.user_id IS NOT NULL OR p.target IS NULL OR p.account IS NULL) AS complete",
+        "true AS complete",
+        lambda pair: test_reconcile.test_a_lost_membership_is_found_and_put_back(test_reconcile.sync(pair)),
     ),
 ]
 

@@ -35,8 +35,7 @@ def _plain(row: dict[str, Any]) -> Difference:
     return (row["entity_type"], row["entity_id"], row["field"], values[0], values[1])
 
 
-@pytest.fixture
-def synced(pair: Pair) -> Pair:
+def sync(pair: Pair) -> Pair:
     install_bridge(pair, {"initial_password": "none"})
     rows.add_organization(pair.litellm, "o1", "Research")
     rows.add_team(
@@ -50,6 +49,11 @@ def synced(pair: Pair) -> Pair:
     drain(pair)
     assert found(pair) == set()
     return pair
+
+
+@pytest.fixture
+def synced(pair: Pair) -> Pair:
+    return sync(pair)
 
 
 def _by_hand(pair: Pair, statement: str) -> None:

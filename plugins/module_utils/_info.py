@@ -290,6 +290,10 @@ def look_for_drift(params: dict[str, Any], report: Report) -> dict[str, Any] | N
             raise
         report.unseen.append({"what": "drift", "reason": _pg.describe(error)})
         return None
+    except BridgeError as error:
+        # There was a connection for everything else; these two may be too many.
+        report.unseen.append({"what": "drift", "reason": str(error)})
+        return None
     return {
         "entities": sum(row["entities"] for row in rows),
         "fields": sum(row["fields"] for row in rows),

@@ -42,6 +42,7 @@ _CONNECTION_REMEDIES = (
     ("Peer authentication failed", "run the task as the operating system user of {user} (become_user), or use {host}"),
     ("Ident authentication failed", "set {password} and allow it in pg_hba.conf"),
     ("no pg_hba.conf entry", "allow this login in pg_hba.conf of the server, or check {host} and {ssl_mode}"),
+    ("too many connections", "raise the connection limit of the role {user} or of {db}, or take a smaller parallel"),
     ("role", "check {user}"),
     ("database", "check {db}; the database must exist"),
     ("SSL", "check {ssl_mode} and {ca_cert}"),

@@ -19,7 +19,7 @@ import yaml
 
 from kit.bridge import install_bridge
 from kit.common import REPO
-from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.rows import add_key, add_organization, add_team, add_user, change_user, delete_user, join_organization
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, run_playbook, without_a_write
 
@@ -342,6 +342,21 @@ def test_bad_input_and_missing_rights(old: Pair, options: dict[str, Any], messag
     with pytest.raises(ModuleFailed, match=message):
         migrate(old, **options)
     assert accounts(old) == []
+
+
+def test_a_role_that_may_not_have_so_many_connections(old: Pair) -> None:
+    """One for the run itself, and one for each batch at a time."""
+    login: dict[str, Any] = {"login_user": "mover", "login_password": "mover's"}
+    old.litellm_admin.run(
+        f"CREATE ROLE mover LOGIN PASSWORD 'mover''s' CONNECTION LIMIT 2 IN ROLE \"{OWNER_ROLE}\""
+    )
+    try:
+        with pytest.raises(ModuleFailed, match="too many connections.*connection limit of the role login_user"):
+            migrate(old, parallel=2, **login)
+        assert accounts(old) == []
+        assert migrate(old, parallel=1, **login)["changed"]
+    finally:
+        old.litellm_admin.run("DROP ROLE mover")
 
 
 def test_a_paused_bridge_is_said(old: Pair) -> None:

@@ -27,6 +27,7 @@ LOGIN = {"host": "db", "port": 5433, "user": "me", "dbname": "litellm"}
             'database "x" does not exist; check login_db',
         ),
         ('FATAL:  role "me" does not exist', "check login_user"),
+        ('FATAL:  too many connections for role "me"', "raise the connection limit of the role login_user"),
         ("fe_sendauth: no password supplied", "set login_password"),
         ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', "check login_host and ssl_mode"),
         ("SSL error: certificate verify failed", "check ssl_mode and ca_cert"),

@@ -35,8 +35,8 @@ options:
     default: true
   drift:
     description:
-      - Whether to compare both sides, which takes seconds with many users. Needs a login that may become O(owner). What
-        differs in detail is shown by M(llmops.user_bridge.bridge_sync).
+      - Whether to compare both sides, which takes seconds with many users, and two more connections. Needs a login that
+        may become O(owner). What differs in detail is shown by M(llmops.user_bridge.bridge_sync).
     type: bool
     default: false
   limit:

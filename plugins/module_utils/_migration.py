@@ -276,4 +276,3 @@ def note(session: Session, operation: str, data: dict[str, Any]) -> None:
             f"SELECT {SCHEMA}.note_migration(%(operation)s::text, %(data)s::jsonb)",
             {"operation": operation, "data": json.dumps(data)},
         )
-

@@ -285,14 +285,14 @@ def look_for_drift(params: dict[str, Any], report: Report) -> dict[str, Any] | N
         compared = [pool.submit(_differing, params, types) for types in halves]
     try:
         rows = [row for each in compared for row in each.result()]
+    except BridgeError as error:
+        # There was a connection for everything else; these two may be too many.
+        report.unseen.append({"what": "drift", "reason": str(error)})
+        return None
     except _pg.PgError as error:
         if _pg.sqlstate(error) not in (*_INVISIBLE, *_TARGET_AWAY, "22023"):
             raise
         report.unseen.append({"what": "drift", "reason": _pg.describe(error)})
-        return None
-    except BridgeError as error:
-        # There was a connection for everything else; these two may be too many.
-        report.unseen.append({"what": "drift", "reason": str(error)})
         return None
     return {
         "entities": sum(row["entities"] for row in rows),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit.bridge import install_bridge, render_sql
-from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.rows import add_team
 from modules_support import (
     DRIVERS,
@@ -169,6 +169,18 @@ def test_drift_on_request(deployed: Pair) -> None:
     away = info(deployed, drift=True)
     assert away["drift"] is None and away["health"]["status"] == "broken"
     assert [item["what"] for item in away["unseen"]] == ["drift"]
+
+
+def test_a_comparison_that_gets_no_connections_is_unseen(deployed: Pair) -> None:
+    deployed.litellm_admin.run(f"CREATE ROLE looker LOGIN PASSWORD 'look' CONNECTION LIMIT 1 IN ROLE \"{OWNER_ROLE}\"")
+    try:
+        login: dict[str, Any] = {"login_user": "looker", "login_password": "look", "openwebui_login_db": None}
+        found = info(deployed, drift=True, **login)
+    finally:
+        deployed.litellm_admin.run("DROP ROLE looker")
+    (drift,) = (item for item in found["unseen"] if item["what"] == "drift")
+    assert found["drift"] is None and "too many connections" in drift["reason"]
+    assert found["queue"]["depth"] == 0 and found["health"]["status"] == "degraded"
 
 
 def test_skipped_users_by_reason(deployed: Pair) -> None:

@@ -7,9 +7,11 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
+# The same for `make versions`, where PG says nothing: "others" are all that are not installed.
+VERSIONS ?= others
 # Tests side by side; each of them has servers of its own.
 JOBS ?= 2
-# Series of ansible-core for `make matrix`: empty for all.
+# Series of ansible-core for `make matrix`: empty for all but the one of .venv.
 CORE ?=
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
@@ -75,14 +77,14 @@ unit: venv ## Unit tests
 	@pytest tests/unit
 
 .PHONY: matrix
-matrix: venv ## Unit tests and a deployment with every pinned ansible-core that a Python on this machine can run (CORE=2.18,2.21)
+matrix: venv ## Unit tests and a deployment with every other pinned ansible-core that a Python on this machine can run (CORE=2.18,2.21)
 	$(call say,ansible-core)
 	@$(KIT) $(BIN)/python -m kit.matrix $(subst $(comma), ,$(CORE))
 
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
-	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile $(if $(PG),--pg $(PG))
+	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(PG),--pg $(PG))
 
 .PHONY: coverage
 coverage: venv ## How much of plugins/ the unit tests and the modules' own tests run, line by line what they do not
@@ -95,9 +97,9 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 
 .PHONY: versions
 versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
-	$(call say,PostgreSQL $(or $(PG),13 to 18))
+	$(call say,PostgreSQL $(or $(PG),$(VERSIONS)))
 	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) --dist loadfile \
-	  --schemas new --pg $(or $(PG),others)
+	  --schemas new --pg $(or $(PG),$(VERSIONS))
 
 .PHONY: docker
 docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)

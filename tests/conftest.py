@@ -34,6 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, file by file: what takes the longest comes first, or one worker would end long after the other."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_playbooks_"))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pg_major" in metafunc.fixturenames:
         majors = _majors(metafunc.config.getoption("--pg"))

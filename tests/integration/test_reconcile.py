@@ -286,13 +286,17 @@ def test_disabled_accounts_are_compared_one_by_one(synced: Pair) -> None:
 def test_everything_is_compared_however_small_the_portions(pair: Pair) -> None:
     changed: list[str] = []
 
-    def in_portions(path: str, sql: str) -> str:
-        smaller = re.sub(r"c_portion CONSTANT integer := \d+", "c_portion CONSTANT integer := 2", sql)
-        changed.extend([path] if smaller != sql else [])
-        return smaller
+    def in_portions(_path: str, sql: str) -> str:
+        for pattern, small in (
+            (r"c_portion CONSTANT integer := \d+", "c_portion CONSTANT integer := 2"),
+            (r"SELECT CASE WHEN p_portion IS NULL [^;$]* END::integer\n", "SELECT 2\n"),
+        ):
+            sql, found = re.subn(pattern, small, sql)
+            changed.extend([pattern] * found)
+        return sql
 
     install_bridge(pair, {"initial_password": "none"}, mutate=in_portions)
-    assert len(changed) == 1
+    assert len(changed) == 2
     for team in range(3):
         rows.add_organization(pair.litellm, f"o{team}", f"O{team}")
         members = [{"user_id": f"u{number}", "role": "user"} for number in range(team, 7)]
@@ -314,6 +318,24 @@ def test_everything_is_compared_however_small_the_portions(pair: Pair) -> None:
         *(("team_member", f'["t0", "u{number}"]', "exists", True, False) for number in range(7)),
         ("organization", "o2", "name", "O2", "x"),
     }
+
+
+def test_a_portion_takes_half_of_the_time_allowed(pair: Pair) -> None:
+    install_bridge(pair, {"target_timeout_ms": 2000})
+
+    def portion(before: int | None, seconds: float) -> int:
+        query = (
+            "SELECT user_bridge.next_portion(%s, clock_timestamp() - %s * interval '1 second', s) "
+            "FROM user_bridge.settings AS s"
+        )
+        return int(pair.litellm_admin.value(query, [before, seconds]))
+
+    assert portion(None, 0) == 10_000
+    assert portion(10_000, 0) == 100_001
+    # The server's own time comes on top.
+    assert 15_000 < portion(10_000, 0.5) <= 20_000
+    assert 2_000 < portion(10_000, 4) <= 2_501
+    assert portion(1, 60) == 1
 
 
 def test_a_large_installation_is_compared_quickly(pair: Pair) -> None:

@@ -345,6 +345,20 @@ FAULTS = [
         lambda pair: test_removals.test_nobody_is_removed_without_approval(pair, test_removals.delete_everybody),
     ),
     Fault(
+        "a membership guarded whose account is gone",
+        "openwebui/36_removal_guard.sql.j2",
+        "                     AND u.openwebui_id IS NOT NULL)\n",
+        "                     )\n",
+        lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "membership"),
+    ),
+    Fault(
+        "a group guarded for accounts that are gone",
+        "openwebui/36_removal_guard.sql.j2",
+        "m.written AND u.openwebui_id IS NOT NULL)",
+        "m.written)",
+        lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "group"),
+    ),
+    Fault(
         "backlog left to the drain",
         "litellm/52_commit.sql.j2",
         "pg_sequence_last_value('user_bridge.backlog') > 1",

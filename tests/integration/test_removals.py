@@ -235,9 +235,31 @@ def test_a_failing_guard_stops_removals_and_nothing_else(pair: Pair) -> None:
     rows.delete_user(pair.litellm, "u1")
     rows.add_user(pair.litellm, "new", "new@example.com")
     assert enabled(pair) >= {"u1@example.com", "new@example.com"}
+    (problem,) = pair.litellm_admin.rows(
+        "SELECT last_sqlstate, last_error FROM user_bridge.sync_queue WHERE entity_type = 'user'"
+    )
+    assert problem["last_sqlstate"] == "42P01"
+    assert "the removal guard failed" in problem["last_error"] and "user_bridge.removal" in problem["last_error"]
     pair.openwebui_admin.run("ALTER TABLE user_bridge.gone RENAME TO removal")
     assert "SUCCESS" in results(drain(pair))
     assert "u1@example.com" not in enabled(pair)
+
+
+@pytest.mark.parametrize("gone", ["membership", "group"])
+def test_the_membership_of_an_account_that_is_gone_can_go(pair: Pair, gone: str) -> None:
+    populate(pair, removal_accounts=USERS)
+    # As by an Open WebUI admin, or by the user's own delivery beside the membership's.
+    pair.openwebui_admin.run("DELETE FROM \"user\" WHERE id = 'usr_u1'")
+    rows.delete_user(pair.litellm, "u1")
+    assert "u1@example.com" not in enabled(pair)
+    if gone == "membership":
+        everybody_else = [{"user_id": f"u{number}", "role": "user"} for number in range(USERS) if number != 1]
+        rows.change_team(pair.litellm, "t1", members_with_roles=everybody_else)
+    else:
+        rows.delete_team(pair.litellm, "t1")
+    drain_all(pair)
+    assert pair.litellm_admin.rows("SELECT entity_id, last_error FROM user_bridge.sync_queue") == []
+    assert differences(pair) == []
 
 
 def test_what_the_approval_says_is_audited(pair: Pair) -> None:

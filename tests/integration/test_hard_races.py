@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,7 +16,7 @@ import psycopg2.errors
 import pytest
 
 from hard_support import QUICK, deadlocks, drain_all, replaced, threads
-from kit import rows
+from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
 from kit.oracle import differences
 from kit.pairs import OWNER_ROLE, Pair, Session
@@ -214,6 +215,63 @@ def test_the_race_finds_what_is_lost_without_the_mechanism(
 ) -> None:
     _race(pair, (race,), (level,), 60, mutate)
     assert differences(pair) != []
+
+
+# A membership that comes while its account goes.
+
+
+def _until(condition: Callable[[], object]) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+@contextmanager
+def _account_that_cannot_go_yet(pair: Pair, user: str) -> Iterator[None]:
+    """The delivery of whoever deletes the user waits in Open WebUI's database until the block ends."""
+    waits = (
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'user_bridge' AND datname = current_database() "
+        "AND wait_event_type = 'Lock'"
+    )
+    holder = pair.connect("openwebui", autocommit=False)
+    holder.run("SELECT FROM auth WHERE id = %s FOR UPDATE", [f"usr_{user}"])
+    with threads(lambda: rows.delete_user(pair.connect("litellm"), user)):
+        _until(lambda: pair.openwebui_admin.value(waits))
+        yield
+        holder.rollback()
+
+
+def _joined_while_deleted(pair: Pair, mutate: Mutate | None = None) -> list[str]:
+    """Who is left in a team that nobody is a member of any more."""
+    install_bridge(pair, {**QUICK, "on_user_delete": "disable", "target_timeout_ms": 10_000}, mutate=mutate)
+    rows.add_user(pair.litellm, "ann", "ann@example.com")
+    rows.add_team(pair.litellm, "t1", "Team", members_with_roles=[])
+    session = pair.connect("litellm")
+    waits = f"SELECT 1 FROM pg_locks WHERE pid = {session.pid} AND locktype = 'advisory' AND NOT granted"
+    joining = threading.Thread(
+        target=lambda: rows.change_team(session, "t1", members_with_roles=_members("ann")), daemon=True
+    )
+    with _account_that_cannot_go_yet(pair, "ann"):
+        joining.start()
+        _until(lambda: not joining.is_alive() or pair.litellm_admin.value(waits))
+    joining.join(30)
+    assert not joining.is_alive()
+    drain_all(pair)
+    rows.change_team(pair.litellm, "t1", members_with_roles=[])
+    drain_all(pair)
+    return openwebui.groups(pair)["grp_team_t1"][1]
+
+
+@pytest.mark.schemas(openwebui="all")
+def test_nobody_joins_while_the_account_goes(pair: Pair) -> None:
+    assert _joined_while_deleted(pair) == []
+
+
+def test_without_the_users_lock_somebody_stays_in_a_team(pair: Pair) -> None:
+    lock = "CASE WHEN e.type LIKE '%\\_member' THEN 'user ' || (e.id::jsonb ->> 1) END, true"
+    without = replaced("litellm/50_delivery.sql.j2", lock, "NULL, true")
+    assert _joined_while_deleted(pair, without) == ["usr_ann"]
 
 
 CROSSINGS = 40

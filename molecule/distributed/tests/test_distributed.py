@@ -43,9 +43,9 @@ def test_a_write_crosses_over(litellm: Database, openwebui: Database) -> None:
 
 
 def test_through_tls(litellm: Database) -> None:
-    """Seen from the other end, while LiteLLM's session, and so its connection, is open; the timer may have another."""
+    """Seen from the other end, while LiteLLM's session, and so its connection, is open; the timer can have another."""
     write = "UPDATE \"LiteLLM_UserTable\" SET user_alias = 'Ann' WHERE user_id = 'ann';"
-    seen = "SELECT bool_and(s.ssl) FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a USING (pid) WHERE a.usename = 'sync_user'"
+    seen = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sync_user'"
     look = f'\\! PGPASSWORD={VARIABLES["bridge_openwebui_login_password"]} psql -XAt -d "{_DEPLOYER}" -c "{seen}"'
     psql = "printf '%%s\\n%%s\\n' %s %s | runuser -u postgres -- psql -XqAt -d litellm"
     assert LITELLM.check_output(psql, write, look) == "t"

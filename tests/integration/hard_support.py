@@ -27,13 +27,18 @@ def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
     assert left == [], left
 
 
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for it, but not for ever."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
 def calls_ended(pair: Pair) -> None:
     """Wait until the target is idle: a call outlives the COMMIT that was cancelled while it waited for it."""
-    give_up = time.monotonic() + 20
     working = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename = %s AND state = 'active'"
-    while pair.openwebui_admin.value(working, [pair.openwebui_db, SYNC_USER]):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    until(lambda: not pair.openwebui_admin.value(working, [pair.openwebui_db, SYNC_USER]))
 
 
 def deadlocks(pair: Pair) -> int:
@@ -43,11 +48,8 @@ def deadlocks(pair: Pair) -> int:
     """
     for session in pair.opened:
         session.close()
-    give_up = time.monotonic() + 20
     alive = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = %s"
-    while pair.litellm_admin.value(alive, [pair.litellm_db, "client backend"]):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    until(lambda: not pair.litellm_admin.value(alive, [pair.litellm_db, "client backend"]))
     sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = %s"
     return int(pair.litellm_admin.value(sql, [pair.litellm_db]))
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg2.errors
 import pytest
 
-from hard_support import QUICK, calls_ended, drain_all, replaced, threads
+from hard_support import QUICK, calls_ended, drain_all, replaced, threads, until
 from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
 from kit.oracle import differences
@@ -231,10 +231,7 @@ def _thawed(pair: Pair, mutate: Mutate | None = None) -> str:
         drain_all(pair)
         rows.change_user(writer, "u1", user_alias="New")
         assert openwebui.accounts(pair) == {"ann@example.com": ("New", "user")}
-    give_up = time.monotonic() + 20
-    while pair.openwebui_admin.value("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [backend]):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    until(lambda: not pair.openwebui_admin.value("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [backend]))
     return openwebui.accounts(pair)["ann@example.com"][0]
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import psycopg2
 import pytest
 
-from hard_support import QUICK, drain_all, replaced, threads
+from hard_support import QUICK, drain_all, replaced, threads, until
 from kit import binaries, cluster, openwebui, pairs, rows
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER
@@ -168,10 +168,7 @@ def _applied_but_not_committed(pair: Pair) -> Iterator[Session]:
             rows.change_team(writer, "t1", team_alias="Renamed", members_with_roles=[])
 
     with threads(commit):
-        give_up = time.monotonic() + 20
-        while set(openwebui.accounts(pair)) != {"ann@example.com", "eve@example.com"}:
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
+        until(lambda: set(openwebui.accounts(pair)) == {"ann@example.com", "eve@example.com"})
         yield writer
     assert pair.litellm.value("""SELECT count(*) FROM "LiteLLM_UserTable" WHERE user_id = 'eve'""") == 0
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -15,7 +14,7 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
-from hard_support import QUICK, deadlocks, drain_all, replaced, threads
+from hard_support import QUICK, deadlocks, drain_all, replaced, threads, until
 from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
 from kit.oracle import differences
@@ -220,13 +219,6 @@ def test_the_race_finds_what_is_lost_without_the_mechanism(
 # A membership that comes while its account goes.
 
 
-def _until(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
 @contextmanager
 def _account_that_cannot_go_yet(pair: Pair, user: str) -> Iterator[None]:
     """The delivery of whoever deletes the user waits in Open WebUI's database until the block ends."""
@@ -237,7 +229,7 @@ def _account_that_cannot_go_yet(pair: Pair, user: str) -> Iterator[None]:
     holder = pair.connect("openwebui", autocommit=False)
     holder.run("SELECT FROM auth WHERE id = %s FOR UPDATE", [f"usr_{user}"])
     with threads(lambda: rows.delete_user(pair.connect("litellm"), user)):
-        _until(lambda: pair.openwebui_admin.value(waits))
+        until(lambda: pair.openwebui_admin.value(waits))
         yield
         holder.rollback()
 
@@ -254,7 +246,7 @@ def _joined_while_deleted(pair: Pair, mutate: Mutate | None = None) -> list[str]
     )
     with _account_that_cannot_go_yet(pair, "ann"):
         joining.start()
-        _until(lambda: not joining.is_alive() or pair.litellm_admin.value(waits))
+        until(lambda: not joining.is_alive() or pair.litellm_admin.value(waits))
     joining.join(30)
     assert not joining.is_alive()
     drain_all(pair)

@@ -248,7 +248,7 @@ def test_a_failing_guard_stops_removals_and_nothing_else(pair: Pair) -> None:
 @pytest.mark.parametrize("gone", ["membership", "group"])
 def test_the_membership_of_an_account_that_is_gone_can_go(pair: Pair, gone: str) -> None:
     populate(pair, removal_accounts=USERS)
-    # As by an Open WebUI admin, or by the user's own delivery beside the membership's.
+    # As an Open WebUI admin does it.
     pair.openwebui_admin.run("DELETE FROM \"user\" WHERE id = 'usr_u1'")
     rows.delete_user(pair.litellm, "u1")
     assert "u1@example.com" not in enabled(pair)

@@ -190,7 +190,7 @@ EXAMPLES = r"""
     version: 1.0.0
     definitions:
       - name: 10_tables.sql
-        sql: "{{ lookup('ansible.builtin.template', 'litellm/10_tables.sql.j2') }}"
+        sql: "{{ lookup('ansible.builtin.template', 'engine/litellm/state.sql.j2') }}"
     settings:
       delivery: commit
       target_timeout_ms: 2000

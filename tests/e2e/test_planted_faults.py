@@ -30,15 +30,15 @@ _TRIGGER = (
 )
 _PLACES: Mapping[str, tuple[str, str, str]] = {
     **{fault.name: (fault.path, fault.old, fault.new) for fault in FAULTS},
-    "dropped trigger": ("litellm/90_triggers.sql.j2", _TRIGGER, ""),
-    "settings overwritten": ("openwebui/32_user.sql.j2", "SET name = p_want", "SET settings = NULL, name = p_want"),
+    "dropped trigger": ("engine/litellm/triggers.sql.j2", _TRIGGER, ""),
+    "settings overwritten": ("entities/user/openwebui/apply.sql.j2", "SET name = p_want", "SET settings = NULL, name = p_want"),
     "password overwritten": (
-        "openwebui/33_sign_in.sql.j2",
+        "entities/user/openwebui/sign_in.sql.j2",
         "IF v_now.id IS NULL THEN",
         "UPDATE public.auth AS a SET password = '' WHERE a.id = v_id; IF v_now.id IS NULL THEN",
     ),
     "chats deleted": (
-        "openwebui/34_retire.sql.j2",
+        "entities/user/openwebui/retire.sql.j2",
         "DELETE FROM public.auth AS",
         "DELETE FROM public.chat WHERE user_id = p_account; DELETE FROM public.auth AS",
     ),

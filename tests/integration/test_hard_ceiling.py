@@ -163,7 +163,7 @@ def test_connecting_is_bounded_too(pair: Pair, proxy: Proxy, fault: Fault) -> No
 
 
 def test_without_the_deadline_the_ceiling_is_broken(pair: Pair, proxy: Proxy) -> None:
-    late = replaced("litellm/40_target.sql.j2", "v_now >= p_deadline THEN", "v_now >= p_deadline + '2 s' THEN")
+    late = replaced("engine/litellm/target.sql.j2", "v_now >= p_deadline THEN", "v_now >= p_deadline + '2 s' THEN")
     _install(pair, proxy, late, timeout_ms=500)
     assert max(_during(pair, proxy, _half_open, pair.litellm)) > 0.6 + SCHEDULING
 
@@ -240,5 +240,5 @@ def test_a_call_thawed_after_a_newer_delivery_changes_nothing(pair: Pair) -> Non
 
 
 def test_without_the_fence_a_thawed_call_overwrites_what_is_newer(pair: Pair) -> None:
-    no_fence = replaced("openwebui/90_apply.sql.j2", "WHERE e.version < excluded.version", "WHERE true")
+    no_fence = replaced("engine/openwebui/door.sql.j2", "WHERE e.version < excluded.version", "WHERE true")
     assert _thawed(pair, no_fence) == "Old"

@@ -108,7 +108,7 @@ def test_a_server_killed_amid_writes_loses_nothing(own_server: Pair) -> None:
 
 def test_a_queue_that_does_not_survive_a_crash_is_noticed(own_server: Pair) -> None:
     start = "CREATE TABLE IF NOT EXISTS user_bridge.sync_queue"
-    mutate = replaced("litellm/10_tables.sql.j2", start, start.replace("TABLE", "UNLOGGED TABLE"))
+    mutate = replaced("engine/litellm/state.sql.j2", start, start.replace("TABLE", "UNLOGGED TABLE"))
     install_bridge(own_server, {**QUICK, "delivery": "queued"}, mutate=mutate)
     _kill_amid_writes(own_server, 1)
     drain_all(own_server)
@@ -219,13 +219,13 @@ def test_after_a_crash_the_numbers_of_the_journal_mean_nothing(own_server: Pair)
 
 
 def test_a_journal_that_trusts_numbers_from_before_a_crash_is_noticed(own_server: Pair) -> None:
-    trusting = replaced("litellm/10_tables.sql.j2", "CREATE UNLOGGED TABLE", "CREATE TABLE")
+    trusting = replaced("engine/litellm/state.sql.j2", "CREATE UNLOGGED TABLE", "CREATE TABLE")
     assert _phantoms_numbered_twice(own_server, trusting) != []
 
 
 def test_without_the_journal_there_are_phantoms(pair: Pair) -> None:
     old = "SELECT p_type, p_id, p_version, p_txid,"
-    assert _phantoms(pair, _terminate, replaced("openwebui/90_apply.sql.j2", old, old.replace("p_txid", "NULL"))) != []
+    assert _phantoms(pair, _terminate, replaced("engine/openwebui/door.sql.j2", old, old.replace("p_txid", "NULL"))) != []
 
 
 def test_a_phantom_is_settled_by_whoever_commits_next_or_by_the_drain_and_only_once(pair: Pair) -> None:

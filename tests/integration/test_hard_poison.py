@@ -28,7 +28,7 @@ POISONED = "u77"
 REFUSED_THERE = "ALTER TABLE \"user\" ADD CONSTRAINT poison CHECK (email <> 'u77@example.com')"
 _EMAIL = "'email', lower(u.user_email),"
 FAILING_HERE = replaced(
-    "litellm/31_rule_user.sql.j2", _EMAIL, _EMAIL + f" 'poison', 1 / (u.user_id <> '{POISONED}')::integer,"
+    "entities/user/litellm/desired.sql.j2", _EMAIL, _EMAIL + f" 'poison', 1 / (u.user_id <> '{POISONED}')::integer,"
 )
 
 
@@ -99,12 +99,12 @@ def _cause_gone(pair: Pair, there: bool) -> None:
     [
         pytest.param(
             True,
-            replaced("openwebui/90_apply.sql.j2", "    -- One entity that cannot be written", "    RAISE; --"),
+            replaced("engine/openwebui/door.sql.j2", "    -- One entity that cannot be written", "    RAISE; --"),
             id="no savepoint for each entity",
         ),
         pytest.param(
             False,
-            replaced("litellm/60_drain.sql.j2", "ELSIF cardinality(p_ids) > 1 THEN", "ELSIF false THEN"),
+            replaced("engine/litellm/drain.sql.j2", "ELSIF cardinality(p_ids) > 1 THEN", "ELSIF false THEN"),
             id="not one by one",
         ),
     ],
@@ -143,7 +143,7 @@ def test_the_pause_grows(pair: Pair) -> None:
 
 def test_a_pause_that_does_not_grow_is_noticed(pair: Pair) -> None:
     constant = replaced(
-        "litellm/51_outcome.sql.j2", "p_backoff_seconds * 2.0 ^ least(p_attempts, 12)", "p_backoff_seconds"
+        "engine/litellm/outcome.sql.j2", "p_backoff_seconds * 2.0 ^ least(p_attempts, 12)", "p_backoff_seconds"
     )
     assert not _grow(_pauses(pair, constant))
 
@@ -176,7 +176,7 @@ def test_a_transaction_of_50000_users_commits_fast_and_drains(pair: Pair) -> Non
 
 def test_without_the_inline_limit_a_big_transaction_is_not_fast(pair: Pair) -> None:
     unlimited = replaced(
-        "litellm/52_commit.sql.j2", "WHERE txid = p_txid LIMIT p_limit + 1) AS q;", "WHERE txid = p_txid) AS q;"
+        "engine/litellm/commit.sql.j2", "WHERE txid = p_txid LIMIT p_limit + 1) AS q;", "WHERE txid = p_txid) AS q;"
     )
 
     def mutate(path: str, text: str) -> str:
@@ -286,13 +286,13 @@ def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Sid
     ("mutate", "broken"),
     [
         pytest.param(
-            replaced("litellm/52_commit.sql.j2", "    GET STACKED DIAGNOSTICS v_state", "    RAISE; --"),
+            replaced("engine/litellm/commit.sql.j2", "    GET STACKED DIAGNOSTICS v_state", "    RAISE; --"),
             "deliver",
             id="no exception block at COMMIT",
         ),
         pytest.param(
             replaced(
-                "litellm/22_enqueue_user.sql.j2", "    PERFORM user_bridge.enqueue_whole_row('user'", "    RAISE; --"
+                "entities/user/litellm/enqueue.sql.j2", "    PERFORM user_bridge.enqueue_whole_row('user'", "    RAISE; --"
             ),
             "enqueue",
             id="no exception block in the row trigger",

@@ -128,7 +128,7 @@ def test_no_flush_fails_and_spend_is_exact(pair: Pair, target: Callable[[Pair], 
 
 
 def test_without_a_deadline_a_flush_beside_a_frozen_target_fails(pair: Pair) -> None:
-    no_deadline = replaced("litellm/40_target.sql.j2", "IF v_now >= p_deadline THEN", "IF false THEN")
+    no_deadline = replaced("engine/litellm/target.sql.j2", "IF v_now >= p_deadline THEN", "IF false THEN")
     install_bridge(pair, {**QUICK, "target_timeout_ms": 400}, mutate=no_deadline)
     _fill(pair)
     changer = pair.connect("litellm")

@@ -96,7 +96,7 @@ def test_a_writers_search_path_leads_nowhere(pair: Pair) -> None:
     ],
 )
 def test_an_unqualified_name_is_noticed(pair: Pair, old: str, new: str, trap: str) -> None:
-    assert trap in sprung_by_the_bridge(pair, replaced("litellm/22_enqueue_user.sql.j2", old, new))
+    assert trap in sprung_by_the_bridge(pair, replaced("entities/user/litellm/enqueue.sql.j2", old, new))
 
 
 def denied(session: Session, sql: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import psycopg2.extras
+import yaml
 from psycopg2 import sql
 
 from kit.common import REPO
@@ -19,14 +20,7 @@ from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ens
 TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
-LITELLM_TABLES = (
-    "LiteLLM_OrganizationTable",
-    "LiteLLM_TeamTable",
-    "LiteLLM_UserTable",
-    "LiteLLM_OrganizationMembership",
-    "LiteLLM_VerificationToken",
-)
-OPENWEBUI_TABLES = ("user", "auth", "group", "group_member", "model", "access_grant", "api_key")
+REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
 Mutate = Callable[[str, str], str]
 
 
@@ -37,17 +31,29 @@ def environment() -> jinja2.Environment:
 
 
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
-    """Path (`litellm/10_tables.sql.j2`) to SQL, in the order in which the files are applied."""
+    """Path below templates/ to SQL, in the order in which the files are applied."""
     templates = environment()
     values = {
         "dblink_schema": SCHEMA,
         "pgcrypto_schema": SCHEMA,
         "owner_role": OWNER_ROLE,
         "sync_user": SYNC_USER,
+        "registry": REGISTRY,
         **variables,
     }
-    paths = sorted(path.relative_to(TEMPLATES).as_posix() for path in (TEMPLATES / side).glob("*.sql.j2"))
-    return {path: templates.get_template(path).render(values) for path in paths}
+    return {path: templates.get_template(path).render(values) for path in template_paths(side)}
+
+
+def template_paths(side: Side) -> list[str]:
+    """As the role triggers orders them: tables and types first, triggers on the programs' tables last."""
+    first, last = f"engine/{side}/state.sql.j2", f"engine/{side}/triggers.sql.j2"
+    folders = [f"entities/{name}/{side}" for name, sides in REGISTRY["folders"].items() if side in sides]
+    paths = [
+        path.relative_to(TEMPLATES).as_posix()
+        for folder in (f"engine/{side}", *folders)
+        for path in (TEMPLATES / folder).glob("*.sql.j2")
+    ]
+    return sorted(paths, key=lambda path: (path != first, path == last, path))
 
 
 _planted: list[Mutate | None] = [None]
@@ -87,8 +93,8 @@ def _prepare_openwebui(pair: Pair) -> None:
     session.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"')
     session.run(f'GRANT USAGE ON SCHEMA {SCHEMA} TO "{SYNC_USER}"')
     session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
-    rights = "SELECT, INSERT, UPDATE, DELETE"
-    for table in OPENWEBUI_TABLES:
+    rights = ", ".join(REGISTRY["sides"]["openwebui"]["privileges"])
+    for table in REGISTRY["sides"]["openwebui"]["tables"]:
         if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
             session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
     session.run(
@@ -101,7 +107,7 @@ def _prepare_litellm(pair: Pair, target_timeout_ms: int, overrides: Mapping[str,
     _ensure_owner(session)
     _ensure_schema(session, "dblink")
     session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
-    for table in LITELLM_TABLES:
+    for table in REGISTRY["sides"]["litellm"]["tables"]:
         session.run(f'GRANT SELECT ON public."{table}" TO "{OWNER_ROLE}"')
     session.run(f'GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO "{OWNER_ROLE}"')
     options = {

@@ -39,26 +39,26 @@ HEALTHY = "test_the_bridge_finds_itself_healthy"
 _TEMPLATES = "roles/triggers/templates"
 FAULTS = {
     "dropped trigger": Fault(
-        f"{_TEMPLATES}/litellm/90_triggers.sql.j2",
+        f"{_TEMPLATES}/engine/litellm/triggers.sql.j2",
         'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_TeamTable"\n'
         "    FOR EACH ROW EXECUTE FUNCTION user_bridge.on_team_change();\n",
         "",
         "test_every_trigger_is_there_and_on",
     ),
     "auth row not written": Fault(
-        f"{_TEMPLATES}/openwebui/33_sign_in.sql.j2",
+        f"{_TEMPLATES}/entities/user/openwebui/sign_in.sql.j2",
         "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
         "NULL;",
         "test_a_synced_user_can_sign_in",
     ),
     "memberships swapped": Fault(
-        f"{_TEMPLATES}/openwebui/30_membership.sql.j2",
+        f"{_TEMPLATES}/entities/membership/openwebui/apply.sql.j2",
         "v_key ->> 0, v_key ->> 1, false",
         "v_key ->> 1, v_key ->> 0, false",
         "test_a_write_of_litellms_is_there_at_its_commit",
     ),
     "role map ignored": Fault(
-        f"{_TEMPLATES}/litellm/31_rule_user.sql.j2",
+        f"{_TEMPLATES}/entities/user/litellm/desired.sql.j2",
         "coalesce(s.role_map ->> u.user_role, s.default_role)",
         "s.default_role",
         "test_a_write_of_litellms_is_there_at_its_commit",

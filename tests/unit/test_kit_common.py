@@ -75,8 +75,9 @@ def test_a_failed_program_shows_the_end_of_its_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
 def test_templates_render_to_sql_without_template_marks(side: bridge.Side) -> None:
     rendered = bridge.render_sql(side)
-    assert list(rendered) == sorted(rendered)
-    assert rendered
+    on_disk = [path.relative_to(bridge.TEMPLATES).as_posix() for path in bridge.TEMPLATES.glob("e*/**/*.sql.j2")]
+    assert sorted(rendered) == sorted(path for path in on_disk if path.rpartition("/")[0].endswith(side))
+    assert next(iter(rendered)) == f"engine/{side}/state.sql.j2"
     assert not [path for path, sql in rendered.items() if "{{" in sql or "{%" in sql]
 
 

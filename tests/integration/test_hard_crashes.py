@@ -224,7 +224,7 @@ def test_a_journal_that_trusts_numbers_from_before_a_crash_is_noticed(own_server
 
 
 def test_without_the_journal_there_are_phantoms(pair: Pair) -> None:
-    old = "SELECT p_type, p_id, p_version, p_txid,"
+    old = "p_item ->> 'id', p_version, p_txid,"
     assert _phantoms(pair, _terminate, replaced("engine/openwebui/door.sql.j2", old, old.replace("p_txid", "NULL"))) != []
 
 

@@ -243,14 +243,14 @@ class Migration:
         after = ""
         if self.position.entity_type is not None:
             after = (
-                f" WHERE ({SCHEMA}.migration_phase(entity_type), entity_id COLLATE \"C\")"
-                f" > ({SCHEMA}.migration_phase(%(entity_type)s::text), %(entity_id)s::text)"
+                f" WHERE ({SCHEMA}.entity_order(entity_type), entity_id COLLATE \"C\")"
+                f" > ({SCHEMA}.entity_order(%(entity_type)s::text), %(entity_id)s::text)"
             )
         with self.session.transaction():
             self.cur.execute("SET LOCAL jit = off")
             self.cur.execute(
                 f"DECLARE scope NO SCROLL CURSOR WITH HOLD FOR SELECT entity_type, entity_id FROM {_SCOPE}{after}"
-                f" ORDER BY {SCHEMA}.migration_phase(entity_type), entity_id COLLATE \"C\"",
+                f" ORDER BY {SCHEMA}.entity_order(entity_type), entity_id COLLATE \"C\"",
                 {**self.scope, "entity_type": self.position.entity_type, "entity_id": self.position.entity_id},
             )
         size = min(self.params["batch_size"], max(1, self._most_at_once() // at_a_time))

@@ -13,8 +13,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-
-SCHEMA = "user_bridge"
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, display
 
 # A word swallows "$" so that the dollar of foo$bar$ does not open a dollar quote, as in PostgreSQL's own scanner.
 _TOKEN = re.compile(
@@ -32,7 +31,6 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_BARE_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _CREATABLE = ("table", "sequence", "index", "function", "procedure", "view", "trigger")
 _ATTACHABLE = ("alter", "comment", "grant", "revoke", "insert")
 _MODIFIERS = ("or", "replace", "unique", "unlogged", "constraint")
@@ -87,37 +85,6 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The object that a CREATE statement opens. For a trigger, schema and table are those of its table."""
-
-    kind: str
-    schema: str
-    name: str
-    arguments: tuple[str, ...] = ()
-    table: str = ""
-
-    @property
-    def label(self) -> str:
-        """The readable name, equal for a declared object and the same object found in the catalog."""
-        if self.kind == "trigger":
-            return f"{display(self.name)} on {display(self.schema)}.{display(self.table)}"
-        if self.kind == "schema":
-            return display(self.name)
-        name = f"{display(self.schema)}.{display(self.name)}"
-        return f"{name}({', '.join(self.arguments)})" if self.kind in ("function", "procedure") else name
-
-    @property
-    def identity(self) -> str:
-        """The name as SQL wants it after DROP or ALTER and the kind."""
-        if self.kind == "trigger":
-            return f"{quote(self.name)} ON {quote(self.schema)}.{quote(self.table)}"
-        if self.kind == "schema":
-            return quote(self.name)
-        name = f"{quote(self.schema)}.{quote(self.name)}"
-        return f"{name}({', '.join(self.arguments)})" if self.kind in ("function", "procedure") else name
-
-
-@dataclass(frozen=True)
 class Definition:
     """One object with every statement that belongs to it, in order."""
 
@@ -128,14 +95,6 @@ class Definition:
     @property
     def text(self) -> str:
         return ";\n\n".join(statement.text for statement in self.statements) + (";" if self.statements else "")
-
-
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def display(name: str) -> str:
-    return name if _BARE_IDENTIFIER.match(name) else quote(name)
 
 
 def split_statements(sql: str) -> list[Statement]:

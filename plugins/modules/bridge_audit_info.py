@@ -141,7 +141,8 @@ next_after_id:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import run as _sync
 
 # SYNC_USER, DELETE_USER and MIGRATE_USER are about the same entity; the names themselves are the bridge's to know.
 SUBJECT = "regexp_replace({}, '^(SYNC|DELETE|MIGRATE)_', '')"

@@ -446,8 +446,9 @@ unseen:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _info, _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info import gather as _info
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:

@@ -257,20 +257,18 @@ settings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import (
-    _install,
-    _pg,
-    _plan,
-    _remove,
-    _settings,
-    _version,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install import apply as _install
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install import plan as _plan
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install import remove as _remove
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 
 
 def wanted(params: dict[str, Any], check_mode: bool) -> _install.Wanted:
     _version.version_key(params["version"] or "")
-    settings = _settings.checked(params["settings"])
+    settings = checked(params["settings"])
     if settings and params["side"] != "litellm":
         raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
     return _install.Wanted(
@@ -324,7 +322,7 @@ def main() -> None:
             "elements": "dict",
             "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
         },
-        settings={"type": "dict", "options": _settings.SPEC},
+        settings={"type": "dict", "options": SPEC},
         lock_timeout_ms={"type": "int", "default": 500},
     )
     module = AnsibleModule(

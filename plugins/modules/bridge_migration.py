@@ -228,7 +228,9 @@ database:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration, _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration import run as _migration
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import run as _sync
 
 
 def diff(migration: _migration.Migration) -> dict[str, str]:

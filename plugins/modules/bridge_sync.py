@@ -253,9 +253,10 @@ removals:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import run as _sync
 
 
 def check(params: dict[str, Any]) -> None:

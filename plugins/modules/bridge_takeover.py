@@ -181,14 +181,11 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import (
-    _pg,
-    _session,
-    _sync,
-    _takeover,
-    _takeover_repair,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import run as _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair as _takeover_repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import run as _takeover
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import declared
 
 from kit.bridge import render_sql
 from kit.cluster import Cluster
@@ -507,15 +507,15 @@ def test_limits_of_the_settings_are_those_of_the_table(pair: Pair) -> None:
     ensure_roles(pair)
     options = real_options(pair, "litellm")
     for place in (0, 1):
-        limits = {name: limit[place] for name, limit in _settings._RANGES.items()}
+        limits = {name: limit[place] for name, limit in declared.RANGES.items()}
         assert install({**options, "settings": limits})["settings"] == sorted(limits)
-    for name, option in _settings.SPEC.items():
+    for name, option in declared.SPEC.items():
         for choice in option.get("choices", ()):
             install({**options, "settings": {name: choice}})
     columns = pair.litellm_admin.rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'user_bridge.settings'::regclass AND attnum > 0"
     )
-    assert {row["attname"] for row in columns} == {*_settings.SPEC, "singleton", "paused"}
+    assert {row["attname"] for row in columns} == {*declared.SPEC, "singleton", "paused"}
 
 
 def test_every_setting_arrives(pair: Pair) -> None:
@@ -542,7 +542,7 @@ def test_every_setting_arrives(pair: Pair) -> None:
         "password_cost": 14,
         "api_keys": "mirror",
     }
-    assert set(wanted) == set(_settings.SPEC)
+    assert set(wanted) == set(declared.SPEC)
     install({**real_options(pair, "litellm"), "settings": wanted})
     (stored,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.settings")
     assert {name: stored[name] for name in wanted} == wanted

@@ -100,7 +100,7 @@ def test_tags_are_prefixed_and_documented() -> None:
 
 def test_settings_are_those_of_the_module_and_the_table() -> None:
     settings = readmes.load("triggers", "vars")["__triggers_settings"]
-    module = (ROOT / "plugins" / "module_utils" / "_settings.py").read_text(encoding="utf-8")
+    module = (ROOT / "plugins" / "module_utils" / "_settings" / "declared.py").read_text(encoding="utf-8")
     declared = re.findall(r'(?m)^    "(\w+)": \{"type"', module)
     table = (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8")
     columns = re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT", table.split(");", 1)[0])

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration, _migration_batch
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration import batch as _migration_batch
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration import run as _migration
 
 PARAMS: dict[str, Any] = {
     "organizations": None,

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog import Live
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import (
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import (
     Change,
     Plan,
     Record,

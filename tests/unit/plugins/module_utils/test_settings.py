@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import (
-    _RANGES,
-    SPEC,
-    changed_settings,
-    checked,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import changed_settings, checked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import RANGES, SPEC
 
 
 def test_only_what_was_given_counts() -> None:
@@ -25,9 +21,9 @@ def test_only_what_was_given_counts() -> None:
     }
 
 
-@pytest.mark.parametrize("name", _RANGES)
+@pytest.mark.parametrize("name", RANGES)
 def test_ranges(name: str) -> None:
-    low, high = _RANGES[name]
+    low, high = RANGES[name]
     assert checked({name: low}) == {name: low} and checked({name: high}) == {name: high}
     for value in (low - 1, high + 1):
         with pytest.raises(BridgeError, match=rf"settings.{name} \(bridge_{name}\) must be from {low} to {high}"):
@@ -35,7 +31,7 @@ def test_ranges(name: str) -> None:
 
 
 def test_every_number_has_a_range() -> None:
-    assert set(_RANGES) == {name for name, option in SPEC.items() if option["type"] in ("int", "float")}
+    assert set(RANGES) == {name for name, option in SPEC.items() if option["type"] in ("int", "float")}
 
 
 @pytest.mark.parametrize("prefix", ["", "a b", "a'b", 'a"b', "a\\b", "a%b", "a/b", "x" * 33, "ü"])

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Subject, display, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import (
-    Subject,
     canonical_type,
-    display,
     identify,
     parse_definitions,
-    quote,
     split_statements,
 )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import run as _sync
 
 
 def row(entity_id: str, result: str, kind: str = "user") -> dict[str, Any]:

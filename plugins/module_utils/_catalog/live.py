@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import (
-    SCHEMA,
-    Subject,
-    canonical_type,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import canonical_type
 
 # Stands for the owner role in fingerprints, so that another owner role is a difference and a renamed one is not.
 OWNER = "<owner>"

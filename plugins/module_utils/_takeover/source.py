@@ -23,7 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
     lock_tables,
     locked,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 
 # Name, argument types, result type, and words of the body: people have functions of these names that are their own.
 _FUNCTIONS = (

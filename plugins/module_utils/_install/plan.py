@@ -16,14 +16,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog import OWNER, Live
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import OWNER, Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import (
-    SCHEMA,
-    Definition,
-    Subject,
-    parse_definitions,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import Definition, parse_definitions
 
 BOOKKEEPING_NAME = f"{SCHEMA}.installed_object"
 _BOOKKEEPING = f"""

@@ -18,7 +18,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import LOCK_ERRORS, locked
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 
 # What the scripts write, always all of it, and what it is.
 _SETTINGS = ("max_budget", "metadata", "model_max_budget", "model_spend", "models", "spend")

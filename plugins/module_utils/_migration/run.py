@@ -21,9 +21,9 @@ from typing import Any, Callable
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._migration_batch import Found, TargetAway, Worker
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.batch import Found, TargetAway, Worker
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
 
 MAX_BATCH = 2000
 MAX_PARALLEL = 16

@@ -13,16 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _target
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY as _DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install import read_records, read_settings
-from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import Record, drift
-from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import SPEC
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import ENTITY_TYPES, TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import read_records, read_settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Record, drift
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import ENTITY_TYPES, TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target import connection as _connection
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target import state as _target
 
 # The timer drains every minute; what waits for longer than a few of its runs is stuck.
 QUEUE_MAX_AGE_SECONDS = 300
@@ -322,11 +324,11 @@ def check_connection(cur: Any, report: Report, owner: str) -> dict[str, Any]:
         return {"state": "not tested", "error": None, "remedy": None, **nothing}
     try:
         with _pg.savepoint(cur):
-            found = _target.ask_target(cur, state.extension_schema or SCHEMA)
+            found = _connection.ask_target(cur, state.extension_schema or SCHEMA)
     except _pg.PgError as error:
         options = state.server_options
         user = (state.mapping_options or {}).get("user", "the sync user")
-        reason, remedy = _target.connection_problem(error, options, user)
+        reason, remedy = _connection.connection_problem(error, options, user)
         return {"state": "failed", "error": reason, "remedy": remedy, **nothing}
     finally:
         _pg.set_role(cur, None)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install import read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
     LOCK_ERRORS,
     begin_deploy,
@@ -22,8 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
     locked,
     retry,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import Change, Plan, Record
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 
 # What would block a DROP without CASCADE: objects outside of our schema and its extensions that use something in them.
 _DEPENDENTS = f"""

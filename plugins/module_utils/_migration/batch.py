@@ -17,9 +17,9 @@ from typing import Any, Callable
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync import MAX_LISTED, breaker_is_open
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import MAX_LISTED, breaker_is_open
 
 # Types whose outcome preview() knows beforehand; what stands on an account that is not there yet it cannot know.
 _PREVIEWED = ("user", "organization", "team")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bridge's settings: their types, the rules their values obey, and the comparison with what is stored.
+"""The rules that the values of settings obey, and the comparison with what is stored.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -13,53 +13,12 @@ import re
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-
-LITELLM_ROLES = (
-    "proxy_admin",
-    "proxy_admin_viewer",
-    "org_admin",
-    "internal_user",
-    "internal_user_viewer",
-    "team",
-    "customer",
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import (
+    LITELLM_ROLES,
+    OPENWEBUI_ROLES,
+    RANGES,
 )
-OPENWEBUI_ROLES = ("admin", "user", "pending")
 
-SPEC: dict[str, dict[str, Any]] = {
-    "delivery": {"type": "str", "choices": ["commit", "queued"]},
-    "target_timeout_ms": {"type": "int"},
-    "backoff_seconds": {"type": "int"},
-    "inline_limit": {"type": "int"},
-    "removal_accounts": {"type": "int"},
-    "removal_percent": {"type": "float"},
-    "audit_retention_days": {"type": "int"},
-    "user_id_prefix": {"type": "str"},
-    "group_id_prefix": {"type": "str"},
-    "team_group_id_prefix": {"type": "str"},
-    "team_groups": {"type": "bool"},
-    "role_map": {"type": "dict"},
-    "default_role": {"type": "str", "choices": ["user", "pending"]},
-    "adopt_existing": {"type": "bool"},
-    "on_user_delete": {"type": "str", "choices": ["delete", "disable", "keep"]},
-    "initial_password": {"type": "str", "choices": ["email", "random", "none"]},
-    "initial_password_admins": {"type": "bool"},
-    # no_log=False: a number is no password, whatever its name says.
-    "initial_password_ttl_hours": {"type": "int", "no_log": False},
-    "password_cost": {"type": "int", "no_log": False},
-    "api_keys": {"type": "str", "choices": ["mapping", "mirror", "off"]},
-}
-
-# As the CHECK constraints of the table user_bridge.settings: here they stop a run before anything is changed.
-_RANGES: dict[str, tuple[int, int]] = {
-    "target_timeout_ms": (100, 60000),
-    "backoff_seconds": (1, 3600),
-    "inline_limit": (1, 10000),
-    "removal_accounts": (0, 2147483647),
-    "removal_percent": (0, 100),
-    "audit_retention_days": (1, 2147483647),
-    "initial_password_ttl_hours": (1, 2147483647),
-    "password_cost": (4, 16),
-}
 _PREFIX = re.compile(r"[A-Za-z0-9.:_-]{1,32}\Z")
 _PREFIXES = ("user_id_prefix", "group_id_prefix", "team_group_id_prefix")
 
@@ -67,7 +26,7 @@ _PREFIXES = ("user_id_prefix", "group_id_prefix", "team_group_id_prefix")
 def checked(settings: dict[str, Any] | None) -> dict[str, Any]:
     """The settings that were given, or an error that names the first one with a wrong value."""
     given = {name: value for name, value in (settings or {}).items() if value is not None}
-    for name, (low, high) in _RANGES.items():
+    for name, (low, high) in RANGES.items():
         if name in given and not low <= given[name] <= high:
             raise BridgeError(f"settings.{name} (bridge_{name}) must be from {low} to {high}, not {given[name]}")
     for name in _PREFIXES:

@@ -19,11 +19,13 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import begin_deploy
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, quote
-
-SERVER = "user_bridge_target"
-_CONNECTION = "user_bridge_verify"
-_PASSWORD_REQUIRED = "2F003"
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connection import (
+    ask_target,
+    connection_problem,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import option_clause
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER, State, read_state
 
 # What keeps a statement out of the log and out of pg_stat_activity. The last two only exist where they are loaded.
 _QUIET = {
@@ -36,28 +38,6 @@ _QUIET = {
     "pgaudit.log": "none",
 }
 
-# The cause as PostgreSQL or libpq words it, and what to look at. The first match wins.
-_REMEDIES = (
-    (
-        "password authentication failed",
-        "the password of {user} in Open WebUI's server is not the one in the user mapping: "
-        "set bridge_sync_password and run the role llmops.user_bridge.sync_user",
-    ),
-    (
-        "no pg_hba.conf entry",
-        "allow {user} to log in to {database} with scram-sha-256 from LiteLLM's server in pg_hba.conf of Open WebUI's",
-    ),
-    ("permission denied for database", "GRANT CONNECT ON DATABASE {database} TO {user}"),
-    ("not permitted to log in", "check bridge_sync_user; it must have LOGIN"),
-    ("SSL", "check bridge_target_sslmode and bridge_target_sslrootcert (a file on LiteLLM's server)"),
-    ("certificate", "check bridge_target_sslmode and bridge_target_sslrootcert (a file on LiteLLM's server)"),
-    ("too many", "raise max_connections of Open WebUI's server or free connections"),
-    ("database", "check bridge_openwebui_db"),
-    ("role", "check bridge_sync_user"),
-    ("", "check bridge_target_host and bridge_target_port: LiteLLM's server itself must reach Open WebUI's there"),
-)
-
-
 @dataclass(frozen=True)
 class Wanted:
     owner: str
@@ -66,21 +46,6 @@ class Wanted:
     password: str
     verify: str
     check_mode: bool
-
-
-@dataclass(frozen=True)
-class State:
-    """What there is. Of the password only its digest is known here."""
-
-    database: str
-    extension_schema: str | None
-    owner_exists: bool
-    server_owner: str | None
-    server_wrapper: str | None
-    server_options: dict[str, str]
-    mapped_roles: tuple[str, ...]
-    mapping_options: dict[str, str] | None
-    password_digest: str
 
 
 @dataclass(frozen=True)
@@ -99,103 +64,8 @@ class Result:
         return self.server != "unchanged" or self.user_mapping != "unchanged"
 
 
-def server_options(params: dict[str, Any]) -> dict[str, str]:
-    """The options of the foreign server, all but the credentials."""
-    for name, variable in (("target_host", "bridge_target_host"), ("target_db", "bridge_openwebui_db")):
-        if not params[name]:
-            raise BridgeError(f"{name} ({variable}) is empty; give what LiteLLM's server reaches Open WebUI's with")
-    if not 1 <= params["target_port"] <= 65535:
-        raise BridgeError(f"target_port (bridge_target_port) must be from 1 to 65535, not {params['target_port']}")
-    timeout = params["target_timeout_ms"]
-    if not 100 <= timeout <= 60000:
-        raise BridgeError(f"target_timeout_ms (bridge_target_timeout_ms) must be from 100 to 60000, not {timeout}")
-    session = [
-        f"-c statement_timeout={timeout}",
-        f"-c lock_timeout={timeout}",
-        "-c idle_in_transaction_session_timeout=60000",
-    ]
-    if params["synchronous_commit_off"]:
-        session.append("-c synchronous_commit=off")
-    options = {
-        "host": params["target_host"],
-        "port": str(params["target_port"]),
-        "dbname": params["target_db"],
-        "sslmode": params["target_sslmode"],
-        "connect_timeout": "2",
-        "tcp_user_timeout": str(timeout),
-        "application_name": SCHEMA,
-        "options": " ".join(session),
-    }
-    if params["target_sslrootcert"]:
-        options["sslrootcert"] = params["target_sslrootcert"]
-    return options
-
-
-def option_clause(current: dict[str, str], wanted: dict[str, str]) -> str:
-    """The changes as ALTER ... OPTIONS wants them, empty without any."""
-    parts = [
-        f"{'SET' if name in current else 'ADD'} {quote(name)} {literal(value)}"
-        for name, value in wanted.items()
-        if current.get(name) != value
-    ]
-    parts += [f"DROP {quote(name)}" for name in current if name not in wanted]
-    return ", ".join(parts)
-
-
-def literal(text: str) -> str:
-    """A string literal, for the places where PostgreSQL takes no parameter."""
-    escaped = text.replace("'", "''")
-    doubled = escaped.replace("\\", "\\\\")
-    return f"'{escaped}'" if doubled == escaped else f" E'{doubled}'"
-
-
 def _digest(password: str) -> str:
     return hashlib.sha256(password.encode("utf-8")).hexdigest()
-
-
-def read_state(cur: Any, owner: str) -> State:
-    (row,) = _pg.rows(
-        cur,
-        "SELECT current_database()::text AS database,"
-        " (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace"
-        "   WHERE e.extname = 'dblink') AS extension_schema,"
-        " EXISTS (SELECT FROM pg_roles WHERE rolname = %(owner)s) AS owner_exists",
-        {"owner": owner},
-    )
-    servers = _pg.rows(
-        cur,
-        "SELECT pg_get_userbyid(s.srvowner)::text AS owner, w.fdwname::text AS wrapper"
-        " FROM pg_foreign_server AS s JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw"
-        f" WHERE s.srvname = '{SERVER}'",
-    )
-    options = _pg.rows(
-        cur,
-        "SELECT o.option_name AS name, o.option_value AS value FROM pg_foreign_server AS s,"
-        f" pg_options_to_table(s.srvoptions) AS o WHERE s.srvname = '{SERVER}'",
-    )
-    mappings = _pg.rows(cur, f"SELECT usename::text AS role FROM pg_user_mappings WHERE srvname = '{SERVER}'")
-    secrets = _pg.rows(
-        cur,
-        "SELECT o.option_name AS name, CASE o.option_name WHEN 'password'"
-        " THEN encode(sha256(convert_to(o.option_value, 'UTF8')), 'hex') ELSE o.option_value END AS value"
-        f" FROM pg_user_mappings AS m, pg_options_to_table(m.umoptions) AS o WHERE m.srvname = '{SERVER}'"
-        " AND m.usename = %(owner)s",
-        {"owner": owner},
-    )
-    known = {item["name"]: item["value"] for item in secrets}
-    digest = known.pop("password", "")
-    roles = tuple(item["role"] for item in mappings)
-    return State(
-        database=row["database"],
-        extension_schema=row["extension_schema"],
-        owner_exists=row["owner_exists"],
-        server_owner=servers[0]["owner"] if servers else None,
-        server_wrapper=servers[0]["wrapper"] if servers else None,
-        server_options={item["name"]: item["value"] for item in options},
-        mapped_roles=roles,
-        mapping_options=known if owner in roles else None,
-        password_digest=digest,
-    )
 
 
 def plan(state: State, wanted: Wanted) -> Result:
@@ -408,33 +278,3 @@ def verify(cur: Any, extension_schema: str | None, wanted: Wanted) -> dict[str, 
     return found
 
 
-def ask_target(cur: Any, extension_schema: str) -> dict[str, Any]:
-    dblink = f"{quote(extension_schema)}.dblink"
-    question = (
-        "SELECT current_user::text, current_database()::text, current_setting('server_version'), EXISTS ("
-        "SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace"
-        f" WHERE n.nspname = '{SCHEMA}' AND p.proname = 'apply' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
-        " AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))"
-    )
-    cur.execute(f"SELECT {dblink}_connect('{_CONNECTION}', '{SERVER}')")
-    (row,) = _pg.rows(
-        cur,
-        f"SELECT * FROM {dblink}('{_CONNECTION}', {literal(question)})"
-        ' AS t("user" text, "database" text, server_version text, apply boolean)',
-    )
-    cur.execute(f"SELECT {dblink}_disconnect('{_CONNECTION}')")
-    return row
-
-
-def connection_problem(error: BaseException, options: dict[str, str], user: str) -> tuple[str, str]:
-    """Cause and remedy of a failed connection between the servers."""
-    if _pg.sqlstate(error) == _PASSWORD_REQUIRED:
-        return (
-            "Open WebUI's server lets it in without asking for a password, which dblink refuses",
-            f"put a line with scram-sha-256 for {user} before the lines with trust, peer or ident in its pg_hba.conf",
-        )
-    detail = getattr(getattr(error, "diag", None), "message_detail", None)
-    lines = [line.strip() for line in (detail or _pg.describe(error)).splitlines() if line.strip()]
-    reason = next((line for line in lines if "FATAL:" in line), lines[0]).rsplit("FATAL:", 1)[-1].strip()
-    remedy = next(remedy for word, remedy in _REMEDIES if word in reason)
-    return reason, remedy.format(user=user, database=options.get("dbname", ""))

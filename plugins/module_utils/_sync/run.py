@@ -20,8 +20,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._listing import utc
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA
 
 # Few enough for one round trip to end long before bridge_target_timeout_ms, many enough to make it worth its while.
 BATCH = 200

@@ -16,16 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
-    LOCK_ERRORS,
-    begin_deploy,
-    lock_tables,
-    locked,
-    retry,
-)
-from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import (
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import (
     BOOKKEEPING_NAME,
     Change,
     Plan,
@@ -33,8 +26,16 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._plan import (
     lines_of,
     plan_objects,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import changed_settings
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import SCHEMA, Definition, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
+    LOCK_ERRORS,
+    begin_deploy,
+    lock_tables,
+    locked,
+    retry,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import changed_settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import Definition
 from ansible_collections.llmops.user_bridge.plugins.module_utils._version import is_newer
 
 # The tables without which a database is not the one meant, the program, and the variable that names the database.

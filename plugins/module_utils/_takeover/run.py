@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_repair as _repair
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_source as _source
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair as _repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source as _source
 
 # Open WebUI's rows are locked for as long as one batch takes.
 _BATCH = 500

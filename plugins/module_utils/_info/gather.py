@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY as _DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import read_records, read_settings
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Record, drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import read_settings
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import ENTITY_TYPES, TRIGGER_FAULTS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import connection as _connection
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import state as _target

@@ -28,7 +28,9 @@ Mutate = Callable[[str, str], str]
 def environment() -> jinja2.Environment:
     """As Ansible renders: an unknown variable is an error."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
 
 
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:

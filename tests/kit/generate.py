@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what follows from a declaration: settings in roles and modules, and the variable tables of the roles' READMEs.
+"""Write what follows from settings.yml and registry.yml into roles and modules, and the READMEs' tables of variables.
 
 Usage: python -m kit.generate
 """
@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kit import role_readmes, settings
+from kit import entity_types, role_readmes, settings
 from kit.common import REPO, say
 
 _REGION = re.compile(r"(?ms)^(?P<begin> *# BEGIN settings\b[^\n]*\n).*?(?=^ *# END settings$)")
 
 
 def generated() -> dict[Path, str]:
-    """Each file that is written from the settings, whole or in part, with its text as it should be."""
+    """Each file that is written from a declaration, whole or in part, with its text as it should be."""
     declaration = settings.declared()
     plugins, roles = REPO / "plugins", REPO / "roles"
     texts = {
@@ -29,7 +29,15 @@ def generated() -> dict[Path, str]:
     for role in settings.ROLES:
         texts[roles / role / "defaults" / "main.yml"] = settings.role_defaults(declaration, role)
         texts[roles / role / "meta" / "argument_specs.yml"] = settings.argument_spec(declaration, role)
-    return {path: _placed(path, text) if path.suffix == ".yml" else text for path, text in texts.items()}
+    placed = {path: _placed(path, text) if path.suffix == ".yml" else text for path, text in texts.items()}
+    types = entity_types.of_registry()
+    modules = {path: path.read_text(encoding="utf-8") for path in (plugins / "modules").glob("*.py")}
+    choices = {path: entity_types.with_choices(text, types) for path, text in modules.items()}
+    return {
+        **placed,
+        plugins / "module_utils" / "_types.py": entity_types.module(types),
+        **{path: text for path, text in choices.items() if text is not None},
+    }
 
 
 def readmes() -> dict[Path, str]:

@@ -20,7 +20,7 @@ ROLES = ("bridge", "triggers", "sync_user")
 NOTICE = 'Written by "make generate" from roles/triggers/templates/settings.yml.'
 # Of the type integer.
 LARGEST = 2**31 - 1
-_LICENCE = """\
+LICENCE = """\
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -156,7 +156,7 @@ def doc_fragment(declaration: Declaration) -> str:
             }
         }
     )
-    return f'''{_LICENCE}
+    return f'''{LICENCE}
 """Doc fragment for the settings that bridge_install stores.
 
 {NOTICE}
@@ -187,7 +187,7 @@ def module_spec(declaration: Declaration) -> str:
         if "unequal_to" in setting:
             unequal[name] = setting["unequal_to"]
         variables[name] = f"bridge_{path(name, setting)}"
-    return f'''{_LICENCE}
+    return f'''{LICENCE}
 """The bridge's settings: their types and allowed values.
 
 {NOTICE}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A setting is declared once; what is written from the declaration is what the checkout has."""
+"""A setting is declared once, and so are the types; what is written from the declarations is what the checkout has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kit import bridge, generate, settings
+from kit import bridge, entity_types, generate, settings
 from kit.common import REPO
 
 GENERATED = generate.generated()
@@ -49,11 +49,11 @@ def test_readme_tables_are_fresh(path: Path) -> None:
 def test_an_edit_by_hand_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copies = {path: tmp_path / path.relative_to(REPO) for path in GENERATED}
     for path, copy in copies.items():
-        copy.parent.mkdir(parents=True)
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        edited = [line for line in lines if "target_timeout_ms" not in line]
-        assert edited != lines
-        copy.write_text("".join(edited), encoding="utf-8")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8")
+        edited = re.sub(r"(?m)^.*target_timeout_ms.*\n|(?<=choices: \[)api_key, |^ +\"api_key\",\n", "", text)
+        assert edited != text
+        copy.write_text(edited, encoding="utf-8")
     monkeypatch.setattr(generate, "REPO", tmp_path)
     assert generate.generated() == {copy: GENERATED[path] for path, copy in copies.items()}
 
@@ -155,3 +155,22 @@ def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -
     functions = rendered["engine/litellm/settings.sql.j2"]
     assert re.findall(r"'\w+', s\.(\w+)", functions) == ["limit"]
     assert re.findall(r"^ +s\.(\w+)", functions, re.MULTILINE) == ["password_rounds", "extra"]
+
+
+def test_choices_of_types() -> None:
+    text = """
+  entity_types:
+    description:
+      - Only these.
+    type: list
+    choices: [old,
+      older]
+  action:
+    choices: [drain]
+"""
+    types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "another_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
+    written = entity_types.with_choices(text, types)
+    assert written and max(map(len, written.splitlines())) < 120
+    options = yaml.safe_load(written)
+    assert options["entity_types"]["choices"] == types["ENTITY_TYPES"] and options["action"]["choices"] == ["drain"]
+    assert entity_types.with_choices("  action:\n    choices: [drain]\n", types) is None

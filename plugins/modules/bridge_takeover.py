@@ -184,6 +184,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Limits, drain
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import Plan
@@ -193,8 +194,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.run i
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    if params["lock_timeout_ms"] < 1:
-        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+    check_timeout(params["lock_timeout_ms"])
     wanted = Wanted(params["owner"], params["drop_tables"], params["lock_timeout_ms"], module.check_mode)
     try:
         done = take_over(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import LOCK_ERRORS, locked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import explained
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.decide import (
     Repair,
@@ -105,30 +105,23 @@ def check(cur: Any, check_mode: bool) -> None:
 
 def apply(cur: Any, seen: Survey, entities: list[dict[str, Any]], lock_timeout_ms: int) -> Plan:
     """Decide about some entities' rows with the rows locked, and write; one transaction."""
-    with _pg.transaction(cur, read_only=False):
+    problem = "what the upstream SQL scripts have left in Open WebUI's database could not be repaired"
+    with _pg.transaction(cur, read_only=False), explained(Subject("table", "public", "user"), problem):
         cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
-        try:
-            for table in ("user", "group"):
-                ids = [entity["account"] for entity in entities if (entity["type"] == "user") == (table == "user")]
-                cur.execute(
-                    f"SELECT 1 FROM public.{quote(table)} WHERE id = ANY (%(ids)s::text[]) ORDER BY id FOR UPDATE",
-                    {"ids": ids},
-                )
-            plan = decide(cur, seen, entities)
-            for target in dict.fromkeys(repair.table for repair in plan.repairs):
-                _write(cur, target, [repair for repair in plan.repairs if repair.table == target])
-            if plan.duplicates:
-                # The bridge may have delivered to an account that turns out to be one too many.
-                cur.execute(f"SELECT {SCHEMA}.unlink_accounts(%(accounts)s::text[])", {"accounts": plan.duplicates})
-            links = json.dumps([asdict(link) for link in plan.links])
-            cur.execute(f"SELECT {SCHEMA}.link_upstream_rows(%(links)s::jsonb)", {"links": links})
-        except _pg.PgError as error:
-            if _pg.sqlstate(error) in LOCK_ERRORS:
-                raise locked(Subject("table", "public", "user")) from None
-            raise BridgeError(
-                f"what the upstream SQL scripts have left in Open WebUI's database could not be repaired: "
-                f"{_pg.describe(error)}; nothing was changed"
-            ) from None
+        for table in ("user", "group"):
+            ids = [entity["account"] for entity in entities if (entity["type"] == "user") == (table == "user")]
+            cur.execute(
+                f"SELECT 1 FROM public.{quote(table)} WHERE id = ANY (%(ids)s::text[]) ORDER BY id FOR UPDATE",
+                {"ids": ids},
+            )
+        plan = decide(cur, seen, entities)
+        for target in dict.fromkeys(repair.table for repair in plan.repairs):
+            _write(cur, target, [repair for repair in plan.repairs if repair.table == target])
+        if plan.duplicates:
+            # The bridge may have delivered to an account that turns out to be one too many.
+            cur.execute(f"SELECT {SCHEMA}.unlink_accounts(%(accounts)s::text[])", {"accounts": plan.duplicates})
+        links = json.dumps([asdict(link) for link in plan.links])
+        cur.execute(f"SELECT {SCHEMA}.link_upstream_rows(%(links)s::jsonb)", {"links": links})
     return plan
 
 

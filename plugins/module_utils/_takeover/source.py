@@ -13,13 +13,7 @@ import json
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
-    LOCK_ERRORS,
-    begin_deploy,
-    lock_tables,
-    locked,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.find import MARK, Found, look
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.history import import_history
@@ -70,9 +64,7 @@ def entities(cur: Any, found: Found) -> list[dict[str, Any]]:
 
 def drop_triggers(cur: Any, lock_timeout_ms: int, drop_tables: bool) -> None:
     """In a transaction as short as can be: LiteLLM waits for it. What they do is done by the bridge's own by then."""
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
-        cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
+    with deploying(cur, lock_timeout_ms):
         triggers = look(cur, drop_tables).triggers
         lock_tables(cur, list(triggers), "ACCESS EXCLUSIVE", lock_timeout_ms)
         for trigger in triggers:
@@ -81,9 +73,7 @@ def drop_triggers(cur: Any, lock_timeout_ms: int, drop_tables: bool) -> None:
 
 def finish(cur: Any, owner: str, lock_timeout_ms: int, drop_tables: bool) -> tuple[Found, int]:
     """Import, remove the rest, and queue everything, in one transaction; returns what was found and how much queued."""
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
-        cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
+    with deploying(cur, lock_timeout_ms):
         found = look(cur, drop_tables)
         is_live = found.is_live
         for table in found.tables:
@@ -114,12 +104,6 @@ def finish(cur: Any, owner: str, lock_timeout_ms: int, drop_tables: bool) -> tup
 
 
 def _execute(cur: Any, statement: str, subject: Subject) -> None:
-    try:
+    problem = f"{subject.kind} {quote(subject.name)} of the upstream SQL scripts could not be removed"
+    with explained(subject, problem, "run again after setting that right"):
         cur.execute(statement)
-    except _pg.PgError as error:
-        if _pg.sqlstate(error) in LOCK_ERRORS:
-            raise locked(subject) from None
-        raise BridgeError(
-            f"{subject.kind} {quote(subject.name)} of the upstream SQL scripts could not be removed: "
-            f"{_pg.describe(error)}; run again after setting that right"
-        ) from None

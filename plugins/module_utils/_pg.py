@@ -25,6 +25,7 @@ MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
+LOCK_NOT_AVAILABLE = "55P03"
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 

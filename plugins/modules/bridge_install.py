@@ -182,6 +182,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.defini
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 
@@ -205,8 +206,7 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    if params["lock_timeout_ms"] < 1:
-        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+    check_timeout(params["lock_timeout_ms"])
     if params["state"] == "present":
         target = wanted(params, module.check_mode)
         plan = present(_pg.connect(params), target)

@@ -28,7 +28,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.object
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Wanted, plan_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import begin_deploy, lock_tables, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import (
     SETTINGS_NAME,
     changed_settings,
@@ -71,9 +71,7 @@ def present(connection: Any, wanted: Wanted) -> Plan:
 
 
 def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
-        cur.execute(f"SET LOCAL lock_timeout = {wanted.lock_timeout_ms}")
+    with deploying(cur, wanted.lock_timeout_ms):
         # Another run may have finished while this one waited.
         plan = make_plan(cur, wanted, server_version)
         changes = [change for change in plan.objects if change.changed]

@@ -20,7 +20,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.foun
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _LOCKED_ATTEMPTS = 15
 _AWAY_ATTEMPTS = 3
 
@@ -187,7 +186,7 @@ class Worker:
                         _columns(portion),
                     )
             except _pg.PgError as error:
-                if _pg.sqlstate(error) != _LOCK_NOT_AVAILABLE or attempt == _LOCKED_ATTEMPTS - 1:
+                if _pg.sqlstate(error) != _pg.LOCK_NOT_AVAILABLE or attempt == _LOCKED_ATTEMPTS - 1:
                     raise
             time.sleep(min(0.25 * 2**attempt, 2))
         raise AssertionError("unreachable")

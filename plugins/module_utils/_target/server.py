@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import begin_deploy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connection import (
     ask_target,
@@ -104,8 +104,7 @@ def present(connection: Any, wanted: Wanted) -> Result:
             return replace(result, verified=verify(cur, state.extension_schema, wanted))
     if wanted.check_mode or not result.changed:
         return result
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
+    with deploying(cur):
         _silence(cur, version)
         state = _visible_state(cur, wanted.owner, role)
         result = plan(state, wanted)
@@ -233,8 +232,7 @@ def absent(connection: Any, owner: str, check_mode: bool) -> Result:
     before = {"owner": state.server_owner, **state.server_options, "user mappings": ", ".join(state.mapped_roles)}
     mapping, password = ("dropped", "changed") if state.mapped_roles else ("unchanged", "unchanged")
     if not check_mode:
-        with _pg.transaction(cur, read_only=False):
-            begin_deploy(cur)
+        with deploying(cur):
             _pg.set_role(cur, role)
             for name in state.mapped_roles:
                 cur.execute(f"DROP USER MAPPING FOR {'PUBLIC' if name == 'public' else quote(name)} SERVER {SERVER}")

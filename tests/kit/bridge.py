@@ -21,6 +21,7 @@ TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
+SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
 Mutate = Callable[[str, str], str]
 
 
@@ -41,6 +42,7 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
         "owner_role": OWNER_ROLE,
         "sync_user": SYNC_USER,
         "registry": REGISTRY,
+        "settings": SETTINGS,
         **variables,
     }
     return {path: templates.get_template(path).render(values) for path in template_paths(side)}

@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("USER_BRIDGE_PG", "default"),
         help="PostgreSQL major versions, e.g. 15 or 13,18 or all, or others: all but the default, the newest installed",
     )
+    parser.addoption("--weekly", action="store_true", help="also the tests that only repeat what cheaper ones prove")
     parser.addoption("--schemas", help="versions of the pair fixture for every test, instead of its own marker's")
 
 
@@ -30,12 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "schemas(litellm, openwebui): versions of the pair fixture: new, old, all, a version, or a list of them",
     )
+    config.addinivalue_line("markers", "weekly: only with --weekly, as it repeats what cheaper tests prove")
     # A terminated run must still unwind its fixtures.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side, file by file: what takes the longest comes first, or one worker would end long after the other."""
+    if not config.getoption("--weekly"):
+        left_out = [item for item in items if item.get_closest_marker("weekly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: not item.path.name.startswith("test_playbooks_"))
 
 

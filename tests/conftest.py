@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
 import pytest
 
-from kit import binaries, bridge, cluster, common, pairs
+from kit import binaries, bridge, clear, cluster, common, pairs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,6 +75,44 @@ def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[
     """Fresh LiteLLM and Open WebUI databases; see the `schemas` marker for their versions."""
     with pairs.pair(server, *schema_versions) as made:
         yield made
+
+
+class Kept:
+    """Bridged pairs that the tests of a module share, one for each pair of versions. Each test finds its pair as new."""
+
+    def __init__(self, server: cluster.Cluster) -> None:
+        self.server = server
+        self.pairs: dict[tuple[str, str], clear.Clearable] = {}
+
+    def take(self, versions: tuple[str, str], settings: Mapping[str, Any]) -> pairs.Pair:
+        kept = self.pairs.get(versions)
+        if kept is None or not kept.clear():
+            self.drop(versions)
+            made = pairs.Pair(self.server, *versions, pairs.Admin())
+            kept = self.pairs[versions] = clear.Clearable(made, settings)
+        return kept.pair
+
+    def drop(self, versions: tuple[str, str]) -> None:
+        if versions in self.pairs:
+            self.pairs.pop(versions).pair.drop()
+
+
+@pytest.fixture(scope="module")
+def kept(server: cluster.Cluster) -> Iterator[Kept]:
+    """Where `quick` takes its pairs from."""
+    made = Kept(server)
+    yield made
+    for versions in list(made.pairs):
+        made.drop(versions)
+
+
+@pytest.fixture
+def quick(kept: Kept, schema_versions: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[pairs.Pair]:
+    """A bridged pair that other tests of the module had before; see write_settings for other settings."""
+    failed = request.session.testsfailed
+    yield kept.take(schema_versions, {"initial_password": "none"})
+    if request.session.testsfailed != failed:
+        kept.drop(schema_versions)
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def _replace_functions(pair: Pair, changed: Texts) -> bool:
             statements = _replacements(_shipped()[side][path], text)
             if statements is None:
                 return False
-            session = _admin(pair, side)
+            session = pair.superuser(side)
             for statement in statements:
                 try:
                     session.run(f"SET check_function_bodies = off; {statement}")
@@ -207,15 +207,11 @@ def _install(pair: Pair, changed: Texts) -> None:
     product.install(pair, {side: {**files, **changed.get(side, {})} for side, files in shipped.items()})
 
 
-def _admin(pair: Pair, side: Side) -> Session:
-    return pair.litellm_admin if side == "litellm" else pair.openwebui_admin
-
-
 def _prepare(pair: Pair) -> None:
     _ensure_owner(pair.litellm_admin)
     ensure_login(pair.cluster, SYNC_USER)
     for side in SIDES:
-        session, registered = _admin(pair, side), REGISTRY["sides"][side]
+        session, registered = pair.superuser(side), REGISTRY["sides"][side]
         session.run(f'CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION "{OWNER_ROLE}"')
         session.run(f"CREATE EXTENSION IF NOT EXISTS {EXTENSIONS[side]} SCHEMA {SCHEMA}")
         session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
@@ -238,7 +234,7 @@ def _ensure_owner(session: Session) -> None:
 
 def _extension_schemas(pair: Pair, side: Side) -> dict[str, str]:
     """The extension may have been there before."""
-    schema = _admin(pair, side).value(
+    schema = pair.superuser(side).value(
         "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = %s",
         [EXTENSIONS[side]],
     )

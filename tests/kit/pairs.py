@@ -158,6 +158,9 @@ class Pair:
         """The superuser in Open WebUI's database."""
         return self._kept("openwebui", SUPERUSER)
 
+    def superuser(self, side: Side) -> Session:
+        return self.litellm_admin if side == "litellm" else self.openwebui_admin
+
     @property
     def sync_user(self) -> Session:
         """The bridge's sync user in Open WebUI's database; exists once the bridge is installed."""

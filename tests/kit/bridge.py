@@ -213,7 +213,7 @@ def _prepare(pair: Pair) -> None:
     for side in SIDES:
         session, registered = pair.superuser(side), REGISTRY["sides"][side]
         session.run(f'CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION "{OWNER_ROLE}"')
-        session.run(f"CREATE EXTENSION IF NOT EXISTS {EXTENSIONS[side]} SCHEMA {SCHEMA}")
+        _ensure_extension(session, EXTENSIONS[side])
         session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
         rights = ", ".join(registered["privileges"])
         for table in registered["tables"]:
@@ -230,6 +230,21 @@ def _prepare(pair: Pair) -> None:
 def _ensure_owner(session: Session) -> None:
     if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
         session.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
+
+
+def _ensure_extension(session: Session, name: str) -> None:
+    """As the role sync_user leaves it. The bridge's own functions, which come later, are bridge_install's to protect."""
+    if session.value("SELECT 1 FROM pg_extension WHERE extname = %s", [name]):
+        return
+    session.run(f"CREATE EXTENSION {name} SCHEMA {SCHEMA}")
+    members = session.rows(
+        "SELECT objid::regprocedure::text AS name FROM pg_depend WHERE deptype = 'e' "
+        "AND classid = 'pg_proc'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = %s)",
+        [name],
+    )
+    functions = ", ".join(row["name"] for row in members)
+    session.run(f"REVOKE ALL ON FUNCTION {functions} FROM PUBLIC")
+    session.run(f'GRANT EXECUTE ON FUNCTION {functions} TO "{OWNER_ROLE}"')
 
 
 def _extension_schemas(pair: Pair, side: Side) -> dict[str, str]:

@@ -88,7 +88,7 @@ class Kept:
         kept = self.pairs.get(versions)
         if kept is None or not kept.clear():
             self.drop(versions)
-            made = pairs.Pair(self.server, *versions, pairs.Admin())
+            made = pairs.Pair(self.server, None, None, *versions, pairs.Admin())
             kept = self.pairs[versions] = clear.Clearable(made, settings)
         return kept.pair
 

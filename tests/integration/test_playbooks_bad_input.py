@@ -179,7 +179,7 @@ def test_a_server_older_than_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with running(binaries.find(12)) as old:
         for role in ("litellm", "openwebui"):
             empty_database(old, role, role)
-        nowhere = Pair(old, "", "", Admin(), {"litellm": "litellm", "openwebui": "openwebui"})
+        nowhere = Pair(old, "litellm", "openwebui", "", "", Admin())
         run = refused(nowhere, tmp_path)
         nowhere.close()
     assert (

@@ -144,7 +144,7 @@ def _bridged_template(pair: Pair) -> dict[Side, str]:
     keys: dict[Side, str] = {side: f"bridged {side} {versions}" for side in SIDES}
     templates = pair.cluster.templates
     if keys["litellm"] not in templates:
-        bridged = Pair(pair.cluster, pair.litellm_version, pair.openwebui_version, pair.admin)
+        bridged = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
         _install(bridged, {})
         # Nobody may be connected to what is copied.
         bridged.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg2.extensions
@@ -81,20 +81,30 @@ class Session:
         self.raw.close()
 
 
-@dataclass(eq=False)
 class Pair:
     """The two databases. `litellm` and `openwebui` are the programs' own logins, `*_admin` the superuser's.
 
-    They are made when somebody first asks for one of them: until then they can still become copies of anything.
+    Without names they are made when somebody first asks for one: until then they can become copies of anything.
     """
 
-    cluster: Cluster
-    litellm_version: str
-    openwebui_version: str
-    admin: Admin
-    databases: dict[Side, str] = field(default_factory=dict)
-    sessions: dict[str, Session] = field(default_factory=dict)
-    opened: list[Session] = field(default_factory=list)
+    def __init__(
+        self,
+        cluster: Cluster,
+        litellm_db: str | None,
+        openwebui_db: str | None,
+        litellm_version: str,
+        openwebui_version: str,
+        admin: Admin,
+    ) -> None:
+        self.cluster = cluster
+        self.litellm_version = litellm_version
+        self.openwebui_version = openwebui_version
+        self.admin = admin
+        self.databases: dict[Side, str] = {}
+        if litellm_db and openwebui_db:
+            self.databases = {"litellm": litellm_db, "openwebui": openwebui_db}
+        self.sessions: dict[str, Session] = {}
+        self.opened: list[Session] = []
 
     def make(self, templates: Mapping[Side, str] | None = None) -> None:
         """Create both databases, as copies of both programs' schemas or of the templates given."""
@@ -179,7 +189,7 @@ class Pair:
 def pair(cluster: Cluster, litellm: str = "new", openwebui: str = "new", admin: Admin | None = None) -> Iterator[Pair]:
     """Fresh copies of both schemas, with Open WebUI's first admin; dropped afterwards."""
     versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
-    made = Pair(cluster, *versions, admin or Admin())
+    made = Pair(cluster, None, None, *versions, admin or Admin())
     try:
         yield made
     finally:
@@ -191,7 +201,7 @@ def pair_before_first_start(cluster: Cluster, litellm: str = "new", openwebui: s
     """As `pair`, but for an Open WebUI that is to be started: its database is empty, and nobody has signed up."""
     versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
     ensure_login(cluster, "openwebui")
-    made = Pair(cluster, *versions, Admin())
+    made = Pair(cluster, None, None, *versions, Admin())
     made.make({"litellm": _litellm_template(cluster, versions[0]), "openwebui": "template0"})
     try:
         yield made

@@ -47,11 +47,10 @@ def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def toys(server: Cluster, templates: Path) -> Iterator[Pair]:
-    """A bridged pair where both programs have a table of toys, with one that was there before the bridge."""
+    """A bridged pair where both programs have a table of toys."""
     with new_pair(server) as pair:
         pair.litellm.run(TABLES["litellm"])
         pair.openwebui.run(TABLES["openwebui"])
-        pair.litellm.run("""INSERT INTO "LiteLLM_ToyTable" VALUES ('old', 'Bear')""")
         with bridge.templates_from(templates):
             bridge.install_bridge(pair)
         yield pair
@@ -92,6 +91,11 @@ def test_a_write_arrives_and_goes(toys: Pair) -> None:
 
 
 def test_what_existed_is_found_and_backfilled(toys: Pair) -> None:
+    # As if it had been there before the triggers.
+    toys.litellm_admin.run(
+        "SET session_replication_role = replica;"
+        """INSERT INTO "LiteLLM_ToyTable" VALUES ('old', 'Bear'); RESET session_replication_role"""
+    )
     missing = {"entity_type": "toy", "field": "exists", "openwebui": False, "litellm": True}
     assert missing in _differences(toys, "old")
     assert toys.litellm_admin.value("SELECT user_bridge.backfill()") >= 1

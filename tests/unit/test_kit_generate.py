@@ -168,7 +168,7 @@ def test_choices_of_types() -> None:
   action:
     choices: [drain]
 """
-    types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "another_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
+    types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "other_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
     written = entity_types.with_choices(text, types)
     assert written and max(map(len, written.splitlines())) < 120
     options = yaml.safe_load(written)

@@ -40,7 +40,7 @@ SELECT operation, record_id, error_message AS message,
 # Only users without a mapping. Some reasons end with an id, which is cut off to group them.
 _SKIPPED = f"""
 SELECT regexp_replace(d.skipped, '^(the email belongs to the older user) .*', '\\1') AS reason, count(*) AS users
-  FROM {SCHEMA}.desired_users(array(
+  FROM {SCHEMA}.desired_user(array(
            SELECT u.user_id FROM public."LiteLLM_UserTable" AS u
             WHERE NOT EXISTS (SELECT FROM {SCHEMA}.sync_mapping AS m
                                WHERE m.litellm_type = 'user' AND m.litellm_id = u.user_id))) AS d

@@ -70,7 +70,7 @@ class Worker:
         users = [entity_id for kind, entity_id in entities if kind == "user"]
         with self.session.transaction():
             if users and not self.check_mode:
-                query = f"SELECT {SCHEMA}.never_brought(%(ids)s::text[]) AS id"
+                query = f"SELECT {SCHEMA}.never_delivered(%(ids)s::text[]) AS id"
                 new = {row["id"] for row in _pg.rows(self.cur, query, {"ids": users})}
             left = [entity for entity in entities if entity[0] != "user" or entity[1] not in new]
             states = [

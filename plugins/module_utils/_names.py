@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 SCHEMA = "user_bridge"
+ROUTINES = ("function", "procedure")
 
 _BARE_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
@@ -24,7 +25,8 @@ class Subject:
     kind: str
     schema: str
     name: str
-    arguments: tuple[str, ...] = ()
+    # Of a function or procedure: the argument types, spelled and separated as oidvectortypes() does it.
+    arguments: str = ""
     table: str = ""
 
     @property
@@ -35,7 +37,7 @@ class Subject:
         if self.kind == "schema":
             return display(self.name)
         name = f"{display(self.schema)}.{display(self.name)}"
-        return f"{name}({', '.join(self.arguments)})" if self.kind in ("function", "procedure") else name
+        return f"{name}({self.arguments})" if self.kind in ROUTINES else name
 
     @property
     def identity(self) -> str:
@@ -45,7 +47,7 @@ class Subject:
         if self.kind == "schema":
             return quote(self.name)
         name = f"{quote(self.schema)}.{quote(self.name)}"
-        return f"{name}({', '.join(self.arguments)})" if self.kind in ("function", "procedure") else name
+        return f"{name}({self.arguments})" if self.kind in ROUTINES else name
 
 
 def quote(name: str) -> str:

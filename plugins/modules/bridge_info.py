@@ -178,7 +178,9 @@ litellm:
       type: dict
       sample: {group_members: true, group_parents: false}
     grants:
-      description: What the owner role must be able to do with the program's tables. Empty without that role.
+      description:
+        - What the owner role must be able to do with the program's tables, as the installed bridge says. Empty without
+          that role and without the bridge.
       type: list
       elements: dict
       contains:

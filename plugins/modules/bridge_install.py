@@ -50,6 +50,7 @@ options:
       - Every statement must be idempotent and name its objects with their schema. A C(CREATE) opens an object;
         the C(ALTER), C(COMMENT), C(GRANT), C(REVOKE) and C(INSERT) statements after it, up to the next C(CREATE),
         belong to that object.
+      - A function needs a C(COMMENT ON FUNCTION) with its argument types, by which it is found in the catalog.
     type: list
     elements: dict
     suboptions:
@@ -63,6 +64,13 @@ options:
           - The rendered SQL. It must not contain secrets.
         type: str
         required: true
+  required_tables:
+    description:
+      - Tables in schema C(public) by which the program's database is recognized, besides those that have a trigger in
+        O(definitions). When one is missing, the module fails and changes nothing.
+    type: list
+    elements: str
+    default: []
   settings:
     description:
       - Settings of the bridge. Only for O(side=litellm). A setting that is left out keeps its value.
@@ -259,23 +267,26 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install import apply as _install
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install import plan as _plan
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install import remove as _remove
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import present
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 
 
-def wanted(params: dict[str, Any], check_mode: bool) -> _install.Wanted:
+def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
     _version.version_key(params["version"] or "")
     settings = checked(params["settings"])
     if settings and params["side"] != "litellm":
         raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
-    return _install.Wanted(
+    return Wanted(
         side=params["side"],
         owner=params["owner"],
         version=params["version"],
-        definitions=_plan.wanted_definitions(params["definitions"]),
+        definitions=wanted_definitions(params["definitions"]),
+        required_tables=tuple(params["required_tables"]),
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
         check_mode=check_mode,
@@ -288,10 +299,10 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
     if params["state"] == "present":
         target = wanted(params, module.check_mode)
-        plan = _install.present(_pg.connect(params), target)
+        plan = present(_pg.connect(params), target)
         version_after = target.version
     else:
-        plan = _remove.absent(
+        plan = absent(
             _pg.connect(params), params["side"], params["owner"], params["lock_timeout_ms"], module.check_mode
         )
         version_after = None
@@ -306,7 +317,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "settings": list(plan.settings),
     }
     if module._diff:
-        result["diff"] = _plan.diff(plan, params["owner"])
+        result["diff"] = diff(plan, params["owner"])
     return result
 
 
@@ -322,6 +333,7 @@ def main() -> None:
             "elements": "dict",
             "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
         },
+        required_tables={"type": "list", "elements": "str", "default": []},
         settings={"type": "dict", "options": SPEC},
         lock_timeout_ms={"type": "int", "default": 500},
     )

@@ -49,7 +49,9 @@ REVOKE ALL ON user_bridge.queue FROM PUBLIC;
 CREATE INDEX IF NOT EXISTS queue_at ON user_bridge.queue (at);
 CREATE SEQUENCE IF NOT EXISTS user_bridge.epoch MAXVALUE 7;
 CREATE OR REPLACE FUNCTION user_bridge.later() RETURNS text LANGUAGE sql AS $$ SELECT user_bridge.sooner(1) $$;
+COMMENT ON FUNCTION user_bridge.later() IS 'uses what comes after it';
 CREATE OR REPLACE FUNCTION user_bridge.sooner(n int DEFAULT 1) RETURNS text LANGUAGE sql AS $$ SELECT 'x%'::text $$;
+COMMENT ON FUNCTION user_bridge.sooner(int) IS 'in another spelling than the catalog''s';
 GRANT EXECUTE ON FUNCTION user_bridge.sooner(int) TO sync_user;
 CREATE OR REPLACE FUNCTION user_bridge.enqueue() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $body$
@@ -58,6 +60,7 @@ BEGIN
   RETURN NULL;
 END
 $body$;
+COMMENT ON FUNCTION user_bridge.enqueue() IS 'on each new user';
 REVOKE ALL ON FUNCTION user_bridge.enqueue() FROM PUBLIC;
 CREATE OR REPLACE VIEW user_bridge.waiting AS SELECT id FROM user_bridge.queue;
 CREATE TRIGGER user_bridge_enqueue AFTER INSERT ON public."LiteLLM_UserTable"
@@ -321,14 +324,16 @@ def test_absent_refuses_while_others_use_it(pair: Pair, options: dict[str, Any],
 
 
 def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -> None:
-    with pytest.raises(ModuleFailed, match=r'has no "user", "auth", "group": start Open WebUI once'):
-        install({**options, "side": "openwebui", "settings": {}})
-    with pytest.raises(ModuleFailed, match=r'login_db, bridge_litellm_db\) has no "LiteLLM_OrganizationTable"'):
-        install({**options, "login_db": pair.openwebui_db})
+    one = [{"name": "x", "sql": "CREATE TABLE user_bridge.x ()"}]
+    other = {**options, "side": "openwebui", "settings": {}, "definitions": one, "required_tables": ["user", "auth"]}
+    for check in (True, False):
+        with pytest.raises(ModuleFailed, match=r'has no "user", "auth": start Open WebUI once'):
+            install(other, check=check)
+        # The table of a trigger need not be named.
+        with pytest.raises(ModuleFailed, match=r'login_db, bridge_litellm_db\) has no "LiteLLM_UserTable"'):
+            install({**options, "login_db": pair.openwebui_db}, check=check)
     pair.litellm_admin.run('CREATE TABLE "user" (); CREATE TABLE auth (); CREATE TABLE "group" ()')
     install(options)
-    one = [{"name": "x", "sql": "CREATE TABLE user_bridge.x ()"}]
-    other = {**options, "side": "openwebui", "settings": {}, "definitions": one}
     with pytest.raises(ModuleFailed, match="holds the litellm side of the bridge already; the two sides need two data"):
         install(other)
     with pytest.raises(ModuleFailed, match="holds the litellm side of the bridge, not openwebui"):
@@ -383,6 +388,30 @@ def test_failing_definition_is_named_and_everything_rolled_back(
             install(bad, driver=driver)
         assert "SELECT" not in str(failure.value) and "nothing was changed" in str(failure.value)
     assert pair.litellm_admin.value("SELECT to_regnamespace('user_bridge')") is None
+
+
+def test_types_of_arguments_are_read_by_the_server(pair: Pair, options: dict[str, Any]) -> None:
+    functions = {
+        "varchar(5), timestamptz[]": "character varying, timestamp with time zone[]",
+        'public."user", int8': 'public."user", bigint',
+        "user_bridge.made_here": "user_bridge.made_here",
+    }
+    sql = "CREATE TABLE user_bridge.made_here (id int);" + "".join(
+        f"CREATE OR REPLACE FUNCTION user_bridge.f{number}({types}) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        f"COMMENT ON FUNCTION user_bridge.f{number}({types}) IS 'f';"
+        for number, types in enumerate(functions)
+    )
+    other = {**options, **login_options(pair, "openwebui"), "side": "openwebui", "settings": None}
+    other["definitions"] = [{"name": "f.sql", "sql": sql.replace("TABLE ", "TABLE IF NOT EXISTS ")}]
+    done = install(other)
+    names = {f"function user_bridge.f{number}({types})" for number, types in enumerate(functions.values())}
+    assert names <= actions(done).keys() and not install(other, env=READ_ONLY)["changed"]
+    pair.openwebui_admin.run("DROP FUNCTION user_bridge.f0")
+    assert actions(install(other)) == {min(names): "repaired"}
+    for wrong in ("no_such_type", "n int"):
+        bad = [{"name": "f.sql", "sql": sql.replace("f0(varchar(5), timestamptz[]) IS", f"f0({wrong}) IS")}]
+        with pytest.raises(ModuleFailed, match="f.sql|COMMENT ON FUNCTION"):
+            install({**other, "definitions": bad})
 
 
 def test_a_change_in_a_read_only_session_says_so(options: dict[str, Any]) -> None:

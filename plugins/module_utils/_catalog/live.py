@@ -14,7 +14,6 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import canonical_type
 
 # Stands for the owner role in fingerprints, so that another owner role is a difference and a renamed one is not.
 OWNER = "<owner>"
@@ -59,7 +58,7 @@ _COMMENT = "'comment: ' || obj_description({oid}, '{catalog}')"
 
 _TABLES = f"""
 SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name, '' AS table_name,
-       ARRAY[]::text[] AS arguments, pg_get_userbyid(c.relowner)::text AS owner,
+       '' AS arguments, pg_get_userbyid(c.relowner)::text AS owner,
        concat_ws(E'\\n', {_owner('c.relowner')},
          CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,
          (SELECT string_agg(concat_ws(' ', 'column', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
@@ -87,7 +86,7 @@ SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name, '' A
  WHERE n.nspname = '{SCHEMA}' AND c.relkind IN ('r', 'p') AND {_not_of_an_extension('pg_class', 'c.oid')}"""
 
 _SEQUENCES = f"""
-SELECT 'sequence', n.nspname::text, c.relname::text, '', ARRAY[]::text[], pg_get_userbyid(c.relowner)::text,
+SELECT 'sequence', n.nspname::text, c.relname::text, '', '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', {_owner('c.relowner')},
          format('sequence %%s start %%s increment %%s min %%s max %%s cache %%s%%s', format_type(s.seqtypid, NULL),
                 s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' END),
@@ -100,7 +99,7 @@ SELECT 'sequence', n.nspname::text, c.relname::text, '', ARRAY[]::text[], pg_get
                     WHERE i.classid = 'pg_class'::regclass AND i.objid = c.oid AND i.deptype = 'i')"""
 
 _INDEXES = f"""
-SELECT 'index', n.nspname::text, c.relname::text, t.relname::text, ARRAY[]::text[], pg_get_userbyid(c.relowner)::text,
+SELECT 'index', n.nspname::text, c.relname::text, t.relname::text, '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', pg_get_indexdef(c.oid), CASE WHEN NOT i.indisvalid THEN 'invalid' END,
          {_COMMENT.format(oid='c.oid', catalog='pg_class')})
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -109,7 +108,7 @@ SELECT 'index', n.nspname::text, c.relname::text, t.relname::text, ARRAY[]::text
    AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))"""
 
 _VIEWS = f"""
-SELECT 'view', n.nspname::text, c.relname::text, '', ARRAY[]::text[], pg_get_userbyid(c.relowner)::text,
+SELECT 'view', n.nspname::text, c.relname::text, '', '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', {_owner('c.relowner')}, pg_get_viewdef(c.oid),
          'options: ' || array_to_string(c.reloptions, ', '),
          {_acl('c.relacl', 'r', 'c.relowner')}, {_COMMENT.format(oid='c.oid', catalog='pg_class')})
@@ -118,16 +117,14 @@ SELECT 'view', n.nspname::text, c.relname::text, '', ARRAY[]::text[], pg_get_use
 
 _FUNCTIONS = f"""
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname::text, p.proname::text, '',
-       ARRAY(SELECT format_type(u.type, NULL)
-               FROM unnest(p.proargtypes) WITH ORDINALITY AS u(type, place) ORDER BY u.place),
-       pg_get_userbyid(p.proowner)::text,
+       oidvectortypes(p.proargtypes), pg_get_userbyid(p.proowner)::text,
        concat_ws(E'\\n', {_owner('p.proowner')}, pg_get_functiondef(p.oid),
          {_acl('p.proacl', 'f', 'p.proowner')}, {_COMMENT.format(oid='p.oid', catalog='pg_proc')})
   FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
  WHERE n.nspname = '{SCHEMA}' AND p.prokind IN ('f', 'p') AND {_not_of_an_extension('pg_proc', 'p.oid')}"""
 
 _TRIGGERS = f"""
-SELECT 'trigger', n.nspname::text, t.tgname::text, c.relname::text, ARRAY[]::text[], pg_get_userbyid(c.relowner)::text,
+SELECT 'trigger', n.nspname::text, t.tgname::text, c.relname::text, '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', pg_get_triggerdef(t.oid),
          CASE t.tgenabled WHEN 'O' THEN 'enabled' WHEN 'D' THEN 'disabled' WHEN 'A' THEN 'enabled always'
                           ELSE 'enabled on replicas' END,
@@ -136,7 +133,7 @@ SELECT 'trigger', n.nspname::text, t.tgname::text, c.relname::text, ARRAY[]::tex
  WHERE NOT t.tgisinternal AND starts_with(t.tgname, '{SCHEMA}_')"""
 
 _SCHEMA = f"""
-SELECT 'schema', '', n.nspname::text, '', ARRAY[]::text[], pg_get_userbyid(n.nspowner)::text,
+SELECT 'schema', '', n.nspname::text, '', '', pg_get_userbyid(n.nspowner)::text,
        concat_ws(E'\\n', {_owner('n.nspowner')}, {_acl('n.nspacl', 'n', 'n.nspowner')})
   FROM pg_namespace AS n WHERE n.nspname = '{SCHEMA}'"""
 
@@ -149,7 +146,6 @@ def live_objects(cur: Any, owner: str) -> dict[tuple[str, str], Live]:
     for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": owner}):
         # For an index only the schema it is in matters: its table is part of the fingerprint.
         table = row["table_name"] if row["kind"] == "trigger" else ""
-        arguments = tuple(canonical_type(name) for name in row["arguments"])
-        subject = Subject(row["kind"], row["schema"], row["name"], arguments, table)
+        subject = Subject(row["kind"], row["schema"], row["name"], row["arguments"], table)
         found[subject.kind, subject.label] = Live(subject, row["owner"], row["fingerprint"])
     return found

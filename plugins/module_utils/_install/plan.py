@@ -12,51 +12,28 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import Difference, compare
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import OWNER, Live
-from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import Definition, parse_definitions
-
-BOOKKEEPING_NAME = f"{SCHEMA}.installed_object"
-_BOOKKEEPING = f"""
-CREATE TABLE IF NOT EXISTS {BOOKKEEPING_NAME} (
-  kind text NOT NULL,
-  name text NOT NULL,
-  definition text NOT NULL,
-  fingerprint text NOT NULL,
-  server_major text NOT NULL,
-  version text NOT NULL,
-  applied_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (kind, name)
-);
-COMMENT ON TABLE {BOOKKEEPING_NAME} IS
-  'What the collection llmops.user_bridge has installed, and how the catalog looked right after. Written by '
-  'bridge_install only.';
-CREATE OR REPLACE VIEW {SCHEMA}.installation AS
-  SELECT name AS side, version, applied_at FROM {BOOKKEEPING_NAME} WHERE kind = 'bridge';
-COMMENT ON VIEW {SCHEMA}.installation IS
-  'Which side of the bridge this database is, and the version of the collection that installed it.';
-"""
-
-_MISSING = "missing"
-_DISABLED = "trigger is disabled"
-_UPGRADED = "recorded on PostgreSQL"
-# Lines of a fingerprint that re-running CREATE ... IF NOT EXISTS cannot bring back.
-_STRUCTURE = ("column ", "constraint ", "sequence ")
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition
 
 
 @dataclass(frozen=True)
-class Record:
-    """What the bookkeeping table holds about one object."""
+class Wanted:
+    """What a run of C(state=present) asks for."""
 
-    definition: str
-    fingerprint: str
-    server_major: str
+    side: str
+    owner: str
     version: str
+    definitions: tuple[Definition, ...]
+    # Those of the program in schema public, besides those that triggers are on.
+    required_tables: tuple[str, ...]
+    settings: dict[str, Any]
+    lock_timeout_ms: int
+    check_mode: bool
 
 
 @dataclass(frozen=True)
@@ -94,25 +71,6 @@ class Plan:
         return bool(self.settings) or any(change.changed for change in self.objects)
 
 
-def wanted_definitions(files: list[dict[str, str]] | None) -> tuple[Definition, ...]:
-    """The schema, the bookkeeping and the objects of all files, each object once."""
-    if not files:
-        # Nothing wanted would mean to drop everything, data included.
-        raise BridgeError("definitions is empty; give the SQL files, or use state=absent to remove the bridge")
-    schema: list[Any] = []
-    objects: dict[tuple[str, str], Definition] = {}
-    for source, sql in [("bridge_install", _BOOKKEEPING)] + [(item["name"], item["sql"]) for item in files]:
-        for definition in parse_definitions(sql, source):
-            if definition.subject.kind == "schema":
-                schema.extend(definition.statements)
-                continue
-            key = definition.subject.kind, definition.subject.label
-            if key in objects:
-                raise BridgeError(f"definitions: {key[0]} {key[1]} is in {objects[key].source} and in {source}")
-            objects[key] = definition
-    return (Definition(Subject("schema", "", SCHEMA), tuple(schema), "bridge_install"), *objects.values())
-
-
 def plan_objects(
     definitions: tuple[Definition, ...],
     live: dict[tuple[str, str], Live],
@@ -120,7 +78,7 @@ def plan_objects(
     owner: str,
     server_major: str,
 ) -> list[Change]:
-    """Compare; nothing is read or written here."""
+    """What to do about each object that is wanted, and about each that is not any more."""
     changes = [
         _plan_schema(definition, live, recorded, owner)
         if definition.subject.kind == "schema"
@@ -155,10 +113,9 @@ def _plan_schema(
         return change("repaired", f"owned by {found.owner}", before)
     if definition.statements and (record is None or record.definition != definition.text):
         return change("updated", "definition changed", record.definition if record else before)
-    if record:
-        compared = _compare((kind, name), found, record, record.server_major)
-        return replace(compared, definition=definition, live=found, record=record)
-    return Change(kind, name, "unchanged")
+    unchanged = change("unchanged", "", "")
+    # Its fingerprint does not depend on the server's version.
+    return _compared(unchanged, compare((kind, name), found, record, record.server_major)) if record else unchanged
 
 
 def _plan_object(
@@ -167,114 +124,22 @@ def _plan_object(
     recorded: dict[tuple[str, str], Record],
     server_major: str,
 ) -> Change:
-    kind, name = definition.subject.kind, definition.subject.label
-    found, record, text = live.get((kind, name)), recorded.get((kind, name)), definition.text
-    if found is None and record is None:
-        change = Change(kind, name, "created", "new", "", text)
-    elif found and record is None:
-        change = Change(kind, name, "repaired", "exists, but is not recorded", found.fingerprint, text)
-    elif found and record and record.definition != text:
-        change = Change(kind, name, "updated", "definition changed", record.definition, text)
-    else:
-        change = _compare((kind, name), found, record, server_major)
-    return replace(change, definition=definition, live=found, record=record, after=change.after or text)
+    kind, name, text = definition.subject.kind, definition.subject.label, definition.text
+    found, record = live.get((kind, name)), recorded.get((kind, name))
+    change = Change(kind, name, "unchanged", "", "", text, definition, found, record)
+    if record is None:
+        if found is None:
+            return replace(change, action="created", reason="new")
+        return replace(change, action="repaired", reason="exists, but is not recorded", before=found.fingerprint)
+    if found and record.definition != text:
+        return replace(change, action="updated", reason="definition changed", before=record.definition)
+    return _compared(change, compare((kind, name), found, record, server_major))
 
 
-def _compare(key: tuple[str, str], found: Live | None, record: Record | None, server_major: str) -> Change:
-    """Compare what is there with what was there right after it was installed."""
-    if found is None or record is None:
-        return Change(*key, "repaired", _MISSING)
-    if record.fingerprint == found.fingerprint:
-        return Change(*key, "unchanged")
-    change = Change(*key, "repaired", before=found.fingerprint, after=record.fingerprint)
-    if record.server_major != server_major:
-        # The catalog words some things in another way after an upgrade of the server.
-        return replace(change, reason=f"{_UPGRADED} {record.server_major}, the server is {server_major} now")
-    lost = lines_of(record.fingerprint) - lines_of(found.fingerprint)
-    extra = lines_of(found.fingerprint) - lines_of(record.fingerprint)
-    if key[0] in ("table", "sequence"):
-        broken = sorted(line for line in lost if line.startswith(_STRUCTURE))
-        if broken:
-            problem = f"{key[0]} {key[1]} has lost its {'; '.join(broken)}"
-            return replace(change, reason="structure differs", problem=problem)
-        if not lost and all(line.startswith(_STRUCTURE) for line in extra):
-            warning = f"{key[0]} {key[1]} has additions of others: {'; '.join(sorted(extra))}"
-            return Change(*key, "unchanged", warning=warning)
-    if key[0] == "schema" and not lost:
-        # Who else may use the schema is not the definitions' business.
-        return Change(*key, "unchanged")
-    return replace(change, reason=_explain(lost, extra))
-
-
-def lines_of(fingerprint: str) -> set[str]:
-    return set(fingerprint.splitlines())
-
-
-def _explain(lost: set[str], extra: set[str]) -> str:
-    """Which aspect of an object is not as it was left."""
-    both = lost | extra
-    if "disabled" in extra or "enabled on replicas" in extra:
-        return _DISABLED
-    aspects = {"owner: ": "owner differs", "grant ": "privileges differ", "comment: ": "comment differs"}
-    found = [text for prefix, text in aspects.items() if any(line.startswith(prefix) for line in both)]
-    if any(not line.startswith(tuple(aspects)) for line in both):
-        found.insert(0, "definition was edited")
-    return ", ".join(found) or "differs"
-
-
-def _state(change: Change) -> str:
-    if not change.changed:
-        return "ok"
-    if change.reason.startswith(_UPGRADED):
-        return "unknown"
-    return {_MISSING: "missing", _DISABLED: "disabled"}.get(change.reason, "changed")
-
-
-def drift(
-    live: dict[tuple[str, str], Live], recorded: dict[tuple[str, str], Record], owner: str, server_major: str
-) -> list[dict[str, str]]:
-    """The state of everything that was installed, without knowing what the collection would install now."""
-    found = []
-    for key, record in recorded.items():
-        if key[0] == "bridge":
-            continue
-        change = _compare(key, live.get(key), record, server_major)
-        found.append(
-            {"kind": key[0], "name": key[1], "state": _state(change), "reason": change.reason or change.warning}
-        )
-    for key, item in live.items():
-        if key[0] == "trigger" and key not in recorded:
-            found.append({"kind": key[0], "name": key[1], "state": "unknown", "reason": "not installed by this bridge"})
-        if key[0] == "schema" and item.owner != owner:
-            found.append({"kind": key[0], "name": key[1], "state": "changed", "reason": f"owned by {item.owner}"})
-    return found
-
-
-def diff(plan: Plan, owner: str) -> list[dict[str, str]]:
-    """What C(--diff) shows: each object that changes, and the settings."""
-    shown = [
-        {
-            "before_header": f"{change.kind} {change.name} ({plan.database})",
-            "after_header": f"{change.kind} {change.name} ({plan.database})",
-            "before": _shown(change.before, owner),
-            "after": _shown(change.after, owner),
-        }
-        for change in plan.objects
-        if change.changed
-    ]
-    if plan.settings:
-        header = f"settings ({plan.database})"
-        before = {name: pair[0] for name, pair in plan.settings.items()}
-        after = {name: pair[1] for name, pair in plan.settings.items()}
-        shown.append(
-            {"before_header": header, "after_header": header, "before": _listed(before), "after": _listed(after)}
-        )
-    return shown
-
-
-def _shown(text: str, owner: str) -> str:
-    return text.replace(OWNER, owner) + "\n" if text else ""
-
-
-def _listed(settings: dict[str, Any]) -> str:
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items() if value is not None)
+def _compared(change: Change, difference: Difference) -> Change:
+    if difference.state == "ok":
+        return replace(change, warning=difference.warning)
+    change = replace(change, action="repaired", reason=difference.reason, problem=difference.problem)
+    if change.live is None or change.record is None:
+        return change
+    return replace(change, before=change.live.fingerprint, after=change.record.fingerprint)

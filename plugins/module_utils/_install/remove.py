@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import read_records
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Record
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
     LOCK_ERRORS,
     begin_deploy,

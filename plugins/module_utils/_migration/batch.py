@@ -10,19 +10,16 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED, breaker_is_open
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.found import Found, action_of
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import MAX_LISTED, breaker_is_open
 
-# Types whose outcome preview() knows beforehand; what stands on an account that is not there yet it cannot know.
-_PREVIEWED = ("user", "organization", "team")
 _LOCK_NOT_AVAILABLE = "55P03"
 _LOCKED_ATTEMPTS = 15
 _AWAY_ATTEMPTS = 3
@@ -32,49 +29,27 @@ class TargetAway(BridgeError):
     """Open WebUI's side does not answer; nothing of what is named was delivered."""
 
 
-@dataclass
-class Found:
-    """What was done, or in check mode would be."""
-
-    results: dict[str, Counter[str]] = field(default_factory=dict)
-    users: list[dict[str, Any]] = field(default_factory=list)
-    differences: list[dict[str, Any]] = field(default_factory=list)
-    delivered: int = 0
-    changed: bool = False
-
-    def count(self, entity_type: str, result: str) -> None:
-        self.results.setdefault(entity_type, Counter())[result] += 1
-
-    def add(self, later: Found) -> None:
-        for kind, counts in later.results.items():
-            self.results.setdefault(kind, Counter()).update(counts)
-        self.users += later.users
-        self.differences += later.differences[: MAX_LISTED - len(self.differences)]
-        self.delivered += later.delivered
-        self.changed = self.changed or later.changed
-
-    def summary(self) -> dict[str, dict[str, int]]:
-        return {kind: dict(sorted(counts.items())) for kind, counts in sorted(self.results.items())}
-
-
-def action_of(fields: list[dict[str, Any]]) -> str:
-    """What the differing fields of an entity amount to."""
-    names = {row["field"] for row in fields}
-    if not names:
-        return "none"
-    if "exists" in names:
-        return "create" if any(row["field"] == "exists" and row["after"] for row in fields) else "remove"
-    return "link" if names == {"mapping"} else "update"
 
 
 class Worker:
     """Brings one batch after the other, over a connection of its own."""
 
-    def __init__(self, session: Session, check_mode: bool, return_users: str, begin: Callable[[Session], None]) -> None:
-        """begin is called before each delivery: what was in sync from the start is no migration worth noting."""
+    def __init__(
+        self,
+        session: Session,
+        check_mode: bool,
+        previewed: frozenset[str],
+        return_users: str,
+        begin: Callable[[Session], None],
+    ) -> None:
+        """begin is called before each delivery: what was in sync from the start is no migration worth noting.
+
+        previewed: the types of entities whose outcome preview() knows.
+        """
         self.session = session
         self.cur = session.cur
         self.check_mode = check_mode
+        self.previewed = previewed
         self.return_users = return_users
         self.begin = begin
         self.number = 0
@@ -138,7 +113,7 @@ class Worker:
             (row["entity_type"], row["entity_id"])
             for row in states
             if row["state"] == "unclear"
-            or self.check_mode and row["state"] == "pending" and row["entity_type"] in _PREVIEWED
+            or self.check_mode and row["state"] == "pending" and row["entity_type"] in self.previewed
         ]
         found: dict[tuple[str, str], dict[str, Any]] = {}
         if not asked:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rules that the values of settings obey, and the comparison with what is stored.
+"""The rules that the values of settings obey.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -57,19 +57,3 @@ def _check_role_map(role_map: dict[str, Any]) -> None:
             )
         if target == "admin" and source.endswith("_viewer"):
             raise BridgeError(f"settings.role_map (bridge_role_map): {source} may only look, so it cannot become admin")
-
-
-def changed_settings(current: dict[str, Any] | None, given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs, as (before, after). A setting that is not stored yet counts as changed."""
-    before = current or {}
-    return {
-        name: (before.get(name), value)
-        for name, value in sorted(given.items())
-        if name not in before or not _equal(before[name], value)
-    }
-
-
-def _equal(stored: Any, value: Any) -> bool:
-    if isinstance(stored, bool) or isinstance(value, bool):
-        return stored is value
-    return bool(stored == value)

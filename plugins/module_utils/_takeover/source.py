@@ -289,7 +289,7 @@ def look(cur: Any, drop_tables: bool) -> Found:
     found = Found(
         database,
         tuple(
-            Subject("trigger", row["schema"], row["name"], (), row["table_name"]) for row in triggers if row["theirs"]
+            Subject("trigger", row["schema"], row["name"], table=row["table_name"]) for row in triggers if row["theirs"]
         ),
         tuple(row["identity"] for row in functions if row["theirs"]),
         tuple(_table(cur, row) for row in tables if row["theirs"] and row["mine"]),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import changed_settings, checked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import RANGES, SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import changed_settings
 
 
 def test_only_what_was_given_counts() -> None:

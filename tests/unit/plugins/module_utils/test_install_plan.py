@@ -8,23 +8,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
-from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import (
-    Change,
-    Plan,
-    Record,
-    diff,
-    drift,
-    plan_objects,
-    wanted_definitions,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, plan_objects
 
 OWNER = "the_owner"
 Key = tuple[str, str]
 TABLE = ("table", "user_bridge.t")
 FUNCTION = ("function", "user_bridge.f(integer)")
 SCHEMA = ("schema", "user_bridge")
-SQL = "CREATE TABLE user_bridge.t (); CREATE FUNCTION user_bridge.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+F = """CREATE FUNCTION user_bridge.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+COMMENT ON FUNCTION user_bridge.f(integer) IS 'one';"""
+SQL = f"CREATE TABLE user_bridge.t (); {F}"
 FINGERPRINT = "owner: <owner>\ncolumn a integer\ngrant <owner>: SELECT"
 
 
@@ -126,7 +122,7 @@ def test_surplus_is_dropped() -> None:
     live, recorded = installed()
     # A table that nobody recorded may be anybody's.
     del recorded[TABLE]
-    assert plan(live, recorded, "CREATE FUNCTION user_bridge.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';") == {}
+    assert plan(live, recorded, F) == {}
 
 
 def test_schema_with_grants() -> None:
@@ -141,33 +137,6 @@ def test_schema_with_grants() -> None:
     assert actions(plan(live, recorded, sql)) == {SCHEMA: ("repaired", "owned by other")}
     live, recorded = installed()
     assert actions(plan(live, recorded, sql)) == {SCHEMA: ("updated", "definition changed")}
-
-
-@pytest.mark.parametrize("files", [None, []])
-def test_nothing_wanted_is_a_mistake(files: Any) -> None:
-    with pytest.raises(BridgeError, match="definitions is empty"):
-        wanted_definitions(files)
-
-
-def test_an_object_is_defined_once() -> None:
-    one = {"name": "a.sql", "sql": "CREATE TABLE user_bridge.t ();"}
-    with pytest.raises(BridgeError, match="table user_bridge.t is in a.sql and in b.sql"):
-        wanted_definitions([one, {**one, "name": "b.sql"}])
-
-
-def test_drift_without_definitions() -> None:
-    live, recorded = installed()
-    recorded["bridge", "litellm"] = Record("", "", "15", "1.0.0")
-    assert {item["state"] for item in drift(live, recorded, OWNER, "15")} == {"ok"}
-    live[FUNCTION] = Live(live[FUNCTION].subject, OWNER, "disabled")
-    del live[TABLE]
-    found = {(item["kind"], item["name"]): item["state"] for item in drift(live, recorded, OWNER, "15")}
-    assert (found[TABLE], found[FUNCTION]) == ("missing", "disabled")
-    found = {(item["kind"], item["name"]): item["state"] for item in drift(live, recorded, OWNER, "16")}
-    assert (found[TABLE], found[FUNCTION]) == ("missing", "unknown")
-    assert drift(live, {}, "other", "15") == [
-        {"kind": "schema", "name": "user_bridge", "state": "changed", "reason": f"owned by {OWNER}"}
-    ]
 
 
 def test_diff_shows_owner_by_name_and_only_changes() -> None:

@@ -71,97 +71,6 @@ options:
     type: list
     elements: str
     default: []
-  settings:
-    description:
-      - Settings of the bridge. Only for O(side=litellm). A setting that is left out keeps its value.
-    type: dict
-    suboptions:
-      delivery:
-        description:
-          - V(commit) delivers at the commit of LiteLLM's transaction, V(queued) leaves all delivery to the timer.
-        type: str
-        choices: [commit, queued]
-      target_timeout_ms:
-        description:
-          - Longest time in milliseconds that a delivery may hold up a commit of LiteLLM.
-        type: int
-      backoff_seconds:
-        description:
-          - Seconds without delivery at commit after a failed one.
-        type: int
-      inline_limit:
-        description:
-          - Transactions with more changed entities than this are left to the timer.
-        type: int
-      removal_accounts:
-        description:
-          - Number of accounts that may be removed within ten minutes without approval.
-        type: int
-      removal_percent:
-        description:
-          - The same as a percentage of all accounts. The larger of both limits counts.
-        type: float
-      audit_retention_days:
-        description:
-          - Days after which entries of the audit are deleted.
-        type: int
-      user_id_prefix:
-        description:
-          - Put before LiteLLM's user id to make the id in Open WebUI.
-        type: str
-      group_id_prefix:
-        description:
-          - Put before LiteLLM's organization id to make the id of the group.
-        type: str
-      team_group_id_prefix:
-        description:
-          - Put before LiteLLM's team id to make the id of the group.
-        type: str
-      team_groups:
-        description:
-          - Whether teams become groups.
-        type: bool
-      role_map:
-        description:
-          - LiteLLM roles as keys, the Open WebUI role V(admin), V(user) or V(pending) as values.
-          - Roles that only may look (C(*_viewer)) cannot become V(admin).
-        type: dict
-      default_role:
-        description:
-          - Open WebUI role of everybody whose LiteLLM role is not in O(settings.role_map).
-        type: str
-        choices: [user, pending]
-      adopt_existing:
-        description:
-          - Whether an existing account with the same email address is linked.
-        type: bool
-      on_user_delete:
-        description:
-          - What happens in Open WebUI to a user who is deleted in LiteLLM.
-        type: str
-        choices: [delete, disable, keep]
-      initial_password:
-        description:
-          - Initial password of a new account.
-        type: str
-        choices: [email, random, none]
-      initial_password_admins:
-        description:
-          - Whether O(settings.initial_password=email) also holds for administrators.
-        type: bool
-      initial_password_ttl_hours:
-        description:
-          - Hours after which an unchanged initial password is made unusable.
-        type: int
-      password_cost:
-        description:
-          - Cost of the bcrypt hash, from 4 to 16.
-        type: int
-      api_keys:
-        description:
-          - How LiteLLM's keys are treated.
-        type: str
-        choices: [mapping, mirror, 'off']
   lock_timeout_ms:
     description:
       - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
@@ -180,6 +89,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._settings
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.actiongroup
 seealso:

@@ -14,13 +14,22 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import (
-    LITELLM_ROLES,
-    OPENWEBUI_ROLES,
+    PATTERNS,
     RANGES,
+    UNEQUAL,
+    VARIABLES,
 )
 
-_PREFIX = re.compile(r"[A-Za-z0-9.:_-]{1,32}\Z")
-_PREFIXES = ("user_id_prefix", "group_id_prefix", "team_group_id_prefix")
+LITELLM_ROLES = (
+    "proxy_admin",
+    "proxy_admin_viewer",
+    "org_admin",
+    "internal_user",
+    "internal_user_viewer",
+    "team",
+    "customer",
+)
+OPENWEBUI_ROLES = ("admin", "user", "pending")
 
 
 def checked(settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -28,32 +37,29 @@ def checked(settings: dict[str, Any] | None) -> dict[str, Any]:
     given = {name: value for name, value in (settings or {}).items() if value is not None}
     for name, (low, high) in RANGES.items():
         if name in given and not low <= given[name] <= high:
-            raise BridgeError(f"settings.{name} (bridge_{name}) must be from {low} to {high}, not {given[name]}")
-    for name in _PREFIXES:
-        # Open WebUI <= 0.6.36 looks memberships up by LIKE '%"id"%', where a quote or a backslash in an id breaks it.
-        if name in given and not _PREFIX.match(given[name]):
-            raise BridgeError(
-                f"settings.{name} (bridge_{name}) must be 1 to 32 letters, digits and the characters . : _ -"
-            )
-    if "group_id_prefix" in given and given["group_id_prefix"] == given.get("team_group_id_prefix"):
-        raise BridgeError("settings.team_group_id_prefix (bridge_team_group_id_prefix) and group_id_prefix must differ")
+            raise BridgeError(f"{_label(name)} must be from {low} to {high}, not {given[name]}")
+    for name, (pattern, text) in PATTERNS.items():
+        if name in given and not re.fullmatch(pattern, given[name]):
+            raise BridgeError(f"{_label(name)} must be {text}, not {given[name]!r}")
+    for name, other in UNEQUAL.items():
+        if name in given and given[name] == given.get(other):
+            raise BridgeError(f"{_label(name)} and {other} must differ")
     if "role_map" in given:
         _check_role_map(given["role_map"])
     # Shown in diffs as it was written: 5, not 5.0.
     return {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in given.items()}
 
 
+def _label(name: str) -> str:
+    return f"settings.{name} ({VARIABLES[name]})"
+
+
 def _check_role_map(role_map: dict[str, Any]) -> None:
+    label = _label("role_map")
     for source, target in role_map.items():
         if source not in LITELLM_ROLES:
-            raise BridgeError(
-                f"settings.role_map (bridge_role_map): {source!r} is no LiteLLM role; "
-                f"use one of {', '.join(LITELLM_ROLES)}"
-            )
+            raise BridgeError(f"{label}: {source!r} is no LiteLLM role; use one of {', '.join(LITELLM_ROLES)}")
         if target not in OPENWEBUI_ROLES:
-            raise BridgeError(
-                f"settings.role_map (bridge_role_map): {source} is mapped to {target!r}; "
-                f"use one of {', '.join(OPENWEBUI_ROLES)}"
-            )
+            raise BridgeError(f"{label}: {source} is mapped to {target!r}; use one of {', '.join(OPENWEBUI_ROLES)}")
         if target == "admin" and source.endswith("_viewer"):
-            raise BridgeError(f"settings.role_map (bridge_role_map): {source} may only look, so it cannot become admin")
+            raise BridgeError(f"{label}: {source} is read-only, so it cannot become admin")

@@ -1,10 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the variable tables of roles/*/README.md from the roles' argument specs and defaults.
-
-Usage: python tests/sanity/role_readmes.py
-"""
+"""The roles' variables, and the tables of them in roles/*/README.md, from argument specs and defaults."""
 
 from __future__ import annotations
 
@@ -60,7 +57,3 @@ def _shown(default: Any) -> str:
     text = default if isinstance(default, str) else json.dumps(default)
     return f"`{reference(default) or text}`" if text else "empty"
 
-
-if __name__ == "__main__":
-    for path in sorted(ROLES.glob("*/README.md")):
-        path.write_text(readme(path.parent.name), encoding="utf-8")

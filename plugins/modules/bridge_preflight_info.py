@@ -206,8 +206,9 @@ problems:
   type: list
   elements: str
   sample:
-    - bridge_login_host, bridge_login_port: the server of LiteLLM's database "litellm" (bridge_litellm_db) is PostgreSQL
-      12.22; the bridge needs PostgreSQL 13 or newer. Upgrade the server or name another one.
+    - >-
+      bridge_login_host: the server of LiteLLM's database "litellm" (bridge_litellm_db) is a read-only standby. Name the
+      primary server.
 sides:
   description: The facts of C(litellm) and C(openwebui). A side that could not be reached is missing.
   returned: success

@@ -88,7 +88,7 @@ def open_connection(login: dict[str, Any]) -> Any:
     locale.setlocale(locale.LC_MESSAGES, "C")
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise ConnectionFailed(conn_params, server_reason(str(error)))
+        raise ConnectionFailed(conn_params, str(error))
     return connection
 
 
@@ -112,15 +112,15 @@ def connect(login: dict[str, Any], prefix: str = "") -> Any:
 class ConnectionFailed(Exception):
     """A server did not let the login in, or did not answer."""
 
-    def __init__(self, conn_params: dict[str, Any], reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, conn_params: dict[str, Any], text: str) -> None:
+        super().__init__(text)
+        self.reason = server_reason(text)
         host = str(conn_params.get("host") or os.environ.get("PGHOST") or "the local socket")
         port = conn_params.get("port") or os.environ.get("PGPORT") or 5432
         named = str(conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "")
         self.place = f"{host}:{port}/{named or '(default)'}"
         self.user = str(conn_params.get("user") or os.environ.get("PGUSER") or "")
-        self.remedy = connection_remedy("", reason, self.user, named or self.user)
+        self.remedy = connection_remedy("", self.reason, self.user, named or self.user)
 
 
 def _raise(msg: str, **dummy: Any) -> None:

@@ -251,7 +251,7 @@ def _faults(pair: Pair) -> int:
 
 
 # Each of these only speaks, or takes part, when something else fails as well.
-_SILENT = {"note_failure", "retry_pause", "deliver_backlog", "lock_without_waiting", "enqueue_whole_row"}
+_SILENT = {"note_failure", "retry_pause", "deliver_backlog", "try_lock_entity", "enqueue_whole_row"}
 
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -30,6 +31,7 @@ TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
+SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
 EXTENSIONS: Mapping[Side, str] = {"litellm": "dblink", "openwebui": "pgcrypto"}
 Mutate = Callable[[str, str], str]
 # Rendered SQL of each file, by side and path.
@@ -39,7 +41,9 @@ Texts = Mapping[Side, Mapping[str, str]]
 def environment() -> jinja2.Environment:
     """As Ansible renders: an unknown variable is an error."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
 
 
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
@@ -51,6 +55,7 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
         "owner_role": OWNER_ROLE,
         "sync_user": SYNC_USER,
         "registry": REGISTRY,
+        "settings": SETTINGS,
         **variables,
     }
     return {path: templates.get_template(path).render(values) for path in template_paths(side)}
@@ -72,6 +77,25 @@ def template_paths(side: Side) -> list[str]:
 def _shipped() -> Texts:
     """Both sides as they are shipped."""
     return {side: render_sql(side) for side in SIDES}
+
+
+@contextlib.contextmanager
+def templates_from(root: Path) -> Iterator[None]:
+    """Every bridge installed inside the with block is rendered from this copy of the role's templates."""
+    before = TEMPLATES
+    _read_templates(root)
+    try:
+        yield
+    finally:
+        _read_templates(before)
+
+
+def _read_templates(root: Path) -> None:
+    global TEMPLATES, REGISTRY, SETTINGS
+    TEMPLATES = root
+    REGISTRY = yaml.safe_load((root / "entities" / "registry.yml").read_text(encoding="utf-8"))
+    SETTINGS = yaml.safe_load((root / "settings.yml").read_text(encoding="utf-8"))["settings"]
+    _shipped.cache_clear()
 
 
 _planted: list[Mutate | None] = [None]
@@ -140,7 +164,7 @@ def _mutants(mutate: Mutate | None) -> Texts:
 
 def _bridged_template(pair: Pair) -> dict[Side, str]:
     """The names of two databases with the shipped bridge between them, for this server and these versions."""
-    versions = f"{pair.litellm_version} {pair.openwebui_version} {pair.admin!r}"
+    versions = f"{pair.litellm_version} {pair.openwebui_version} {pair.admin!r} {TEMPLATES}"
     keys: dict[Side, str] = {side: f"bridged {side} {versions}" for side in SIDES}
     templates = pair.cluster.templates
     if keys["litellm"] not in templates:

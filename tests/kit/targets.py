@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs make targets one after the other and keeps what each took, with nothing but the standard library.
 
-A target that fails does not hide what would fail after it. The table is printed at the end and kept in .cache/times.tsv.
+A target that fails does not hide what would fail after it. The table at the end is kept in .cache/times.tsv.
 
 Usage: python3 -m kit.targets TARGET...
 """

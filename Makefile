@@ -9,8 +9,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 PG ?=
 # The same for `make versions`: the oldest and the newest that are supported.
 VERSIONS ?= 13,18
-# Tests side by side; each of them has servers of its own.
-JOBS ?= 2
+# Tests side by side; each of them has servers of its own. One more than there are cores, as some wait for timeouts.
+JOBS ?= 3
 # Series of ansible-core for `make matrix`: the oldest; "all" but the one of .venv, or "2.18,2.21".
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
@@ -156,10 +156,11 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
-TARGETS ?= lint sanity unit matrix integration versions molecule e2e
+# What the linters leave of a core, the unit tests take.
+TARGETS ?= lint+sanity+unit matrix integration versions molecule e2e
 
 .PHONY: test
-test: ## Everything that proves something once; what each target took is in .cache/times.tsv
+test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
 	@$(KIT) $(PYTHON) -m kit.targets $(TARGETS)
 
 .PHONY: test-all

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kit import binaries, bridge, clear, cluster, common, pairs
+from kit import binaries, bridge, clear, cluster, common, durations, pairs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("USER_BRIDGE_PG", "default"),
         help="PostgreSQL major versions, e.g. 15 or 13,18 or all, or others: all but the default, the newest installed",
     )
+    parser.addoption("--record-durations", action="store_true", help=f"write what each file took to {durations.PATH}")
     parser.addoption("--weekly", action="store_true", help="also the tests that only repeat what cheaper ones prove")
     parser.addoption("--schemas", help="versions of the pair fixture for every test, instead of its own marker's")
 
@@ -32,17 +34,20 @@ def pytest_configure(config: pytest.Config) -> None:
         "schemas(litellm, openwebui): versions of the pair fixture: new, old, all, a version, or a list of them",
     )
     config.addinivalue_line("markers", "weekly: only with --weekly, as it repeats what cheaper tests prove")
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.Recorder())
     # A terminated run must still unwind its fixtures.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, file by file: what takes the longest comes first, or one worker would end long after the other."""
     if not config.getoption("--weekly"):
         left_out = [item for item in items if item.get_closest_marker("weekly")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: not item.path.name.startswith("test_playbooks_"))
+    # The longest file first: side by side, one worker would else end long after the other. An unknown one may be long.
+    known = durations.read()
+    items.sort(key=lambda item: known.get(item.path.name, math.inf), reverse=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -78,7 +83,7 @@ def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[
 
 
 class Kept:
-    """Bridged pairs that the tests of a module share, one for each pair of versions. Each test finds its pair as new."""
+    """Bridged pairs that the tests of a module share, one for each pair of versions. Each finds its pair as new."""
 
     def __init__(self, server: cluster.Cluster) -> None:
         self.server = server

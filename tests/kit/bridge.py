@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -163,9 +164,10 @@ def _mutants(mutate: Mutate | None) -> Texts:
 
 
 def _bridged_template(pair: Pair) -> dict[Side, str]:
-    """The names of two databases with the shipped bridge between them, for this server and these versions."""
-    versions = f"{pair.litellm_version} {pair.openwebui_version} {pair.admin!r} {TEMPLATES}"
-    keys: dict[Side, str] = {side: f"bridged {side} {versions}" for side in SIDES}
+    """The names of two databases with the bridge between them, for this server, these versions and this SQL."""
+    recipe = repr((pair.litellm_version, pair.openwebui_version, pair.admin, _shipped()))
+    digest = hashlib.sha256(recipe.encode()).hexdigest()
+    keys: dict[Side, str] = {side: f"bridged {side} {digest}" for side in SIDES}
     templates = pair.cluster.templates
     if keys["litellm"] not in templates:
         bridged = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
@@ -257,7 +259,7 @@ def _ensure_owner(session: Session) -> None:
 
 
 def _ensure_extension(session: Session, name: str) -> None:
-    """As the role sync_user leaves it. The bridge's own functions, which come later, are bridge_install's to protect."""
+    """As the role sync_user leaves it. The bridge's own functions come later, and are bridge_install's to protect."""
     if session.value("SELECT 1 FROM pg_extension WHERE extname = %s", [name]):
         return
     session.run(f"CREATE EXTENSION {name} SCHEMA {SCHEMA}")

@@ -1,7 +1,11 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the shipped playbooks and roles against a pair of databases, and looks at what they did to them."""
+"""Runs the shipped playbooks and roles against pairs of databases, and looks at what they did to them.
+
+A process of ansible-playbook costs a second before its first task. What can be told apart by host is therefore a host of
+one inventory (`play_hosts`), not a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,16 @@ from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 
 DEPLOY = REPO / "deploy-bridge.yml"
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-_RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
+_RECAP = re.compile(r"^(\S+)\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
+_FAILURE = re.compile(r"^(?:fatal|failed): \[(\S+)\].*", re.MULTILINE)
+Plays = list[dict[str, Any]]
+# Group to host to the variables of the host.
+Inventory = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a playbook run printed and how it ended."""
+    """What a playbook run, or one host of it, printed and how it ended."""
 
     output: str
     changed: int
@@ -39,6 +47,17 @@ class Run:
     def words(self) -> str:
         """Without Ansible's line breaks and JSON's backslashes, so that a message can be looked for."""
         return " ".join(self.output.replace('\\"', '"').replace("\\n", " ").split())
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """What each host of a run came to: its failures for output."""
+
+    output: str
+    hosts: Mapping[str, Run]
+
+    def __getitem__(self, host: str) -> Run:
+        return self.hosts[host]
 
 
 def variables(pair: Pair, **overrides: Any) -> dict[str, Any]:
@@ -56,25 +75,68 @@ def variables(pair: Pair, **overrides: Any) -> dict[str, Any]:
 
 
 def play(
-    playbook: Path | list[dict[str, Any]] | str,
+    playbook: Path | Plays | str,
     values: Mapping[str, Any],
     tmp_path: Path,
     *arguments: str,
     env: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
-    if isinstance(playbook, list):
-        path = tmp_path / "play.yml"
-        path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
-        playbook = path
+    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     given = tmp_path / "variables.json"
     given.write_text(json.dumps(values), encoding="utf-8")
+    output = _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+    hosts = _hosts(output)
+    return Run(output, sum(host.changed for host in hosts.values()), sum(host.failed for host in hosts.values()))
+
+
+def play_hosts(
+    plays: Plays, inventory: Inventory, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> Hosts:
+    """Run plays on hosts that all are this machine; each has variables of its own, as from an inventory.
+
+    Ansible ends the run with a play in which every host fails, and leaves a host that failed out of later plays.
+    """
+    path = tmp_path / "inventory.json"
+    groups = {
+        group: {"hosts": {name: {**_LOCAL, **host} for name, host in hosts.items()}}
+        for group, hosts in inventory.items()
+    }
+    path.write_text(json.dumps(groups), encoding="utf-8")
+    output = _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
+    return Hosts(output, _hosts(output))
+
+
+_LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+
+def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
+    if not isinstance(playbook, list):
+        return str(playbook)
+    path = tmp_path / "play.yml"
+    path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def _hosts(output: str) -> dict[str, Run]:
+    """The recap's hosts with their failures."""
+    said: dict[str, list[str]] = {}
+    for failure in _FAILURE.finditer(output):
+        said.setdefault(failure[1], []).append(failure[0])
+    return {
+        host: Run("\n".join(said.get(host, [])), int(changed), int(failed))
+        for host, changed, failed in _RECAP.findall(output)
+    }
+
+
+def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> str:
+    """The output of one process of ansible-playbook that came as far as its recap."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), "-e", f"@{given}", *arguments],
+        [str(Path(sys.executable).parent / "ansible-playbook"), playbook, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
         cwd=tmp_path,
         env={
             **os.environ,
@@ -85,12 +147,16 @@ def play(
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
-            **(env or {}),
+            **env,
         },
     )
-    recap = _RECAP.findall(done.stdout)
-    assert recap, done.stdout
-    return Run(done.stdout, sum(int(changed) for changed, _ in recap), sum(int(failed) for _, failed in recap))
+    assert _RECAP.search(done.stdout), done.stdout
+    return done.stdout
+
+
+def on(group: str, playbook: Path | str) -> dict[str, Any]:
+    """A shipped playbook on one group of the inventory."""
+    return {"ansible.builtin.import_playbook": str(playbook), "vars": {"bridge_hosts": group}}
 
 
 def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:
@@ -155,7 +221,7 @@ def forget_roles(pair: Pair) -> None:
     pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
 
 
-def role_play(*roles: str, **keywords: Any) -> list[dict[str, Any]]:
+def role_play(*roles: str, **keywords: Any) -> Plays:
     """A play of somebody else's that uses the collection's roles."""
     names = [f"llmops.user_bridge.{role}" for role in roles]
     return [{"hosts": "localhost", "gather_facts": False, "roles": names, **keywords}]

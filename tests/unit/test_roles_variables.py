@@ -109,7 +109,9 @@ def test_settings_are_those_of_the_module_and_the_table() -> None:
 
 def test_defaults_are_those_of_the_table() -> None:
     """Whoever installs the SQL without Ansible gets the same behaviour."""
-    table = (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8").split(");", 1)[0]
+    table = (
+        (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8").split(");", 1)[0]
+    )
     stored = dict(re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT ('(?:[^']*)'|\S+?),?(?: CHECK .*)?,?$", table))
     defaults = readmes.load("bridge", "defaults")
     limit = defaults["bridge_removal_limit"]

@@ -3,61 +3,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the shipped playbooks and roles against pairs of databases, and looks at what they did to them.
 
-A process of ansible-playbook costs a second before its first task. What can be told apart by host is therefore a host of
-one inventory (`play_hosts`), not a process of its own.
+A process of ansible-playbook costs a second before its first task, so cases are hosts of one inventory (`play_hosts`)
+where they can be.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from kit.cluster import SUPERUSER
+from kit import recap
+from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
+from kit.recap import Run
 
 DEPLOY = REPO / "deploy-bridge.yml"
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-_RECAP = re.compile(r"^(\S+)\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
-_FAILURE = re.compile(r"^(?:fatal|failed): \[(\S+)\].*", re.MULTILINE)
 Plays = list[dict[str, Any]]
 # Group to host to the variables of the host.
 Inventory = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a playbook run, or one host of it, printed and how it ended."""
-
-    output: str
-    changed: int
-    failed: int
-
-    @property
-    def words(self) -> str:
-        """Without Ansible's line breaks and JSON's backslashes, so that a message can be looked for."""
-        return " ".join(self.output.replace('\\"', '"').replace("\\n", " ").split())
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """What each host of a run came to: its failures for output."""
-
-    output: str
-    hosts: Mapping[str, Run]
-
-    def __getitem__(self, host: str) -> Run:
-        return self.hosts[host]
 
 
 def variables(pair: Pair, **overrides: Any) -> dict[str, Any]:
@@ -85,14 +60,12 @@ def play(
     """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     given = tmp_path / "variables.json"
     given.write_text(json.dumps(values), encoding="utf-8")
-    output = _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
-    hosts = _hosts(output)
-    return Run(output, sum(host.changed for host in hosts.values()), sum(host.failed for host in hosts.values()))
+    return _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
 
 
 def play_hosts(
     plays: Plays, inventory: Inventory, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None
-) -> Hosts:
+) -> Run:
     """Run plays on hosts that all are this machine; each has variables of its own, as from an inventory.
 
     Ansible ends the run with a play in which every host fails, and leaves a host that failed out of later plays.
@@ -103,8 +76,7 @@ def play_hosts(
         for group, hosts in inventory.items()
     }
     path.write_text(json.dumps(groups), encoding="utf-8")
-    output = _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
-    return Hosts(output, _hosts(output))
+    return _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
 
 
 _LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -118,19 +90,8 @@ def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
     return str(path)
 
 
-def _hosts(output: str) -> dict[str, Run]:
-    """The recap's hosts with their failures."""
-    said: dict[str, list[str]] = {}
-    for failure in _FAILURE.finditer(output):
-        said.setdefault(failure[1], []).append(failure[0])
-    return {
-        host: Run("\n".join(said.get(host, [])), int(changed), int(failed))
-        for host, changed, failed in _RECAP.findall(output)
-    }
-
-
-def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> str:
-    """The output of one process of ansible-playbook that came as far as its recap."""
+def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
+    """One process of ansible-playbook."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), playbook, *arguments],
         stdout=subprocess.PIPE,
@@ -150,8 +111,7 @@ def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str)
             **env,
         },
     )
-    assert _RECAP.search(done.stdout), done.stdout
-    return done.stdout
+    return recap.read(done.stdout)
 
 
 def on(group: str, playbook: Path | str) -> dict[str, Any]:
@@ -214,6 +174,77 @@ _CATALOGS = (
     "pg_foreign_server",
     "pg_user_mapping",
 )
+
+
+def described(pair: Pair) -> dict[str, list[str]]:
+    """Objects, owners and privileges by name, without the oids that a copy or a repair does not keep."""
+    return {
+        side: [row["described"] for row in session.rows(_DESCRIBED)]
+        for side, session in (("litellm", pair.litellm_admin), ("openwebui", pair.openwebui_admin))
+    }
+
+
+_DESCRIBED = f"""
+SELECT described FROM (
+    SELECT format('function %s %s %s %s', p.oid::regprocedure, proowner::regrole,
+                  {_acl("proacl", "f", "proowner")}, md5(pg_get_functiondef(p.oid))) AS described
+      FROM pg_proc AS p WHERE pronamespace = to_regnamespace('user_bridge') AND prokind <> 'a'
+    UNION ALL
+    SELECT format('relation %s %s %s %s', c.oid::regclass, relkind, relowner::regrole,
+                  {_acl("relacl", "r", "relowner")})
+      FROM pg_class AS c
+     WHERE relnamespace IN (to_regnamespace('user_bridge'), 'public'::regnamespace) AND relkind <> 'i'
+    UNION ALL
+    SELECT format('trigger %s %s %s', tgrelid::regclass, tgenabled, pg_get_triggerdef(oid))
+      FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT format('schema %s %s %s', nspname, nspowner::regrole, {_acl("nspacl", "n", "nspowner")})
+      FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'
+    UNION ALL
+    SELECT format('default %s %s %s', defaclrole::regrole, defaclobjtype, defaclacl) FROM pg_default_acl
+    UNION ALL
+    SELECT format('extension %s %s', extname, extnamespace::regnamespace) FROM pg_extension
+    UNION ALL
+    SELECT format('server %s %s', srvname,
+                  ARRAY(SELECT o FROM unnest(srvoptions) AS o WHERE o NOT LIKE 'dbname=%' ORDER BY 1))
+      FROM pg_foreign_server
+) AS every ORDER BY described
+"""
+
+
+@contextmanager
+def clone(pair: Pair) -> Iterator[Pair]:
+    """The pair with its bridge once more, as if it had been deployed there; dropped afterwards."""
+    cluster, names = pair.cluster, (pair.litellm_db, pair.openwebui_db)
+    pair.close()
+    wait_until(lambda: not _sessions(cluster, names))
+    copies = [cluster.fresh_name(name) for name in ("litellm", "openwebui")]
+    for name, copy, owner in zip(names, copies, ("litellm", "openwebui"), strict=True):
+        cluster.execute(f'CREATE DATABASE "{copy}" OWNER "{owner}" TEMPLATE "{name}"')
+    made = replace(pair, litellm_db=copies[0], openwebui_db=copies[1], sessions={}, opened=[])
+    try:
+        # Rights on the database itself are not copied.
+        made.openwebui_admin.run(f'GRANT CONNECT ON DATABASE "{made.openwebui_db}" TO "{SYNC_USER}"')
+        made.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET dbname '{made.openwebui_db}')")
+        yield made
+    finally:
+        made.drop()
+
+
+def _sessions(cluster: Cluster, names: tuple[str, ...]) -> int:
+    """The bridge's connection ends a moment after the session that it belongs to."""
+    with closing(cluster.connect()) as connection:
+        return int(
+            Session(connection).value("SELECT count(*) FROM pg_stat_activity WHERE datname = ANY (%s)", [list(names)])
+        )
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Until the condition holds; an error when it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come about"
+        time.sleep(0.05)
 
 
 def forget_roles(pair: Pair) -> None:

@@ -22,7 +22,6 @@ from kit.pairs import Pair, empty_database
 from kit.schemas import Admin
 from playbooks_support import (
     DEPLOY,
-    Hosts,
     Run,
     forget_roles,
     on,
@@ -200,7 +199,7 @@ class Refusals:
     """One run of the playbook on all mistakes: what each host came to, and the catalogs around the run."""
 
     mistakes: Mistakes
-    hosts: Hosts
+    run: Run
     before: list[dict[str, Any]]
     after: list[dict[str, Any]]
 
@@ -232,21 +231,21 @@ def check(refusal: Run, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("mistake", VARIABLES)
 def test_a_variable_that_cannot_be_used(refusals: Refusals, mistake: str) -> None:
-    check(refusals.hosts[mistake], VARIABLES[mistake][1])
+    check(refusals.run.hosts[mistake], VARIABLES[mistake][1])
 
 
 def test_databases_that_cannot_be_used(refusals: Refusals) -> None:
     for name in refusals.mistakes.keys() - VARIABLES.keys():
-        check(refusals.hosts[name], refusals.mistakes[name][1])
+        check(refusals.run.hosts[name], refusals.mistakes[name][1])
 
 
 def test_triggers_before_sync_user(refusals: Refusals) -> None:
-    check(refusals.hosts["triggers_before_sync_user"], ["llmops.user_bridge.sync_user"])
+    check(refusals.run.hosts["triggers_before_sync_user"], ["llmops.user_bridge.sync_user"])
 
 
 def test_a_refusal_changes_nothing(refusals: Refusals) -> None:
     assert refusals.after == refusals.before
-    left = refusals.hosts["nothing_to_do"]
+    left = refusals.run.hosts["nothing_to_do"]
     assert (left.changed, left.failed) == (0, 0), left.output
 
 
@@ -267,7 +266,7 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
     with unchanged(ready), unchanged(pair):
         done = play_hosts([on("deployed", DEPLOY)], {"deployed": hosts}, tmp_path, "--check")
     for name in hosts:
-        assert done[name].changed > 0 and done[name].failed == 0, done.output
+        assert done.hosts[name].changed > 0 and done.hosts[name].failed == 0, done.output
 
 
 def test_a_server_that_the_bridge_cannot_reach_from_litellm(pair: Pair, tmp_path: Path) -> None:

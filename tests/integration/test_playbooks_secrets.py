@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -185,6 +186,10 @@ def embedded(pair: Pair, tmp_path: Path, env: Mapping[str, str]) -> set[Task]:
         try:
             password = (home / "superuser_password").read_text(encoding="utf-8")
             assert len(password) == 32 and password not in run.output
+            assert {stat.S_IMODE(path.stat().st_mode) for path in (home, home / "data")} == {0o700}
+            assert stat.S_IMODE((home / "superuser_password").stat().st_mode) == 0o600
+            owners = {path.owner() for path in (home, home / "data", home / "superuser_password")}
+            assert len(owners) == 1 and "root" not in owners
         finally:
             verbose(pair, tmp_path, "--tags", "bridge_postgres", bridge_postgres_state="stopped", **values)
     return forced_failures.failed(run.output)

@@ -22,9 +22,9 @@ def targets_of(workflow: str) -> set[str]:
     for job in jobs.values():
         chosen = job.get("strategy", {}).get("matrix", {}).get("target", [])
         for step in job["steps"]:
-            if step.get("run", "").startswith("make "):
-                words = [word for word in step["run"].split()[1:] if "=" not in word and "$" not in word]
-                found |= {*words, *chosen} - {"{{", "}}", "matrix.target"}
+            called = re.sub(r"\S*\$\{\{.*?\}\}", "", step.get("run", ""))
+            if called.startswith("make "):
+                found |= {*chosen, *(word for word in called.split()[1:] if "=" not in word)}
     return found
 
 

@@ -119,6 +119,12 @@ def on(group: str, playbook: Path | str) -> dict[str, Any]:
     return {"ansible.builtin.import_playbook": str(playbook), "vars": {"bridge_hosts": group}}
 
 
+def shipped(playbook: str, group: str, **keywords: Any) -> Plays:
+    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take."""
+    plays: Plays = yaml.safe_load((REPO / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    return [{**each, "hosts": group, **keywords} for each in plays]
+
+
 def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:
     """The playbook that everybody runs; it must succeed."""
     run = play(DEPLOY, variables(pair, **overrides), tmp_path, *arguments, env=env)

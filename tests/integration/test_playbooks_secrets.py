@@ -17,7 +17,8 @@ import forced_failures
 from forced_failures import Task
 from kit.cluster import SUPERUSER
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
-from playbooks_support import DEPLOY, READ_ONLY, Run, forget_roles, play, variables
+from kit.recap import Run
+from playbooks_support import DEPLOY, READ_ONLY, forget_roles, play, variables
 
 NAME = "llmops.user_bridge.deploy_bridge"
 PLAYBOOKS = (

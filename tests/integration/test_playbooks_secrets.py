@@ -118,7 +118,7 @@ ELSEWHERE = {
             Task("postgres", "Configure | Logins over TCP, with SCRAM"),
             Task("postgres", "See whether a setting waits for a restart"),
         ],
-        "package mode: Molecule's scenario secrets",
+        "package mode: molecule/default/tests/test_secrets.py",
     ),
     **dict.fromkeys(
         [
@@ -129,7 +129,7 @@ ELSEWHERE = {
             Task("postgres", "Container | Read what ALTER SYSTEM holds"),
             Task("postgres", "Container | Wait until it answers"),
         ],
-        "container mode: Molecule's scenario container",
+        "container mode: molecule/container",
     ),
     **dict.fromkeys(
         [
@@ -146,7 +146,7 @@ ELSEWHERE = {
         "test_playbooks_managed; the same modules with the same options as two tasks before them",
     ),
     Task("bridge", "Look | Refuse an operating system user who is not there"): "its message names the variable only",
-    Task("maintenance", "Timer | Password"): "systemd, and a file with no_log",
+    Task("maintenance", "Timer | Password"): "a file, on a host with systemd: tests/unit/test_role_secrets.py",
 }
 
 

@@ -16,13 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kit import recap
+from kit.bridge import drop_bridged_templates
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
@@ -221,13 +221,11 @@ SELECT described FROM (
 @contextmanager
 def clone(pair: Pair) -> Iterator[Pair]:
     """The pair with its bridge once more, as if it had been deployed there; dropped afterwards."""
-    cluster, names = pair.cluster, (pair.litellm_db, pair.openwebui_db)
+    names = (pair.litellm_db, pair.openwebui_db)
     pair.close()
-    wait_until(lambda: not _sessions(cluster, names))
-    copies = [cluster.fresh_name(name) for name in ("litellm", "openwebui")]
-    for name, copy, owner in zip(names, copies, ("litellm", "openwebui"), strict=True):
-        cluster.execute(f'CREATE DATABASE "{copy}" OWNER "{owner}" TEMPLATE "{name}"')
-    made = replace(pair, litellm_db=copies[0], openwebui_db=copies[1], sessions={}, opened=[])
+    wait_until(lambda: not _sessions(pair.cluster, names))
+    made = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
+    made.make(dict(pair.databases))
     try:
         # Rights on the database itself are not copied.
         made.openwebui_admin.run(f'GRANT CONNECT ON DATABASE "{made.openwebui_db}" TO "{SYNC_USER}"')
@@ -255,6 +253,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 def forget_roles(pair: Pair) -> None:
     """Roles belong to the whole server: take the bridge's away, as on a server that never had a bridge."""
+    drop_bridged_templates(pair.cluster)
     pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
 
 

@@ -9,7 +9,6 @@ first what changes nothing, then what changes something, then that again.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,12 +28,10 @@ from playbooks_support import (
     described,
     forget_roles,
     on,
-    play,
     play_hosts,
     role_play,
     snapshot,
     variables,
-    wait_until,
 )
 
 PLAYBOOKS = (
@@ -373,37 +370,3 @@ def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: P
     done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
     host = done.hosts[host_of("deployed", "deploy_bridge")]
     assert (host.changed, host.failed) == NOTHING, done.output
-
-
-def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
-    """What the bridge made goes, what people made and whom it adopted stays, and nobody is delivered meanwhile."""
-    forget_roles(pair)
-    catalogs = snapshot(pair)
-    people = pair.openwebui.rows('SELECT id, role, email FROM "user" ORDER BY id')
-    run = "llmops.user_bridge.{}_bridge".format
-    assert play(run("deploy"), variables(pair), tmp_path).failed == 0
-    litellm.new_user(pair.litellm, "made", "made@example.com")
-    litellm.new_user(pair.litellm, "adopted", people[0]["email"], role="proxy_admin")
-    assert pair.openwebui.value('SELECT count(*) FROM "user"') == len(people) + 1
-
-    values = variables(pair, bridge_remove_data=True)
-    runs = []
-    removal = threading.Thread(target=lambda: runs.append(play(run("remove"), values, tmp_path)))
-    holder = pair.connect("openwebui", autocommit=False)
-    holder.run("SELECT FROM \"user\" WHERE id = 'usr_made' FOR UPDATE")
-    removal.start()
-    try:
-        wait_until(lambda: pair.openwebui_admin.value(REMOVAL_WAITS, [pair.openwebui_db]))
-        assert pair.litellm_admin.value("SELECT paused FROM user_bridge.settings")
-    finally:
-        holder.rollback()
-        removal.join()
-    (done,) = runs
-    assert (done.changed > 0, done.failed) == (True, 0), done.output
-    assert pair.openwebui.rows('SELECT id, role, email FROM "user" ORDER BY id') == people
-    assert snapshot(pair) == catalogs
-    again = play(run("remove"), values, tmp_path, env=READ_ONLY)
-    assert (again.changed, again.failed) == NOTHING, again.output
-
-
-REMOVAL_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"

@@ -79,6 +79,10 @@ unit: venv ## Unit tests
 	$(call say,unit tests)
 	@$(PYTEST) tests/unit
 
+.PHONY: generate
+generate: venv ## Write what follows from the settings' declaration: specs, defaults, READMEs, the module's check
+	@$(KIT) $(BIN)/python -m kit.generate
+
 .PHONY: matrix
 matrix: venv ## Unit tests and a deployment with the oldest ansible-core (CORE=2.18,2.21 or CORE=all, where a Python can run it)
 	$(call say,ansible-core)

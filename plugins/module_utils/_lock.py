@@ -14,7 +14,7 @@ from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sql_split import Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Subject, quote
 
 _Result = TypeVar("_Result")
 _DEPLOY_LOCK = int.from_bytes(b"usrbrdge", "big")

@@ -181,14 +181,13 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import (
-    _pg,
-    _session,
-    _sync,
-    _takeover,
-    _takeover_repair,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _session
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Limits, drain
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair as _takeover_repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import run as _takeover
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:
@@ -200,7 +199,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         done = _takeover.take_over(
             _pg.connect(params),
             lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
-            lambda: _sync.drain(_session.Session(params, params["owner"]), _sync.Limits()).summary()["results"],
+            lambda: drain(Session(params, params["owner"]), Limits()).summary()["results"],
             wanted,
         )
     except _pg.PgError as error:
@@ -225,7 +224,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "imported": {"mappings": found.mappings, "audit": found.audit},
         "linked": {"accounts": links["user"], "groups": links["organization"]},
         "repaired": dict(sorted(repaired.items())),
-        "repairs": [repair.result for repair in plan.repairs[: _sync.MAX_LISTED]],
+        "repairs": [repair.result for repair in plan.repairs[: MAX_LISTED]],
         "exposed_logins": list(done.survey.logins) if done.survey else [],
         "queued": done.queued,
         "delivered": done.delivered,

@@ -1,29 +1,23 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Defaults, argument specs, README tables and the modules' options say the same about every variable."""
+"""Defaults and argument specs say the same about every variable."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from sanity import role_readmes as readmes
+from kit import role_readmes as readmes
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
-# Composed of other variables, not set by users: the spec leaves them to the entry point inspect.
+# Composed of other variables, not set by users, so not in the spec.
 COMPOSED = {"bridge_litellm", "bridge_openwebui"}
-
-
-def documented(role: str) -> dict[str, Any]:
-    options = readmes.options(role)
-    return {**options, **readmes.options(role, "inspect")} if role == "bridge" else options
 
 
 def variable_names(text: str) -> set[str]:
@@ -38,7 +32,7 @@ def test_every_role_is_covered() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_spec_and_defaults_have_the_same_variables(role: str) -> None:
     optional = {"bridge_sync_password", "bridge_postgres_dir"} if role == "bridge" else set()
-    assert set(documented(role)) - optional == set(readmes.load(role, "defaults")) - COMPOSED
+    assert set(readmes.options(role)) - optional == set(readmes.load(role, "defaults")) - COMPOSED
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -46,29 +40,24 @@ def test_spec_and_defaults_have_the_same_values(role: str) -> None:
     """A spec can hold literal defaults only; a default that is a template has none in the spec."""
     defaults = readmes.load(role, "defaults")
     literal = {name: value for name, value in defaults.items() if "{{" not in json.dumps(value)}
-    assert {name: option["default"] for name, option in documented(role).items() if "default" in option} == literal
+    assert {name: option["default"] for name, option in readmes.options(role).items() if "default" in option} == literal
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "bridge"])
 def test_defaults_come_from_the_role_bridge(role: str) -> None:
     """One fact in one place: a role's variable is a bridge_* variable, with the same type, choices and secrecy."""
     shared = {**readmes.options("bridge"), **{name: {"type": "dict"} for name in COMPOSED}}
+    options = readmes.options(role)
     for name, default in readmes.load(role, "defaults").items():
         source = readmes.reference(default)
         assert source in shared, name
         for part in ("type", "choices", "no_log", "options"):
-            assert readmes.options(role)[name].get(part) == shared[source].get(part), (name, part)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_readme_table_is_fresh(role: str) -> None:
-    written = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
-    assert written == readmes.readme(role), "run: python tests/sanity/role_readmes.py"
+            assert options[name].get(part) == shared[source].get(part), (name, part)
 
 
 def test_every_secret_is_marked() -> None:
     for role in ROLES:
-        for name, option in documented(role).items():
+        for name, option in readmes.options(role).items():
             assert option.get("no_log", False) == name.endswith("password") or name.endswith("initial_password"), name
 
 
@@ -78,7 +67,7 @@ def test_messages_name_variables_that_exist() -> None:
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("bridge_*.py")}
     modules |= {path.stem for path in (ROOT / "playbooks").glob("bridge_*.yml")}
     tags = {f"bridge_{role}" for role in ROLES}
-    prefixes = {"bridge_", "bridge_login_", "bridge_openwebui_login_", "bridge_inspect_"}
+    prefixes = {"bridge_", "bridge_login_", "bridge_openwebui_login_"}
     for path in [*ROOT.glob("roles/*/README.md"), *ROOT.glob("roles/*/t*/*.*"), ROOT / "README.md"]:
         unknown = variable_names(path.read_text(encoding="utf-8")) - known - modules - tags - prefixes
         assert not unknown, (path, unknown)
@@ -98,32 +87,9 @@ def test_tags_are_prefixed_and_documented() -> None:
             assert set(used) <= {"[always]"}, path
 
 
-def test_settings_are_those_of_the_module_and_the_table() -> None:
-    settings = readmes.load("triggers", "vars")["__triggers_settings"]
-    module = (ROOT / "plugins" / "module_utils" / "_settings.py").read_text(encoding="utf-8")
-    declared = re.findall(r'(?m)^    "(\w+)": \{"type"', module)
-    table = (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8")
-    columns = re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT", table.split(");", 1)[0])
-    assert sorted(settings) == sorted(declared) == sorted(set(columns) - {"paused"})
-
-
-def test_defaults_are_those_of_the_table() -> None:
-    """Whoever installs the SQL without Ansible gets the same behaviour."""
-    table = (
-        (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8").split(");", 1)[0]
-    )
-    stored = dict(re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT ('(?:[^']*)'|\S+?),?(?: CHECK .*)?,?$", table))
-    defaults = readmes.load("bridge", "defaults")
-    limit = defaults["bridge_removal_limit"]
-    expected = {"removal_accounts": limit["accounts"], "removal_percent": limit["percent"]}
-    for name in readmes.load("triggers", "vars")["__triggers_settings"]:
-        wanted = expected.get(name, defaults.get(f"bridge_{name}"))
-        assert yaml.safe_load(stored[name].strip("'")) == wanted, name
-
-
 def test_the_version_is_one() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
-    assert readmes.load("triggers", "vars")["__triggers_version"] == galaxy["version"]
+    assert readmes.load("bridge", "vars")["__bridge_version"] == galaxy["version"]
 
 
 def test_action_group_has_every_module() -> None:

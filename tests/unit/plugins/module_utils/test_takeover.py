@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _takeover_repair as repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair
 
 NOW = 1_800_000_000
 AROUND = repair.Surroundings(

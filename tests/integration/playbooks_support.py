@@ -97,7 +97,7 @@ def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1800,
         cwd=tmp_path,
         env={
             **os.environ,

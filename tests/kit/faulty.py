@@ -64,16 +64,16 @@ FAULTS = {
         "test_a_write_of_litellms_is_there_at_its_commit",
     ),
     "rights too wide": Fault(
-        "roles/sync_user/tasks/main.yml",
-        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,NOSUPERUSER',
-        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,SUPERUSER',
+        "roles/sync_user/vars/main.yml",
+        "__sync_user_attributes: LOGIN,NOSUPERUSER",
+        "__sync_user_attributes: LOGIN,SUPERUSER",
         "test_what_the_sync_user_cannot_do",
     ),
     "secret in a task's output": Fault(
         "roles/sync_user/tasks/main.yml",
-        "- name: Roles, schemas, extensions and grants\n",
+        "- name: Log in to both databases\n",
         "- name: Said aloud\n  ansible.builtin.debug:\n    var: sync_user_password\n\n"
-        "- name: Roles, schemas, extensions and grants\n",
+        "- name: Log in to both databases\n",
         "test_no_run_leaves_a_password_anywhere",
     ),
 }

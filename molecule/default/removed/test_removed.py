@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is left after a removal."""
+"""What is left after remove.yml."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 from kit.hosts import Database
 
-testinfra_hosts = ["docker://user-bridge-remove"]
+testinfra_hosts = ["docker://user-bridge-default", "docker://user-bridge-other"]
 
 
 def test_nothing_of_the_bridge_is_in_the_databases(litellm: Database, openwebui: Database) -> None:

@@ -126,15 +126,15 @@ def test_accounts_that_nobody_can_use_yet_may_go_in_any_number(pair: Pair) -> No
     assert parked(pair) == []
 
 
-def _leave(pair: Pair) -> None:
+def leave(pair: Pair) -> None:
     rows.change_team(pair.litellm, "t1", members_with_roles={})
 
 
-def _dissolve(pair: Pair) -> None:
+def dissolve(pair: Pair) -> None:
     rows.delete_team(pair.litellm, "t1")
 
 
-@pytest.mark.parametrize("lose", [_leave, _dissolve])
+@pytest.mark.parametrize("lose", [leave, dissolve])
 def test_memberships_that_an_admin_made_by_hand_are_not_counted(pair: Pair, lose: Callable[[Pair], None]) -> None:
     people(pair)
     rows.add_team(pair.litellm, "t1", "Blue")
@@ -148,7 +148,7 @@ def test_memberships_that_an_admin_made_by_hand_are_not_counted(pair: Pair, lose
     assert parked(pair) == []
     assert differences(pair) == []
     by_hand = sorted(f"usr_{name}" for name in names(0, MANY))
-    assert openwebui.groups(pair) == ({} if lose is _dissolve else {"grp_team_t1": ("Blue", by_hand)})
+    assert openwebui.groups(pair) == ({} if lose is dissolve else {"grp_team_t1": ("Blue", by_hand)})
 
 
 def test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait(pair: Pair) -> None:

@@ -76,6 +76,10 @@ unit: venv ## Unit tests
 	$(call say,unit tests)
 	@pytest tests/unit
 
+.PHONY: generate
+generate: venv ## Write what follows from the settings' declaration: specs, defaults, READMEs, the module's check
+	@$(KIT) $(BIN)/python -m kit.generate
+
 .PHONY: matrix
 matrix: venv ## Unit tests and a deployment with every other pinned ansible-core that a Python on this machine can run (CORE=2.18,2.21)
 	$(call say,ansible-core)

@@ -141,7 +141,8 @@ next_after_id:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
 # SYNC_USER, DELETE_USER and MIGRATE_USER are about the same entity; the names themselves are the bridge's to know.
 SUBJECT = "regexp_replace({}, '^(SYNC|DELETE|MIGRATE)_', '')"
@@ -169,7 +170,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     spec = {**_pg.argument_spec(), **_listing.SPEC}
     spec.update(
-        entity_types={"type": "list", "elements": "str", "choices": _sync.ENTITY_TYPES},
+        entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         entity_ids={"type": "list", "elements": "str"},
         operations={"type": "list", "elements": "str"},
         results={"type": "list", "elements": "str", "choices": ["SUCCESS", "FAILED", "SKIPPED", "WARNING"]},

@@ -178,7 +178,9 @@ litellm:
       type: dict
       sample: {group_members: true, group_parents: false}
     grants:
-      description: What the owner role must be able to do with the program's tables. Empty without that role.
+      description:
+        - What the owner role must be able to do with the program's tables, as the installed bridge says. Empty without
+          that role and without the bridge.
       type: list
       elements: dict
       contains:
@@ -446,8 +448,9 @@ unseen:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _info, _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info import gather as _info
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:

@@ -50,6 +50,7 @@ options:
       - Every statement must be idempotent and name its objects with their schema. A C(CREATE) opens an object;
         the C(ALTER), C(COMMENT), C(GRANT), C(REVOKE) and C(INSERT) statements after it, up to the next C(CREATE),
         belong to that object.
+      - A function needs a C(COMMENT ON FUNCTION) with its argument types, by which it is found in the catalog.
     type: list
     elements: dict
     suboptions:
@@ -63,97 +64,13 @@ options:
           - The rendered SQL. It must not contain secrets.
         type: str
         required: true
-  settings:
+  required_tables:
     description:
-      - Settings of the bridge. Only for O(side=litellm). A setting that is left out keeps its value.
-    type: dict
-    suboptions:
-      delivery:
-        description:
-          - V(commit) delivers at the commit of LiteLLM's transaction, V(queued) leaves all delivery to the timer.
-        type: str
-        choices: [commit, queued]
-      target_timeout_ms:
-        description:
-          - Longest time in milliseconds that a delivery may hold up a commit of LiteLLM.
-        type: int
-      backoff_seconds:
-        description:
-          - Seconds without delivery at commit after a failed one.
-        type: int
-      inline_limit:
-        description:
-          - Transactions with more changed entities than this are left to the timer.
-        type: int
-      removal_accounts:
-        description:
-          - Number of accounts that may be removed within ten minutes without approval.
-        type: int
-      removal_percent:
-        description:
-          - The same as a percentage of all accounts. The larger of both limits counts.
-        type: float
-      audit_retention_days:
-        description:
-          - Days after which entries of the audit are deleted.
-        type: int
-      user_id_prefix:
-        description:
-          - Put before LiteLLM's user id to make the id in Open WebUI.
-        type: str
-      group_id_prefix:
-        description:
-          - Put before LiteLLM's organization id to make the id of the group.
-        type: str
-      team_group_id_prefix:
-        description:
-          - Put before LiteLLM's team id to make the id of the group.
-        type: str
-      team_groups:
-        description:
-          - Whether teams become groups.
-        type: bool
-      role_map:
-        description:
-          - LiteLLM roles as keys, the Open WebUI role V(admin), V(user) or V(pending) as values.
-          - Roles that only may look (C(*_viewer)) cannot become V(admin).
-        type: dict
-      default_role:
-        description:
-          - Open WebUI role of everybody whose LiteLLM role is not in O(settings.role_map).
-        type: str
-        choices: [user, pending]
-      adopt_existing:
-        description:
-          - Whether an existing account with the same email address is linked.
-        type: bool
-      on_user_delete:
-        description:
-          - What happens in Open WebUI to a user who is deleted in LiteLLM.
-        type: str
-        choices: [delete, disable, keep]
-      initial_password:
-        description:
-          - Initial password of a new account.
-        type: str
-        choices: [email, random, none]
-      initial_password_admins:
-        description:
-          - Whether O(settings.initial_password=email) also holds for administrators.
-        type: bool
-      initial_password_ttl_hours:
-        description:
-          - Hours after which an unchanged initial password is made unusable.
-        type: int
-      password_cost:
-        description:
-          - Cost of the bcrypt hash, from 4 to 16.
-        type: int
-      api_keys:
-        description:
-          - How LiteLLM's keys are treated.
-        type: str
-        choices: [mapping, mirror, 'off']
+      - Tables in schema C(public) by which the program's database is recognized, besides those that have a trigger in
+        O(definitions). When one is missing, the module fails and changes nothing.
+    type: list
+    elements: str
+    default: []
   lock_timeout_ms:
     description:
       - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
@@ -172,6 +89,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._settings
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.actiongroup
 seealso:
@@ -257,27 +175,29 @@ settings:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import (
-    _install,
-    _pg,
-    _plan,
-    _remove,
-    _settings,
-    _version,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import present
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 
 
-def wanted(params: dict[str, Any], check_mode: bool) -> _install.Wanted:
+def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
     _version.version_key(params["version"] or "")
-    settings = _settings.checked(params["settings"])
+    settings = checked(params["settings"])
     if settings and params["side"] != "litellm":
         raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
-    return _install.Wanted(
+    return Wanted(
         side=params["side"],
         owner=params["owner"],
         version=params["version"],
-        definitions=_plan.wanted_definitions(params["definitions"]),
+        definitions=wanted_definitions(params["definitions"]),
+        required_tables=tuple(params["required_tables"]),
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
         check_mode=check_mode,
@@ -286,14 +206,13 @@ def wanted(params: dict[str, Any], check_mode: bool) -> _install.Wanted:
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    if params["lock_timeout_ms"] < 1:
-        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+    check_timeout(params["lock_timeout_ms"])
     if params["state"] == "present":
         target = wanted(params, module.check_mode)
-        plan = _install.present(_pg.connect(params), target)
+        plan = present(_pg.connect(params), target)
         version_after = target.version
     else:
-        plan = _remove.absent(
+        plan = absent(
             _pg.connect(params), params["side"], params["owner"], params["lock_timeout_ms"], module.check_mode
         )
         version_after = None
@@ -308,7 +227,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "settings": list(plan.settings),
     }
     if module._diff:
-        result["diff"] = _plan.diff(plan, params["owner"])
+        result["diff"] = diff(plan, params["owner"])
     return result
 
 
@@ -324,7 +243,8 @@ def main() -> None:
             "elements": "dict",
             "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
         },
-        settings={"type": "dict", "options": _settings.SPEC},
+        required_tables={"type": "list", "elements": "str", "default": []},
+        settings={"type": "dict", "options": SPEC},
         lock_timeout_ms={"type": "int", "default": 500},
     )
     module = AnsibleModule(

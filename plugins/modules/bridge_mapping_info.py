@@ -138,6 +138,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._types import MAPPED_TYPES, OPENWEBUI_TYPES
 
 LISTING = _listing.Listing(
     table="user_bridge.sync_mapping",
@@ -162,13 +163,9 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     spec = {**_pg.argument_spec(), **_listing.SPEC}
     spec.update(
-        litellm_types={
-            "type": "list",
-            "elements": "str",
-            "choices": ["api_key", "organization", "team", "user", "user_key"],
-        },
+        litellm_types={"type": "list", "elements": "str", "choices": MAPPED_TYPES},
         litellm_ids={"type": "list", "elements": "str"},
-        openwebui_types={"type": "list", "elements": "str", "choices": ["group", "user", "user_api_key"]},
+        openwebui_types={"type": "list", "elements": "str", "choices": OPENWEBUI_TYPES},
         openwebui_ids={"type": "list", "elements": "str"},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

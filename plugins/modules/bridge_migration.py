@@ -228,7 +228,9 @@ database:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration, _pg, _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration import run as _migration
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
 
 
 def diff(migration: _migration.Migration) -> dict[str, str]:
@@ -238,8 +240,8 @@ def diff(migration: _migration.Migration) -> dict[str, str]:
         return {
             "before_header": f"Open WebUI as it is (through {where})",
             "after_header": f"after the migration ({where})",
-            "before": _sync.difference_lines(found.differences, "before"),
-            "after": _sync.difference_lines(found.differences, "after"),
+            "before": difference_lines(found.differences, "before"),
+            "after": difference_lines(found.differences, "after"),
         }
     # The action plugin puts together what the chunks have delivered.
     return {"before_header": where, "after_header": where, "before": "", "after": ""}

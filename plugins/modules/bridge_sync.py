@@ -253,119 +253,45 @@ removals:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _sync
-from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import failures, queue
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removal_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import Outcome, check, execute
+from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
 
-def check(params: dict[str, Any]) -> None:
-    if params["action"] != "reconcile":
-        for option in ("repair", "entity_types"):
-            if params[option]:
-                raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
-    for option in ("limit", "max_seconds"):
-        if params[option] is not None and params[option] < 1:
-            raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
-
-
-class Run:
-    """One call of the module."""
-
-    def __init__(self, params: dict[str, Any], check_mode: bool) -> None:
-        self.params = params
-        self.check_mode = check_mode
-        self.session = Session(params, params["owner"])
-        self.changed = False
-        self.drained = _sync.Drained()
-        self.differences: list[dict[str, Any]] = []
-        self.differences_total = 0
-        self.removals: list[dict[str, Any]] = []
-
-    def drain(self) -> None:
-        self.drained = _sync.drain(self.session, _sync.Limits(self.params["limit"], self.params["max_seconds"]))
-        self.changed = self.changed or self.drained.delivered > 0
-
-    def drain_what_waits(self) -> None:
-        waits = _sync.deliverable(self.session)
-        if self.check_mode:
-            self.changed = waits > 0
-        # Even an empty queue is worth a drain: it finds what a transaction delivered that did not commit after all.
-        elif waits or not _sync.is_read_only(self.session):
-            self.drain()
-
-    def reconcile(self) -> None:
-        types, repair = self.params["entity_types"], self.params["repair"]
-        self.differences, self.differences_total = _sync.compare(self.session, types, repair=False)
-        # A repair of everything also starts the count of the triggers' faults anew.
-        faults = repair and types is None and _sync.trigger_faults(self.session) > 0
-        if not repair or not (self.differences or faults):
-            return
-        if self.check_mode or faults:
-            self.changed = True
-        if self.check_mode:
-            return
-        _sync.compare(self.session, types, repair=True)
-        self.drain()
-
-    def settle_removals(self, approve: bool) -> None:
-        if not self.removals:
-            return
-        self.changed = True
-        if not self.check_mode:
-            _sync.settle_removals(self.session, approve)
-            if approve:
-                self.drain()
-
-    def execute(self) -> None:
-        action = self.params["action"]
-        if action == "drain" or action == "approve_removals" or self.params["repair"]:
-            _sync.begin(self.session)
-        self.removals = _sync.removals(self.session)
-        if action == "drain":
-            self.drain_what_waits()
-        elif action == "reconcile":
-            self.reconcile()
-        else:
-            self.settle_removals(approve=action == "approve_removals")
-
-    def result(self) -> dict[str, Any]:
+def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
+    if action == "drain":
+        return {"before": "", "after": ""}
+    if action == "reconcile":
         return {
-            "changed": self.changed,
-            "database": self.session.database,
-            "drained": self.drained.summary(),
-            "queue": _sync.queue(self.session),
-            "failures": _sync.failures(self.session),
-            "differences": self.differences,
-            "differences_total": self.differences_total,
-            "removals": self.removals,
+            "before_header": f"Open WebUI as it is (through {database})",
+            "after_header": f"as LiteLLM says ({database})",
+            "before": difference_lines(done.differences, "before"),
+            "after": difference_lines(done.differences, "after"),
         }
-
-    def diff(self) -> dict[str, Any]:
-        where = self.session.database
-        if self.params["action"] == "reconcile":
-            return {
-                "before_header": f"Open WebUI as it is (through {where})",
-                "after_header": f"as LiteLLM says ({where})",
-                "before": _sync.difference_lines(self.differences, "before"),
-                "after": _sync.difference_lines(self.differences, "after"),
-            }
-        if self.params["action"] == "drain":
-            return {"before": "", "after": ""}
-        return {
-            "before_header": f"removals held back ({where})",
-            "after_header": f"removals held back ({where})",
-            "before": _sync.removal_lines(self.removals),
-            "after": "",
-        }
+    header = f"removals held back ({database})"
+    return {"before_header": header, "after_header": header, "before": removal_lines(done.removals), "after": ""}
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     check(module.params)
-    run = Run(module.params, module.check_mode)
-    run.execute()
-    result = run.result()
+    session = Session(module.params, module.params["owner"])
+    done = execute(session, module.params, module.check_mode)
+    result: dict[str, Any] = {
+        "changed": done.changed,
+        "database": session.database,
+        "drained": done.drained.summary(),
+        "queue": queue(session),
+        "failures": failures(session),
+        "differences": list(done.differences),
+        "differences_total": done.differences_total,
+        "removals": list(done.removals),
+    }
     if module._diff:
-        result["diff"] = run.diff()
+        result["diff"] = diff(module.params["action"], done, session.database)
     return result
 
 
@@ -378,7 +304,7 @@ def main() -> None:
             "default": "drain",
         },
         repair={"type": "bool", "default": False},
-        entity_types={"type": "list", "elements": "str", "choices": _sync.ENTITY_TYPES},
+        entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         limit={"type": "int"},
         max_seconds={"type": "int"},
         owner={"type": "str", "default": "user_bridge_owner"},

@@ -177,7 +177,10 @@ verified:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _target
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target import options as _options
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server as _target
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER
 
 
 def listed(options: dict[str, str]) -> str:
@@ -189,7 +192,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     if params["state"] == "present":
         wanted = _target.Wanted(
             owner=params["owner"],
-            options=_target.server_options(params),
+            options=_options.server_options(params),
             user=params["sync_user"],
             password=params["sync_password"],
             verify=params["verify"],
@@ -208,7 +211,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "verified": done.verified,
     }
     if module._diff:
-        header = f"server {_target.SERVER} ({done.database})"
+        header = f"server {SERVER} ({done.database})"
         result["diff"] = {
             "before_header": header,
             "after_header": header,

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
+from kit import role_readmes as readmes
 from kit.common import REPO
-from sanity import role_readmes as readmes
 
 _PARTS = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
 _NO_MODULE = re.compile(r"ansible\.builtin\.(import|include)_|ansible\.builtin\.meta$")

@@ -320,14 +320,14 @@ FAULTS = [
     ),
     Fault(
         "each portion of a drain counted by itself",
-        "engine/litellm/deliver.sql.j2",
-        "'removals_pending', CASE WHEN p_txid IS NULL THEN",
+        "entities/user/litellm/removals.sql.j2",
+        "'removals_pending', CASE WHEN p_all THEN",
         "'removals_pending', CASE WHEN false THEN",
         lambda pair: test_removals.test_what_a_drain_takes_in_portions_counts_as_a_whole(pair),
     ),
     Fault(
         "an empty source believed",
-        "engine/litellm/deliver.sql.j2",
+        "entities/user/litellm/removals.sql.j2",
         "'source_is_empty', NOT EXISTS (",
         "'source_is_empty', false AND NOT EXISTS (",
         lambda pair: test_removals.test_an_empty_source_removes_nobody_whatever_the_limit(pair),

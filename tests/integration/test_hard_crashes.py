@@ -215,7 +215,7 @@ def test_after_a_crash_the_numbers_of_the_journal_mean_nothing(own_server: Pair)
     assert (
         own_server.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity WHERE source_txid IS NOT NULL") == 0
     )
-    assert own_server.litellm_admin.value("SELECT count(*) FROM user_bridge.uncrashed") == 1
+    assert own_server.litellm_admin.value("SELECT count(*) FROM user_bridge.crash_sentinel") == 1
 
 
 def test_a_journal_that_trusts_numbers_from_before_a_crash_is_noticed(own_server: Pair) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import install_bridge, render_sql
+from kit.bridge import REGISTRY, install_bridge, render_sql
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.rows import add_team
 from modules_support import (
@@ -239,11 +239,21 @@ def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:
     assert run_module("bridge_sync", repair, env=READ_ONLY)["changed"] is False
 
 
-def test_a_grant_that_is_missing(deployed: Pair) -> None:
-    deployed.openwebui_admin.run('REVOKE UPDATE ON public."user" FROM user_bridge_owner')
-    health = info(deployed)["health"]
-    assert health["status"] == "broken"
-    assert "user_bridge_owner lacks UPDATE on table user (openwebui): run the playbook" in health["reasons"][0]
+def test_a_grant_that_is_missing_on_any_table(deployed: Pair) -> None:
+    lost = {}
+    for side, session in (("litellm", deployed.litellm_admin), ("openwebui", deployed.openwebui_admin)):
+        tables, privileges = REGISTRY["sides"][side]["tables"], REGISTRY["sides"][side]["privileges"]
+        there = [name for name in tables if session.value("SELECT to_regclass(%s)", [f'public."{name}"'])]
+        lost[side] = {(name, privilege) for name in there for privilege in privileges}
+        for name in there:
+            session.run(f'REVOKE ALL ON public."{name}" FROM "{OWNER_ROLE}"')
+    found = info(deployed)
+    for side in lost:
+        assert {(g["table"], g["privilege"]) for g in found[side]["grants"] if not g["granted"]} == lost[side]
+    assert {"access_grant", "api_key"} <= {name for name, _privilege in lost["openwebui"]}
+    assert found["health"]["status"] == "broken"
+    reason = "user_bridge_owner lacks UPDATE on table access_grant (openwebui): run the playbook"
+    assert any(reason in line for line in found["health"]["reasons"])
 
 
 def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:
@@ -279,8 +289,10 @@ def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
         "settings",
         "connection test",
         "openwebui: counts",
+        "litellm: grants",
+        "openwebui: grants",
     }
-    assert found["health"]["status"] == "degraded"
+    assert found["litellm"]["grants"] == [] and found["health"]["status"] == "degraded"
     assert any("could not see queue: permission denied" in line for line in found["health"]["reasons"])
 
 

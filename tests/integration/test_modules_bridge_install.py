@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import declared
 
+from kit import bridge
 from kit.bridge import render_sql
 from kit.cluster import Cluster
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
@@ -49,7 +50,9 @@ REVOKE ALL ON user_bridge.queue FROM PUBLIC;
 CREATE INDEX IF NOT EXISTS queue_at ON user_bridge.queue (at);
 CREATE SEQUENCE IF NOT EXISTS user_bridge.epoch MAXVALUE 7;
 CREATE OR REPLACE FUNCTION user_bridge.later() RETURNS text LANGUAGE sql AS $$ SELECT user_bridge.sooner(1) $$;
+COMMENT ON FUNCTION user_bridge.later() IS 'uses what comes after it';
 CREATE OR REPLACE FUNCTION user_bridge.sooner(n int DEFAULT 1) RETURNS text LANGUAGE sql AS $$ SELECT 'x%'::text $$;
+COMMENT ON FUNCTION user_bridge.sooner(int) IS 'in another spelling than the catalog''s';
 GRANT EXECUTE ON FUNCTION user_bridge.sooner(int) TO sync_user;
 CREATE OR REPLACE FUNCTION user_bridge.enqueue() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $body$
@@ -58,6 +61,7 @@ BEGIN
   RETURN NULL;
 END
 $body$;
+COMMENT ON FUNCTION user_bridge.enqueue() IS 'on each new user';
 REVOKE ALL ON FUNCTION user_bridge.enqueue() FROM PUBLIC;
 CREATE OR REPLACE VIEW user_bridge.waiting AS SELECT id FROM user_bridge.queue;
 CREATE TRIGGER user_bridge_enqueue AFTER INSERT ON public."LiteLLM_UserTable"
@@ -321,14 +325,16 @@ def test_absent_refuses_while_others_use_it(pair: Pair, options: dict[str, Any],
 
 
 def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -> None:
-    with pytest.raises(ModuleFailed, match=r'has no "user", "auth", "group": start Open WebUI once'):
-        install({**options, "side": "openwebui", "settings": {}})
-    with pytest.raises(ModuleFailed, match=r'login_db, bridge_litellm_db\) has no "LiteLLM_OrganizationTable"'):
-        install({**options, "login_db": pair.openwebui_db})
+    one = [{"name": "x", "sql": "CREATE TABLE user_bridge.x ()"}]
+    other = {**options, "side": "openwebui", "settings": {}, "definitions": one, "required_tables": ["user", "auth"]}
+    for check in (True, False):
+        with pytest.raises(ModuleFailed, match=r'has no "user", "auth": start Open WebUI once'):
+            install(other, check=check)
+        # The table of a trigger need not be named.
+        with pytest.raises(ModuleFailed, match=r'login_db, bridge_litellm_db\) has no "LiteLLM_UserTable"'):
+            install({**options, "login_db": pair.openwebui_db}, check=check)
     pair.litellm_admin.run('CREATE TABLE "user" (); CREATE TABLE auth (); CREATE TABLE "group" ()')
     install(options)
-    one = [{"name": "x", "sql": "CREATE TABLE user_bridge.x ()"}]
-    other = {**options, "side": "openwebui", "settings": {}, "definitions": one}
     with pytest.raises(ModuleFailed, match="holds the litellm side of the bridge already; the two sides need two data"):
         install(other)
     with pytest.raises(ModuleFailed, match="holds the litellm side of the bridge, not openwebui"):
@@ -342,7 +348,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
         ({"settings": {"delviery": "commit"}}, "Unsupported parameters.*settings.delviery"),
         ({"settings": {"target_timeout_ms": "long"}}, "target_timeout_ms"),
         ({"settings": {"target_timeout_ms": 5}}, r"target_timeout_ms \(bridge_target_timeout_ms\) must be from"),
-        ({"settings": {"role_map": {"proxy_admin_viewer": "admin"}}}, "may only look, so it cannot become admin"),
+        ({"settings": {"role_map": {"proxy_admin_viewer": "admin"}}}, "is read-only, so it cannot become admin"),
         ({"settings": {"role_map": {"boss": "admin"}}}, "'boss' is no LiteLLM role"),
         ({"settings": {"user_id_prefix": "a'b"}}, "bridge_user_id_prefix"),
         ({"version": None}, "version: '' is not a version number"),
@@ -383,6 +389,30 @@ def test_failing_definition_is_named_and_everything_rolled_back(
             install(bad, driver=driver)
         assert "SELECT" not in str(failure.value) and "nothing was changed" in str(failure.value)
     assert pair.litellm_admin.value("SELECT to_regnamespace('user_bridge')") is None
+
+
+def test_types_of_arguments_are_read_by_the_server(pair: Pair, options: dict[str, Any]) -> None:
+    functions = {
+        "varchar(5), timestamptz[]": "character varying, timestamp with time zone[]",
+        'public."user", int8': 'public."user", bigint',
+        "user_bridge.made_here": "user_bridge.made_here",
+    }
+    sql = "CREATE TABLE user_bridge.made_here (id int);" + "".join(
+        f"CREATE OR REPLACE FUNCTION user_bridge.f{number}({types}) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        f"COMMENT ON FUNCTION user_bridge.f{number}({types}) IS 'f';"
+        for number, types in enumerate(functions)
+    )
+    other = {**options, **login_options(pair, "openwebui"), "side": "openwebui", "settings": None}
+    other["definitions"] = [{"name": "f.sql", "sql": sql.replace("TABLE ", "TABLE IF NOT EXISTS ")}]
+    done = install(other)
+    names = {f"function user_bridge.f{number}({types})" for number, types in enumerate(functions.values())}
+    assert names <= actions(done).keys() and not install(other, env=READ_ONLY)["changed"]
+    pair.openwebui_admin.run("DROP FUNCTION user_bridge.f0")
+    assert actions(install(other)) == {min(names): "repaired"}
+    for wrong in ("no_such_type", "n int"):
+        bad = [{"name": "f.sql", "sql": sql.replace("f0(varchar(5), timestamptz[]) IS", f"f0({wrong}) IS")}]
+        with pytest.raises(ModuleFailed, match="f.sql|COMMENT ON FUNCTION"):
+            install({**other, "definitions": bad})
 
 
 def test_a_change_in_a_read_only_session_says_so(options: dict[str, Any]) -> None:
@@ -507,45 +537,55 @@ def test_limits_of_the_settings_are_those_of_the_table(pair: Pair) -> None:
     ensure_roles(pair)
     options = real_options(pair, "litellm")
     for place in (0, 1):
-        limits = {name: limit[place] for name, limit in _settings._RANGES.items()}
+        limits = {name: limit[place] for name, limit in declared.RANGES.items()}
         assert install({**options, "settings": limits})["settings"] == sorted(limits)
-    for name, option in _settings.SPEC.items():
-        for choice in option.get("choices", ()):
-            install({**options, "settings": {name: choice}})
+    choices = {name: option["choices"] for name, option in declared.SPEC.items() if "choices" in option}
+    for place in range(max(map(len, choices.values()))):
+        install({**options, "settings": {name: each[place % len(each)] for name, each in choices.items()}})
     columns = pair.litellm_admin.rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'user_bridge.settings'::regclass AND attnum > 0"
     )
-    assert {row["attname"] for row in columns} == {*_settings.SPEC, "singleton", "paused"}
+    assert {row["attname"] for row in columns} == {*declared.SPEC, "singleton", "paused"}
+
+
+def _another(setting: Mapping[str, Any]) -> Any:
+    """A value that the setting may have and that is not its default."""
+    if "choices" in setting:
+        return next(choice for choice in setting["choices"] if choice != setting["default"])
+    if setting["type"] == "dict":
+        return {}
+    if setting["type"] == "bool":
+        return not setting["default"]
+    return f"x{setting['default']}" if setting["type"] == "str" else setting["default"] + 1
 
 
 def test_every_setting_arrives(pair: Pair) -> None:
     ensure_roles(pair)
-    wanted: dict[str, Any] = {
-        "delivery": "queued",
-        "target_timeout_ms": 1500,
-        "backoff_seconds": 7,
-        "inline_limit": 8,
-        "removal_accounts": 9,
-        "removal_percent": 12.5,
-        "audit_retention_days": 11,
-        "user_id_prefix": "person_",
-        "group_id_prefix": "organization_",
-        "team_group_id_prefix": "team_",
-        "team_groups": False,
-        "role_map": {"proxy_admin": "user"},
-        "default_role": "pending",
-        "adopt_existing": False,
-        "on_user_delete": "keep",
-        "initial_password": "random",
-        "initial_password_admins": True,
-        "initial_password_ttl_hours": 13,
-        "password_cost": 14,
-        "api_keys": "mirror",
-    }
-    assert set(wanted) == set(_settings.SPEC)
+    wanted = {name: _another(setting) for name, setting in bridge.SETTINGS.items()}
     install({**real_options(pair, "litellm"), "settings": wanted})
     (stored,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.settings")
     assert {name: stored[name] for name in wanted} == wanted
+
+
+def test_a_new_setting_gets_its_column_in_place(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an upgrade to a version that has one more; CREATE TABLE IF NOT EXISTS does nothing then."""
+    ensure_roles(pair)
+    install({**real_options(pair, "litellm"), "settings": {"inline_limit": 7}})
+    new = {"type": "int", "minimum": 1, "default": 3, "openwebui": True, "version_added": "9.0.0"}
+    monkeypatch.setattr(bridge, "SETTINGS", {**bridge.SETTINGS, "novelty": new})
+    options = real_options(pair, "litellm")
+    assert "table user_bridge.settings" in actions(install(options))
+    assert not install(options, env=READ_ONLY)["changed"]
+    (stored,) = pair.litellm_admin.rows("SELECT inline_limit, novelty FROM user_bridge.settings")
+    assert stored == {"inline_limit": 7, "novelty": 3}
+    # An ADD COLUMN that finds the column must not add its CHECK a second time.
+    pair.litellm_admin.run("COMMENT ON TABLE user_bridge.settings IS 'edited'")
+    assert install(options)["changed"]
+    table = "'user_bridge.settings'::regclass"
+    checks = f"FROM pg_constraint WHERE conrelid = {table} AND contype = 'c' AND conname LIKE '%novelty%'"
+    assert pair.litellm_admin.value(f"SELECT count(*) {checks}") == 1
+    sent = "SELECT user_bridge.delivery_options(s) ->> 'novelty' FROM user_bridge.settings AS s"
+    assert pair.litellm_admin.value(sent) == "3"
 
 
 def test_through_ansible_playbook(pair: Pair, options: dict[str, Any], tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
             "jobname": f"user_bridge {pair.litellm_db}",
             # Debian 12's version knows no seconds.
             "schedule": jobs(with_cron)[0]["schedule"],
-            "command": "SELECT user_bridge.tend(5000)",
+            "command": "SELECT user_bridge.tick(5000)",
             "database": pair.litellm_db,
             "username": "postgres",
             "active": True,

@@ -21,13 +21,16 @@ TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
+SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
 Mutate = Callable[[str, str], str]
 
 
 def environment() -> jinja2.Environment:
     """As Ansible renders: an unknown variable is an error."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
 
 
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
@@ -39,6 +42,7 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
         "owner_role": OWNER_ROLE,
         "sync_user": SYNC_USER,
         "registry": REGISTRY,
+        "settings": SETTINGS,
         **variables,
     }
     return {path: templates.get_template(path).render(values) for path in template_paths(side)}

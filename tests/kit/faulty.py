@@ -40,9 +40,8 @@ _TEMPLATES = "roles/triggers/templates"
 FAULTS = {
     "dropped trigger": Fault(
         f"{_TEMPLATES}/engine/litellm/triggers.sql.j2",
-        'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_TeamTable"\n'
-        "    FOR EACH ROW EXECUTE FUNCTION user_bridge.on_team_change();\n",
-        "",
+        "registry.sides.litellm.tables.items() %}",
+        "registry.sides.litellm.tables.items() if table != 'LiteLLM_TeamTable' %}",
         "test_every_trigger_is_there_and_on",
     ),
     "auth row not written": Fault(

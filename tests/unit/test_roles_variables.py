@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Defaults, argument specs, README tables and the modules' options say the same about every variable."""
+"""Defaults and argument specs say the same about every variable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sanity import role_readmes as readmes
+from kit import role_readmes as readmes
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
@@ -53,17 +53,12 @@ def test_spec_and_defaults_have_the_same_values(role: str) -> None:
 def test_defaults_come_from_the_role_bridge(role: str) -> None:
     """One fact in one place: a role's variable is a bridge_* variable, with the same type, choices and secrecy."""
     shared = {**readmes.options("bridge"), **{name: {"type": "dict"} for name in COMPOSED}}
+    options = readmes.options(role)
     for name, default in readmes.load(role, "defaults").items():
         source = readmes.reference(default)
         assert source in shared, name
         for part in ("type", "choices", "no_log", "options"):
-            assert readmes.options(role)[name].get(part) == shared[source].get(part), (name, part)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_readme_table_is_fresh(role: str) -> None:
-    written = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
-    assert written == readmes.readme(role), "run: python tests/sanity/role_readmes.py"
+            assert options[name].get(part) == shared[source].get(part), (name, part)
 
 
 def test_every_secret_is_marked() -> None:
@@ -96,27 +91,6 @@ def test_tags_are_prefixed_and_documented() -> None:
         if path.parent.name in ("tasks", "handlers") and path.parent.parent.name + path.stem != "bridgemain":
             used = re.findall(r"tags: (.*?)[,}]*$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert set(used) <= {"[always]"}, path
-
-
-def test_settings_are_those_of_the_module_and_the_table() -> None:
-    settings = readmes.load("triggers", "vars")["__triggers_settings"]
-    module = (ROOT / "plugins" / "module_utils" / "_settings.py").read_text(encoding="utf-8")
-    declared = re.findall(r'(?m)^    "(\w+)": \{"type"', module)
-    table = (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8")
-    columns = re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT", table.split(");", 1)[0])
-    assert sorted(settings) == sorted(declared) == sorted(set(columns) - {"paused"})
-
-
-def test_defaults_are_those_of_the_table() -> None:
-    """Whoever installs the SQL without Ansible gets the same behaviour."""
-    table = (ROOT / "roles/triggers/templates/engine/litellm/state.sql.j2").read_text(encoding="utf-8").split(");", 1)[0]
-    stored = dict(re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT ('(?:[^']*)'|\S+?),?(?: CHECK .*)?,?$", table))
-    defaults = readmes.load("bridge", "defaults")
-    limit = defaults["bridge_removal_limit"]
-    expected = {"removal_accounts": limit["accounts"], "removal_percent": limit["percent"]}
-    for name in readmes.load("triggers", "vars")["__triggers_settings"]:
-        wanted = expected.get(name, defaults.get(f"bridge_{name}"))
-        assert yaml.safe_load(stored[name].strip("'")) == wanted, name
 
 
 def test_the_version_is_one() -> None:

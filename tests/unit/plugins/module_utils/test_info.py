@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info import health
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 
 
 def side(**changes: Any) -> dict[str, Any]:

@@ -7,8 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _migration, _migration_batch
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.found import Found, action_of
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.run import check
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.scope import (
+    Position,
+    like_pattern,
+    wanted_scope,
+)
 
 PARAMS: dict[str, Any] = {
     "organizations": None,
@@ -32,18 +39,18 @@ PARAMS: dict[str, Any] = {
     ],
 )
 def test_like_pattern(glob: str | None, pattern: str | None) -> None:
-    assert _migration.like_pattern(glob) == pattern
+    assert like_pattern(glob) == pattern
 
 
 def test_wanted_scope() -> None:
     given = {**PARAMS, "teams": ["t"], "email_pattern": "*@x"}
-    assert _migration.wanted_scope(given) == {"organizations": None, "teams": ["t"], "email_pattern": "%@x"}
+    assert wanted_scope(given) == {"organizations": None, "teams": ["t"], "email_pattern": "%@x"}
 
 
 @pytest.mark.parametrize("changes", [{"teams": []}, {"organizations": []}, {"email_pattern": ""}])
 def test_an_empty_limit_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(BridgeError, match="is empty"):
-        _migration.wanted_scope({**PARAMS, **changes})
+        wanted_scope({**PARAMS, **changes})
 
 
 @pytest.mark.parametrize(
@@ -58,21 +65,21 @@ def test_an_empty_limit_is_refused(changes: dict[str, Any]) -> None:
     ],
 )
 def test_check(changes: dict[str, Any]) -> None:
-    _migration.check(PARAMS)
+    check(PARAMS)
     with pytest.raises(BridgeError, match=next(iter(changes))):
-        _migration.check({**PARAMS, **changes})
+        check({**PARAMS, **changes})
 
 
 def test_position_survives_its_text() -> None:
-    position = _migration.Position("user", 'ü"1', 10, 5, 3, 2, 1)
-    assert _migration.Position.parse(position.text()) == position
-    assert _migration.Position.parse(None) == _migration.Position()
+    position = Position("user", 'ü"1', 10, 5, 3, 2, 1)
+    assert Position.parse(position.text()) == position
+    assert Position.parse(None) == Position()
 
 
 @pytest.mark.parametrize("text", ["", "x", "[1]", '{"other": 1}', "1"])
 def test_position_of_something_else(text: str) -> None:
     with pytest.raises(BridgeError, match="resume_from is not what a run has returned"):
-        _migration.Position.parse(text)
+        Position.parse(text)
 
 
 def field(name: str, before: Any, after: Any) -> dict[str, Any]:
@@ -90,11 +97,11 @@ def field(name: str, before: Any, after: Any) -> dict[str, Any]:
     ],
 )
 def test_action_of(fields: list[dict[str, Any]], action: str) -> None:
-    assert _migration_batch.action_of(fields) == action
+    assert action_of(fields) == action
 
 
 def test_summary() -> None:
-    found = _migration_batch.Found()
+    found = Found()
     for result in ("SUCCESS", "FAILED", "SUCCESS"):
         found.count("user", result)
     found.count("team", "UNCHANGED")
@@ -102,9 +109,9 @@ def test_summary() -> None:
 
 
 def test_what_workers_found_adds_up() -> None:
-    one, other = _migration_batch.Found(), _migration_batch.Found()
+    one, other = Found(), Found()
     one.count("user", "SUCCESS")
-    one.differences = [field("name", "a", str(number)) for number in range(_migration_batch.MAX_LISTED - 1)]
+    one.differences = [field("name", "a", str(number)) for number in range(MAX_LISTED - 1)]
     other.count("user", "SUCCESS")
     other.count("team", "FAILED")
     other.users, other.differences = [{"user_id": "u1"}], [field("name", "x", "y"), field("role", "x", "y")]
@@ -112,6 +119,6 @@ def test_what_workers_found_adds_up() -> None:
     one.add(other)
     assert one.summary() == {"team": {"FAILED": 1}, "user": {"SUCCESS": 2}}
     assert one.users == other.users and one.delivered == 2 and one.changed
-    assert len(one.differences) == _migration_batch.MAX_LISTED and one.differences[-1] == field("name", "x", "y")
-    one.add(_migration_batch.Found())
+    assert len(one.differences) == MAX_LISTED and one.differences[-1] == field("name", "x", "y")
+    one.add(Found())
     assert one.changed

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _sync
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removal_lines
 
 
 def row(entity_id: str, result: str, kind: str = "user") -> dict[str, Any]:
@@ -14,7 +16,7 @@ def row(entity_id: str, result: str, kind: str = "user") -> dict[str, Any]:
 
 
 def test_a_batch_that_gets_anything_done_moves() -> None:
-    drained = _sync.Drained()
+    drained = Drained()
     assert drained.add([row("a", "SUCCESS"), row("b", "FAILED")])
     assert drained.summary() == {
         "delivered": 1,
@@ -24,7 +26,7 @@ def test_a_batch_that_gets_anything_done_moves() -> None:
 
 
 def test_trying_the_same_again_in_vain_does_not_move() -> None:
-    drained = _sync.Drained()
+    drained = Drained()
     assert drained.add([row("a", "FAILED"), row("b", "DEFERRED")])
     assert drained.add([row("c", "FAILED")]), "c had not been tried before"
     assert not drained.add([row("a", "FAILED"), row("b", "FAILED"), row("c", "PARKED")])
@@ -34,7 +36,7 @@ def test_trying_the_same_again_in_vain_does_not_move() -> None:
 
 
 def test_what_gets_through_in_the_end_counts_once() -> None:
-    drained = _sync.Drained()
+    drained = Drained()
     drained.add([row("a", "DEFERRED"), row("a", "SUCCESS", "team")])
     assert drained.add([row("a", "WARNING")])
     assert drained.summary() == {
@@ -49,11 +51,11 @@ def test_difference_lines() -> None:
         {"entity_type": "user", "entity_id": "u1", "field": "name", "before": "Ann", "after": "Blue-Ann"},
         {"entity_type": "user", "entity_id": "u2", "field": "exists", "before": None, "after": True},
     ]
-    assert _sync.difference_lines(found, "before") == 'user u1 name: "Ann"\n'
-    assert _sync.difference_lines(found, "after") == 'user u1 name: "Blue-Ann"\nuser u2 exists: true\n'
-    assert _sync.difference_lines([], "after") == ""
+    assert difference_lines(found, "before") == 'user u1 name: "Ann"\n'
+    assert difference_lines(found, "after") == 'user u1 name: "Blue-Ann"\nuser u2 exists: true\n'
+    assert difference_lines([], "after") == ""
 
 
 def test_removal_lines() -> None:
     found = {"entity_type": "user", "entity_id": "u1", "openwebui_id": "usr_u1", "reason": "too many"}
-    assert _sync.removal_lines([found]) == "user u1 (usr_u1): too many\n"
+    assert removal_lines([found]) == "user u1 (usr_u1): too many\n"

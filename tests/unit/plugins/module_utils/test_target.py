@@ -9,16 +9,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._target import (
-    State,
-    Wanted,
-    _digest,
-    connection_problem,
-    literal,
-    option_clause,
-    plan,
-    server_options,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import literal
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connection import connection_problem
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import option_clause, server_options
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.server import Wanted, _digest, plan
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import State
 
 PARAMS: dict[str, Any] = {
     "target_host": "db",

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.llmops.user_bridge.plugins.doc_fragments import _listing, _login, _openwebui_login
+from ansible_collections.llmops.user_bridge.plugins.doc_fragments import _listing, _login, _openwebui_login, _settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _types
 
 ROOT = Path(__file__).parents[4]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
@@ -57,14 +58,14 @@ def test_examples_and_returns(module: str) -> None:
 
 FRAGMENTS = {
     f"llmops.user_bridge.{module.__name__.rpartition('.')[2]}": module.ModuleDocFragment.DOCUMENTATION
-    for module in (_listing, _login, _openwebui_login)
+    for module in (_listing, _login, _openwebui_login, _settings)
 }
 # Options of the login are each exercised with every module, or named in test_modules_login.py, through one helper.
 EVERYWHERE = ("test_modules_all.py", "test_modules_login.py", "modules_support.py")
 
 
 def options_of(module: str) -> set[str]:
-    """All of a module's options, those of its fragments and suboptions included."""
+    """All of a module's options, those of its fragments and suboptions included; settings are declared elsewhere."""
     documentation = document(module, "DOCUMENTATION")
     found = set(documentation["options"])
     for option in documentation["options"].values():
@@ -72,6 +73,26 @@ def options_of(module: str) -> set[str]:
     for name in documentation["extends_documentation_fragment"]:
         found |= set(yaml.safe_load(FRAGMENTS.get(name, "options: {}"))["options"])
     return found
+
+
+def test_types_of_entities_are_those_of_the_registry() -> None:
+    registry = ROOT / "roles" / "triggers" / "templates" / "entities" / "registry.yml"
+    entities = yaml.safe_load(registry.read_text(encoding="utf-8"))["entities"]
+    mapped = {name: entity["mapping"] for name, entity in entities.items() if entity["mapping"]}
+    assert sorted(entities) == _types.ENTITY_TYPES
+    assert (sorted(mapped), sorted(set(mapped.values()))) == (_types.MAPPED_TYPES, _types.OPENWEBUI_TYPES)
+    known = {
+        "entity_types": _types.ENTITY_TYPES,
+        "litellm_types": _types.MAPPED_TYPES,
+        "openwebui_types": _types.OPENWEBUI_TYPES,
+    }
+    documented = [
+        (name, option["choices"])
+        for module in MODULES
+        for name, option in document(module, "DOCUMENTATION")["options"].items()
+        if name in known
+    ]
+    assert len(documented) == 4 and all(known[name] == choices for name, choices in documented)
 
 
 @cache

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Doc fragment for the settings that bridge_install stores.
+
+Written by "make generate" from roles/triggers/templates/settings.yml.
+This doc fragment is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  settings:
+    description: Settings of the bridge. Only for O(side=litellm). Omitted ones keep their value.
+    type: dict
+    suboptions:
+      delivery:
+        description: >-
+          When changes are delivered. V(commit) delivers when LiteLLM's transaction commits, V(queued) leaves
+          everything to the timer.
+        type: str
+        choices: [commit, queued]
+      target_timeout_ms:
+        description: Maximum time in milliseconds that a delivery may delay a COMMIT of LiteLLM. From 100
+          to 60000.
+        type: int
+      backoff_seconds:
+        description: >-
+          Seconds during which a COMMIT only queues after a failed delivery, so that an outage of Open WebUI
+          costs LiteLLM one timeout. From 1 to 3600.
+        type: int
+      inline_limit:
+        description: >-
+          Maximum number of entities that a COMMIT delivers. A larger transaction is left to the timer. From
+          1 to 10000.
+        type: int
+      removal_accounts:
+        description: Number of accounts that may be removed within ten minutes without approval. At least
+          0.
+        type: int
+      removal_percent:
+        description: The same limit as a percentage of all accounts. The larger of the two applies. From 0
+          to 100.
+        type: float
+      audit_retention_days:
+        description: Days after which entries of C(sync_audit) are deleted. At least 1.
+        type: int
+      user_id_prefix:
+        description: >-
+          Prefix of an Open WebUI user id; LiteLLM's user id follows. Must be 1 to 32 letters, digits, dots,
+          colons, underscores or hyphens.
+        type: str
+      group_id_prefix:
+        description: >-
+          Prefix of the group id of an organization; LiteLLM's organization id follows. Must be 1 to 32 letters,
+          digits, dots, colons, underscores or hyphens.
+        type: str
+      team_group_id_prefix:
+        description: >-
+          Prefix of the group id of a team; LiteLLM's team id follows. Must be 1 to 32 letters, digits, dots,
+          colons, underscores or hyphens.
+        type: str
+      team_groups:
+        description: Create a group for each team.
+        type: bool
+      role_map:
+        description: >-
+          Open WebUI role V(admin), V(user) or V(pending) by LiteLLM role. Read-only roles (C(*_viewer)) cannot
+          become V(admin). Roles that are not listed get O(settings.default_role).
+        type: dict
+      default_role:
+        description: Open WebUI role of users whose LiteLLM role is not in O(settings.role_map).
+        type: str
+        choices: [user, pending]
+      adopt_existing:
+        description: >-
+          Link an existing Open WebUI account that has the same email address. Otherwise such a user is skipped.
+        type: bool
+      on_user_delete:
+        description: >-
+          What happens to the Open WebUI account of a user deleted in LiteLLM. Adopted accounts are disabled,
+          never deleted.
+        type: str
+        choices: [delete, disable, keep]
+      initial_password:
+        description: >-
+          Initial password of an account that the bridge creates. With V(email) users sign in with their email
+          address as password until it expires. V(none) suits single sign-on.
+        type: str
+        choices: [email, random, none]
+      initial_password_admins:
+        description: Apply V(email) of O(settings.initial_password) to admins as well.
+        type: bool
+      initial_password_ttl_hours:
+        description: Hours after which an unchanged initial password is disabled. At least 1.
+        type: int
+      password_cost:
+        description: Cost factor of the bcrypt hash of initial passwords. From 4 to 16.
+        type: int
+      api_keys:
+        description: >-
+          How LiteLLM's keys are treated. V(mapping) records which user has which usable key. V(mirror) also
+          copies the stored hash into Open WebUI, which grants nothing there. V(off) ignores keys.
+        type: str
+        choices: [mapping, mirror, 'off']
+"""

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Questions to the installed bridge that more than one module asks.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+
+# Most entries of a list in a result; counts are always complete.
+MAX_LISTED = 1000
+
+# A sequence, so that the count survives the transaction that was counted. It shows 1 before its first call, too.
+TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
+
+
+def is_paused(session: Session) -> bool:
+    with session.transaction():
+        return bool(_pg.value(session.cur, f"SELECT paused FROM {SCHEMA}.settings"))
+
+
+def breaker_is_open(session: Session) -> bool:
+    """Whether a failed delivery keeps the next ones from being tried."""
+    with session.transaction():
+        return bool(_pg.value(session.cur, f"SELECT {SCHEMA}.breaker_is_open()"))
+
+
+def entity_types(cur: Any) -> list[dict[str, Any]]:
+    """The types of entities that the installed bridge knows: entity_type, compared and stands_alone of each."""
+    return _pg.rows(cur, f"SELECT entity_type, compared, stands_alone FROM {SCHEMA}.entity_types()")

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Queue, errors, mapping, removals and settings, all on LiteLLM's side.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
+from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import read_settings
+
+_QUEUE = f"""
+SELECT count(*) AS depth, count(*) FILTER (WHERE attempts > 0 AND parked_at IS NULL) AS failed,
+       extract(epoch FROM clock_timestamp() - min(enqueued_at) FILTER (WHERE parked_at IS NULL))::bigint
+           AS oldest_seconds
+  FROM {SCHEMA}.sync_queue"""
+
+_ERRORS = f"""
+SELECT last_sqlstate AS sqlstate, last_error AS message, count(DISTINCT (entity_type, entity_id)) AS entities,
+       max(attempts) AS attempts, extract(epoch FROM clock_timestamp() - min(enqueued_at))::bigint AS oldest_seconds
+  FROM {SCHEMA}.sync_queue WHERE last_error IS NOT NULL AND parked_at IS NULL
+ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 1000"""
+
+_LAST_ERRORS = f"""
+SELECT operation, record_id, error_message AS message,
+       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
+  FROM {SCHEMA}.sync_audit WHERE sync_result = 'FAILED' ORDER BY id DESC LIMIT %(limit)s"""
+
+# Only those without an account are asked about; grouped without the id that some reasons end with.
+_SKIPPED = f"""
+SELECT regexp_replace(d.skipped, '^(the email belongs to the older user) .*', '\\1') AS reason, count(*) AS users
+  FROM {SCHEMA}.desired_user(array(
+           SELECT u.user_id FROM public."LiteLLM_UserTable" AS u
+            WHERE NOT EXISTS (SELECT FROM {SCHEMA}.sync_mapping AS m
+                               WHERE m.litellm_type = 'user' AND m.litellm_id = u.user_id))) AS d
+ WHERE d.skipped IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"""
+
+_REMOVALS = f"""
+SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, count(*) OVER () AS total
+  FROM {SCHEMA}.pending_removals() AS r ORDER BY 1, 2 LIMIT greatest(1, %(limit)s)"""
+
+
+def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live], limit: int) -> dict[str, Any]:
+    """What there is to report, each part null that could not be seen; limit is the length of lists."""
+    found: dict[str, Any] = {
+        "queue": None,
+        "errors": [],
+        "causes": [],
+        "last_errors": [],
+        "mapped": None,
+        "skipped_users": None,
+        "trigger_faults": None,
+        "removals": None,
+        "settings": None,
+    }
+    if ("table", f"{SCHEMA}.sync_queue") not in live:
+        return found
+    queue = report.look(cur, "queue", _QUEUE)
+    if queue:
+        types = f"SELECT entity_type AS type, count(*) AS n FROM {SCHEMA}.sync_queue GROUP BY 1 ORDER BY 1"
+        found["queue"] = {**queue[0], "by_type": {row["type"]: row["n"] for row in _pg.rows(cur, types)}}
+        # All of them make the causes, however few are listed.
+        errors = report.look(cur, "errors", _ERRORS) or []
+        found["causes"] = grouped(errors)
+        found["errors"] = [{**row, **cause(row["sqlstate"], row["message"])._asdict()} for row in errors[:limit]]
+        for row in found["errors"]:
+            row["cause"] = row.pop("name")
+    found["last_errors"] = report.look(cur, "audit", _LAST_ERRORS, {"limit": limit}) or []
+    mapped = report.look(
+        cur, "mapping", f"SELECT litellm_type AS type, count(*) AS n FROM {SCHEMA}.sync_mapping GROUP BY 1 ORDER BY 1"
+    )
+    if mapped is not None:
+        found["mapped"] = {row["type"]: row["n"] for row in mapped}
+        found["skipped_users"] = report.look(cur, "skipped users", _SKIPPED)
+    faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
+    found["trigger_faults"] = faults[0]["n"] if faults else None
+    found["removals"] = listed(report.look(cur, "removals", _REMOVALS, {"limit": limit}), limit)
+    try:
+        with _pg.savepoint(cur):
+            settings = read_settings(cur, live) or {}
+        found["settings"] = {name: value for name, value in settings.items() if name in (*SPEC, "paused")}
+    except _pg.PgError as error:
+        if _pg.sqlstate(error) not in INVISIBLE:
+            raise
+        report.unseen.append({"what": "settings", "reason": _pg.describe(error)})
+    return found

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verdict on what was found.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+
+# The timer drains every minute; what waits for longer than a few of its runs is stuck.
+_QUEUE_MAX_AGE_SECONDS = 300
+
+
+def health(info: dict[str, Any]) -> dict[str, Any]:
+    """One word and the reasons for it, worst first."""
+    broken: list[str] = []
+    degraded: list[str] = []
+    for side in ("litellm", "openwebui"):
+        found = info[side]
+        if found is None:
+            continue
+        if not found["installed"]:
+            broken.append(f"the bridge is not installed in database {found['database']} ({side}): {DEPLOY}")
+            continue
+        for item in found["objects"]:
+            if item["state"] != "ok":
+                reasons = degraded if item["state"] == "unknown" else broken
+                reasons.append(f"{item['kind']} {item['name']} ({side}): {item['reason']}; {DEPLOY}")
+        for grant in found["grants"]:
+            if not grant["granted"]:
+                table, privilege = grant["table"], grant["privilege"]
+                broken.append(f"{grant['role']} lacks {privilege} on table {table} ({side}): {DEPLOY}")
+    connection = info["connection"]
+    if connection and connection["state"] in ("failed", "missing"):
+        broken.append(f"LiteLLM's server cannot reach Open WebUI's: {connection['error']}; {connection['remedy']}")
+    if connection and connection["state"] == "ok" and not connection["apply"]:
+        who, where = connection["user"], connection["database"]
+        broken.append(f"{who} cannot execute {SCHEMA}.apply in database {where}: {DEPLOY}")
+    version = info["version"]
+    if version["matches"] is False:
+        degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
+    if (info["settings"] or {}).get("paused"):
+        degraded.append("the bridge is paused: run the playbook llmops.user_bridge.resume_bridge")
+    queue = info["queue"]
+    if queue and queue["failed"]:
+        degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")
+        degraded += [f"{each['entities']} entities: {each['cause']}: {each['remedy']}" for each in info["causes"]]
+    if info["trigger_faults"]:
+        degraded.append(
+            f"triggers could not compare their columns {info['trigger_faults']} times, because LiteLLM has changed one "
+            f"that they know: upgrade the collection and {DEPLOY}, then run bridge_sync with action reconcile and "
+            "repair true, which finds what they may have missed and starts the count anew"
+        )
+    if info["removals"] and info["removals"]["total"]:
+        degraded.append(
+            f"{info['removals']['total']} removals are held back because they are too many at once: look at removals, "
+            "then run bridge_sync with action approve_removals or reject_removals"
+        )
+    if info["drift"] and info["drift"]["entities"]:
+        degraded.append(
+            f"{info['drift']['entities']} entities differ between LiteLLM and Open WebUI: "
+            "run bridge_sync with action reconcile and repair true"
+        )
+    passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
+    if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:
+        degraded.append(
+            f"initial passwords are older than initial_password_ttl_hours ({hours}): does the timer run maintain()?"
+        )
+    if queue and (queue["oldest_seconds"] or 0) > _QUEUE_MAX_AGE_SECONDS:
+        degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does anything drain?")
+    degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
+    return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}

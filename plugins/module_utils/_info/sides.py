@@ -1,0 +1,129 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What both sides have in common: server, installed version, state of every object, counts, features, grants.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import drift
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+
+_LITELLM_COUNTS = """
+SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organizations,
+       (SELECT count(*) FROM public."LiteLLM_TeamTable") AS teams,
+       (SELECT count(*) FROM public."LiteLLM_UserTable") AS users,
+       (SELECT count(*) FROM public."LiteLLM_UserTable" WHERE btrim(user_email) <> '') AS users_with_email,
+       (SELECT count(*) FROM public."LiteLLM_OrganizationMembership") AS organization_members,
+       (SELECT coalesce(sum(CASE jsonb_typeof(members_with_roles)
+                            WHEN 'array' THEN jsonb_array_length(members_with_roles) END), 0)
+          FROM public."LiteLLM_TeamTable")::bigint AS team_members,
+       (SELECT count(*) FROM public."LiteLLM_VerificationToken") AS api_keys"""
+
+_OPENWEBUI_COUNTS = """
+SELECT (SELECT count(*) FROM public."group") AS groups, count(*) AS users,
+       count(*) FILTER (WHERE role = 'admin') AS admins, count(*) FILTER (WHERE role = 'pending') AS pending
+  FROM public."user" """
+
+_MEMBERS = "SELECT count(*) AS n FROM public.group_member"
+_MEMBERS_BEFORE_0_6_37 = """
+SELECT coalesce(sum(CASE json_typeof(user_ids) WHEN 'array' THEN json_array_length(user_ids) END), 0)::bigint AS n
+  FROM public."group" """
+
+# What the bridge goes by at run time, by the name under which it is reported.
+_FEATURES = {
+    "litellm": {
+        "organization_memberships": ("LiteLLM_OrganizationMembership", None),
+        "end_users": ("LiteLLM_EndUserTable", None),
+        "object_permissions": ("LiteLLM_ObjectPermissionTable", None),
+        "user_teams": ("LiteLLM_UserTable", "teams"),
+    },
+    "openwebui": {
+        "group_members": ("group_member", None),
+        "group_parents": ("group", "parent_group_id"),
+        "access_grants": ("access_grant", None),
+        "api_keys_in_user": ("user", "api_key"),
+        "api_keys": ("api_key", None),
+        "session_stamps": ("auth", "session_stamp"),
+    },
+}
+_FEATURE = """
+SELECT EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relname = %(table)s
+                  AND c.relkind IN ('r', 'p')
+                  AND (%(column)s::text IS NULL
+                       OR EXISTS (SELECT FROM pg_attribute AS a
+                                   WHERE a.attrelid = c.oid AND a.attname = %(column)s AND NOT a.attisdropped)))"""
+
+# What the owner role must be able to do, as far as the tables are there.
+_GRANTS = f"""
+SELECT c.relname::text AS "table", r.rolname::text AS role, e.privilege,
+       has_table_privilege(r.oid, c.oid, e.privilege) AS granted
+  FROM {SCHEMA}.expected_grants() AS e
+  JOIN pg_class AS c ON c.relname = e.table_name AND c.relnamespace = 'public'::regnamespace
+   AND c.relkind IN ('r', 'p')
+  JOIN pg_roles AS r ON r.rolname = %(owner)s
+ ORDER BY 1, 3"""
+
+
+def look_at_side(cur: Any, side: str, owner: str, server_version: int) -> tuple[Report, dict[tuple[str, str], Live]]:
+    """Look at a side (litellm or openwebui); returns what was seen, and the bridge's objects by kind and label."""
+    report = Report()
+    (server,) = _pg.rows(
+        cur, "SELECT current_database()::text AS database, current_setting('server_version') AS server_version"
+    )
+    live = live_objects(cur, owner)
+    recorded = _records(cur, report, side, live)
+    version = recorded.get(("bridge", side)) if recorded else None
+    installed = any(kind in ("table", "function") for kind, _name in live)
+    report.found = {
+        **server,
+        "installed": installed,
+        "version": version.version if version else None,
+        "objects": [] if recorded is None else drift(live, recorded, owner, _pg.major_of(server_version)),
+        "counts": _counts(cur, report, side),
+        "features": _features(cur, side),
+        "grants": report.look(cur, f"{side}: grants", _GRANTS, {"owner": owner}) or [] if installed else [],
+    }
+    return report, live
+
+
+def _features(cur: Any, side: str) -> dict[str, bool]:
+    return {
+        name: bool(_pg.value(cur, _FEATURE, {"table": table, "column": column}))
+        for name, (table, column) in _FEATURES[side].items()
+    }
+
+
+def _records(
+    cur: Any, report: Report, side: str, live: dict[tuple[str, str], Live]
+) -> dict[tuple[str, str], Record] | None:
+    try:
+        with _pg.savepoint(cur):
+            return read_records(cur, live)
+    except _pg.PgError as error:
+        if _pg.sqlstate(error) not in INVISIBLE:
+            raise
+        report.unseen.append({"what": f"{side}: state of the objects", "reason": _pg.describe(error)})
+        return None
+
+
+def _counts(cur: Any, report: Report, side: str) -> dict[str, Any] | None:
+    if side == "litellm":
+        rows = report.look(cur, "litellm: counts", _LITELLM_COUNTS)
+        return rows[0] if rows else None
+    rows = report.look(cur, "openwebui: counts", _OPENWEBUI_COUNTS)
+    if not rows:
+        return None
+    # Before Open WebUI 0.6.37 a group holds its members itself.
+    table = _pg.value(cur, "SELECT true FROM pg_class WHERE oid = to_regclass('public.group_member')")
+    members = report.look(cur, "openwebui: counts of members", _MEMBERS if table else _MEMBERS_BEFORE_0_6_37)
+    return {**rows[0], "group_members": members[0]["n"] if members else None}

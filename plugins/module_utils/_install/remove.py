@@ -1,0 +1,145 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Removes the bridge from one database: its triggers and its schema, and nothing else.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
+
+# What would block a DROP without CASCADE: objects outside of our schema and its extensions that use something in them.
+_DEPENDENTS = f"""
+WITH ours AS (
+  SELECT 'pg_class'::regclass::oid AS classid, oid AS objid FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace
+  UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = '{SCHEMA}'::regnamespace
+  UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace = '{SCHEMA}'::regnamespace
+  UNION ALL SELECT d.classid, d.objid FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extnamespace = '{SCHEMA}'::regnamespace
+), users AS (
+  SELECT DISTINCT d.classid, d.objid, d.objsubid,
+         coalesce(r.ev_class, a.adrelid, t.tgrelid, nullif(k.conrelid, 0), p.polrelid) AS relation,
+         NOT coalesce(starts_with(t.tgname, '{SCHEMA}_'), false) AS foreign_trigger
+    FROM pg_depend AS d
+    JOIN ours AS o ON o.classid = d.refclassid AND o.objid = d.refobjid
+    LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    LEFT JOIN pg_attrdef AS a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+    LEFT JOIN pg_trigger AS t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+    LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+    LEFT JOIN pg_policy AS p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+   WHERE d.deptype = 'n'
+)
+SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
+  FROM users AS u
+ WHERE u.foreign_trigger
+   AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = u.classid AND o.objid = u.objid)
+   AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = 'pg_class'::regclass AND o.objid = u.relation)
+ ORDER BY 1"""
+
+
+def absent(connection: Any, side: str, owner: str, lock_timeout_ms: int, check_mode: bool) -> Plan:
+    cur = _pg.cursor(connection)
+    with _pg.transaction(cur, read_only=True):
+        plan = _make_plan(cur, side, owner)
+    if check_mode or not plan.changed:
+        return plan
+    return retry(cur, lambda: _apply(cur, side, owner, lock_timeout_ms))
+
+
+def _make_plan(cur: Any, side: str, owner: str) -> Plan:
+    database = str(_pg.value(cur, "SELECT current_database()::text"))
+    live = live_objects(cur, owner)
+    if not live:
+        return Plan((), {}, None, database)
+    _preflight(cur, live, database)
+    recorded = read_records(cur, live)
+    other = next((name for kind, name in recorded if kind == "bridge" and name != side), None)
+    if other:
+        raise BridgeError(
+            f"database {database} holds the {other} side of the bridge, not {side}; check side and login_db; "
+            "nothing was changed"
+        )
+    record = recorded.get(("bridge", side))
+    return Plan(tuple(_changes(live, recorded) + _extensions(cur)), {}, record.version if record else None, database)
+
+
+def _changes(live: dict[tuple[str, str], Live], recorded: dict[tuple[str, str], Record]) -> list[Change]:
+    """Triggers first and the schema last, as they go."""
+    place = {"trigger": 0, "schema": 2}
+    ordered = sorted(live, key=lambda key: (place.get(key[0], 1), key))
+    return [
+        Change(
+            *key,
+            "dropped",
+            "state is absent",
+            recorded[key].definition if key in recorded else live[key].fingerprint,
+            live=live[key],
+        )
+        for key in ordered
+    ]
+
+
+def _extensions(cur: Any) -> list[Change]:
+    found = _pg.rows(
+        cur,
+        "SELECT e.extname::text AS name, e.extversion AS version FROM pg_extension AS e"
+        f" JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE n.nspname = '{SCHEMA}' ORDER BY 1",
+    )
+    reason = f"lives in schema {SCHEMA}"
+    return [
+        Change("extension", row["name"], "dropped", reason, f"extension {row['name']} {row['version']}")
+        for row in found
+    ]
+
+
+def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str) -> None:
+    owners = sorted({item.owner for item in live.values() if item.subject.kind in ("trigger", "schema")})
+    missing = [
+        row["name"]
+        for row in _pg.rows(
+            cur,
+            "SELECT r.rolname::text AS name FROM pg_roles AS r"
+            " WHERE r.rolname = ANY (%(owners)s::text[]) AND NOT pg_has_role(r.oid, 'USAGE') ORDER BY 1",
+            {"owners": owners},
+        )
+    ]
+    if missing:
+        login = _pg.value(cur, "SELECT current_user::text")
+        raise BridgeError(
+            f"login_user {login} needs in database {database}: membership in role {', '.join(missing)} "
+            f"(GRANT {', '.join(quote(name) for name in missing)} TO it); or use a superuser; nothing was changed"
+        )
+    if ("schema", SCHEMA) not in live:
+        return
+    users = [row["object"] for row in _pg.rows(cur, _DEPENDENTS)]
+    if users:
+        raise BridgeError(
+            f"schema {SCHEMA} in database {database} cannot be removed, because others use it: "
+            f"{', '.join(users[:10])}; drop these first "
+            "(the server user_bridge_target with bridge_target state=absent); nothing was changed"
+        )
+
+
+def _apply(cur: Any, side: str, owner: str, lock_timeout_ms: int) -> Plan:
+    with deploying(cur, lock_timeout_ms):
+        plan = _make_plan(cur, side, owner)
+        triggers = [change.live.subject for change in plan.objects if change.kind == "trigger" and change.live]
+        lock_tables(cur, triggers, "ACCESS EXCLUSIVE", lock_timeout_ms)
+        for subject in triggers:
+            with explained(subject, f"trigger {subject.label} could not be dropped"):
+                cur.execute(f"DROP TRIGGER {subject.identity}")
+        if any(change.kind == "schema" for change in plan.objects):
+            with explained(Subject("schema", "", SCHEMA), f"schema {SCHEMA} could not be dropped"):
+                cur.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+    return plan

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules that the values of settings obey.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import (
+    PATTERNS,
+    RANGES,
+    UNEQUAL,
+    VARIABLES,
+)
+
+LITELLM_ROLES = (
+    "proxy_admin",
+    "proxy_admin_viewer",
+    "org_admin",
+    "internal_user",
+    "internal_user_viewer",
+    "team",
+    "customer",
+)
+OPENWEBUI_ROLES = ("admin", "user", "pending")
+
+
+def checked(settings: dict[str, Any] | None) -> dict[str, Any]:
+    """The settings that were given, or an error that names the first one with a wrong value."""
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    for name, (low, high) in RANGES.items():
+        if name in given and not low <= given[name] <= high:
+            raise BridgeError(f"{_label(name)} must be from {low} to {high}, not {given[name]}")
+    for name, (pattern, text) in PATTERNS.items():
+        if name in given and not re.fullmatch(pattern, given[name]):
+            raise BridgeError(f"{_label(name)} must be {text}, not {given[name]!r}")
+    for name, other in UNEQUAL.items():
+        if name in given and given[name] == given.get(other):
+            raise BridgeError(f"{_label(name)} and {other} must differ")
+    if "role_map" in given:
+        _check_role_map(given["role_map"])
+    # Shown in diffs as it was written: 5, not 5.0.
+    return {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in given.items()}
+
+
+def _label(name: str) -> str:
+    return f"settings.{name} ({VARIABLES[name]})"
+
+
+def _check_role_map(role_map: dict[str, Any]) -> None:
+    label = _label("role_map")
+    for source, target in role_map.items():
+        if source not in LITELLM_ROLES:
+            raise BridgeError(f"{label}: {source!r} is no LiteLLM role; use one of {', '.join(LITELLM_ROLES)}")
+        if target not in OPENWEBUI_ROLES:
+            raise BridgeError(f"{label}: {source} is mapped to {target!r}; use one of {', '.join(OPENWEBUI_ROLES)}")
+        if target == "admin" and source.endswith("_viewer"):
+            raise BridgeError(f"{label}: {source} is read-only, so it cannot become admin")

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The bridge's settings: their types and allowed values.
+
+Written by "make generate" from roles/triggers/templates/settings.yml.
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Suboptions of bridge_install's option settings.
+SPEC: dict[str, dict[str, Any]] = {
+    "delivery": {"type": "str", "choices": ["commit", "queued"]},
+    "target_timeout_ms": {"type": "int"},
+    "backoff_seconds": {"type": "int"},
+    "inline_limit": {"type": "int"},
+    "removal_accounts": {"type": "int"},
+    "removal_percent": {"type": "float"},
+    "audit_retention_days": {"type": "int"},
+    "user_id_prefix": {"type": "str"},
+    "group_id_prefix": {"type": "str"},
+    "team_group_id_prefix": {"type": "str"},
+    "team_groups": {"type": "bool"},
+    "role_map": {"type": "dict"},
+    "default_role": {"type": "str", "choices": ["user", "pending"]},
+    "adopt_existing": {"type": "bool"},
+    "on_user_delete": {"type": "str", "choices": ["delete", "disable", "keep"]},
+    "initial_password": {"type": "str", "choices": ["email", "random", "none"]},
+    "initial_password_admins": {"type": "bool"},
+    "initial_password_ttl_hours": {"type": "int", "no_log": False},
+    "password_cost": {"type": "int", "no_log": False},
+    "api_keys": {"type": "str", "choices": ["mapping", "mirror", "off"]},
+}
+
+# Smallest and largest value.
+RANGES: dict[str, tuple[int, int]] = {
+    "target_timeout_ms": (100, 60000),
+    "backoff_seconds": (1, 3600),
+    "inline_limit": (1, 10000),
+    "removal_accounts": (0, 2147483647),
+    "removal_percent": (0, 100),
+    "audit_retention_days": (1, 2147483647),
+    "initial_password_ttl_hours": (1, 2147483647),
+    "password_cost": (4, 16),
+}
+
+# Regular expression for the whole value, and what it says.
+PATTERNS: dict[str, tuple[str, str]] = {
+    "user_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+    "group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+    "team_group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+}
+
+# Settings that must have another value than the one named.
+UNEQUAL: dict[str, str] = {
+    "team_group_id_prefix": "group_id_prefix",
+}
+
+# The role variable that sets it.
+VARIABLES: dict[str, str] = {
+    "delivery": "bridge_delivery",
+    "target_timeout_ms": "bridge_target_timeout_ms",
+    "backoff_seconds": "bridge_backoff_seconds",
+    "inline_limit": "bridge_inline_limit",
+    "removal_accounts": "bridge_removal_limit.accounts",
+    "removal_percent": "bridge_removal_limit.percent",
+    "audit_retention_days": "bridge_audit_retention_days",
+    "user_id_prefix": "bridge_user_id_prefix",
+    "group_id_prefix": "bridge_group_id_prefix",
+    "team_group_id_prefix": "bridge_team_group_id_prefix",
+    "team_groups": "bridge_team_groups",
+    "role_map": "bridge_role_map",
+    "default_role": "bridge_default_role",
+    "adopt_existing": "bridge_adopt_existing",
+    "on_user_delete": "bridge_on_user_delete",
+    "initial_password": "bridge_initial_password",
+    "initial_password_admins": "bridge_initial_password_admins",
+    "initial_password_ttl_hours": "bridge_initial_password_ttl_hours",
+    "password_cost": "bridge_password_cost",
+    "api_keys": "bridge_api_keys",
+}

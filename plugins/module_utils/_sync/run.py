@@ -1,0 +1,104 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What one call of bridge_sync does: with the bridge's own functions, one step after the other.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import is_paused
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removals, settle_removals
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call did, or in check mode would do. Removals are those that were held back before it."""
+
+    changed: bool = False
+    drained: Drained = field(default_factory=Drained)
+    differences: tuple[dict[str, Any], ...] = ()
+    differences_total: int = 0
+    removals: tuple[dict[str, Any], ...] = ()
+
+
+def check(params: dict[str, Any]) -> None:
+    """Refuse options that contradict each other or are out of bounds."""
+    if params["action"] != "reconcile":
+        for option in ("repair", "entity_types"):
+            if params[option]:
+                raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
+    for option in ("limit", "max_seconds"):
+        if params[option] is not None and params[option] < 1:
+            raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
+
+
+def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
+    """Do what the options of the module ask for."""
+    action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
+    if action in ("drain", "approve_removals") or params["repair"]:
+        _refuse_while_paused(session)
+    held = removals(session)
+    if action == "drain":
+        outcome = _drain_what_waits(session, limits, check_mode)
+    elif action == "reconcile":
+        outcome = _reconcile(session, params["entity_types"], params["repair"], limits, check_mode)
+    elif held:
+        outcome = _settle(session, action == "approve_removals", limits, check_mode)
+    else:
+        outcome = Outcome()
+    return replace(outcome, removals=tuple(held))
+
+
+def _refuse_while_paused(session: Session) -> None:
+    if is_paused(session):
+        raise BridgeError(
+            f"the bridge in database {session.database} is paused, so nothing would be delivered: "
+            "run the playbook llmops.user_bridge.resume_bridge first; nothing was changed"
+        )
+
+
+def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Outcome:
+    waits = deliverable(session)
+    if check_mode:
+        return Outcome(changed=waits > 0)
+    # Even an empty queue is worth a drain: it finds what a transaction delivered that did not commit after all.
+    drained = drain(session, limits) if waits or not _is_read_only(session) else Drained()
+    return Outcome(changed=drained.delivered > 0, drained=drained)
+
+
+def _is_read_only(session: Session) -> bool:
+    with session.transaction():
+        return str(_pg.value(session.cur, "SELECT current_setting('default_transaction_read_only')")) == "on"
+
+
+def _reconcile(session: Session, types: list[str] | None, repair: bool, limits: Limits, check_mode: bool) -> Outcome:
+    differences, total = compare(session, types, repair=False)
+    found = Outcome(differences=tuple(differences), differences_total=total)
+    # A repair of everything also starts the count of the triggers' faults anew.
+    faults = repair and types is None and trigger_faults(session) > 0
+    if not repair or not (differences or faults):
+        return found
+    if check_mode:
+        return replace(found, changed=True)
+    compare(session, types, repair=True)
+    drained = drain(session, limits)
+    return replace(found, changed=faults or drained.delivered > 0, drained=drained)
+
+
+def _settle(session: Session, approve: bool, limits: Limits, check_mode: bool) -> Outcome:
+    if check_mode:
+        return Outcome(changed=True)
+    settle_removals(session, approve)
+    return Outcome(changed=True, drained=drain(session, limits) if approve else Drained())

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of the foreign server.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
+
+
+def server_options(params: dict[str, Any]) -> dict[str, str]:
+    """The options of the foreign server, all but the credentials."""
+    for name, variable in (("target_host", "bridge_target_host"), ("target_db", "bridge_openwebui_db")):
+        if not params[name]:
+            raise BridgeError(f"{name} ({variable}) is empty; give what LiteLLM's server reaches Open WebUI's with")
+    if not 1 <= params["target_port"] <= 65535:
+        raise BridgeError(f"target_port (bridge_target_port) must be from 1 to 65535, not {params['target_port']}")
+    timeout = params["target_timeout_ms"]
+    if not 100 <= timeout <= 60000:
+        raise BridgeError(f"target_timeout_ms (bridge_target_timeout_ms) must be from 100 to 60000, not {timeout}")
+    session = [
+        f"-c statement_timeout={timeout}",
+        f"-c lock_timeout={timeout}",
+        "-c idle_in_transaction_session_timeout=60000",
+    ]
+    if params["synchronous_commit_off"]:
+        session.append("-c synchronous_commit=off")
+    options = {
+        "host": params["target_host"],
+        "port": str(params["target_port"]),
+        "dbname": params["target_db"],
+        "sslmode": params["target_sslmode"],
+        "connect_timeout": "2",
+        "tcp_user_timeout": str(timeout),
+        "application_name": SCHEMA,
+        "options": " ".join(session),
+    }
+    if params["target_sslrootcert"]:
+        options["sslrootcert"] = params["target_sslrootcert"]
+    return options
+
+
+def option_clause(current: dict[str, str], wanted: dict[str, str]) -> str:
+    """The changes as ALTER ... OPTIONS wants them, empty without any."""
+    parts = [
+        f"{'SET' if name in current else 'ADD'} {quote(name)} {literal(value)}"
+        for name, value in wanted.items()
+        if current.get(name) != value
+    ]
+    parts += [f"DROP {quote(name)}" for name in current if name not in wanted]
+    return ", ".join(parts)

@@ -31,7 +31,11 @@ _TRIGGER = (
 _PLACES: Mapping[str, tuple[str, str, str]] = {
     **{fault.name: (fault.path, fault.old, fault.new) for fault in FAULTS},
     "dropped trigger": ("engine/litellm/triggers.sql.j2", _TRIGGER, ""),
-    "settings overwritten": ("entities/user/openwebui/apply.sql.j2", "SET name = p_want", "SET settings = NULL, name = p_want"),
+    "settings overwritten": (
+        "entities/user/openwebui/apply.sql.j2",
+        "SET name = p_want",
+        "SET settings = NULL, name = p_want",
+    ),
     "password overwritten": (
         "entities/user/openwebui/sign_in.sql.j2",
         "IF v_now.id IS NULL THEN",

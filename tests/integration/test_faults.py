@@ -157,8 +157,8 @@ FAULTS = [
     Fault(
         "a group's members by the group's own id",
         "entities/membership/openwebui/apply.sql.j2",
-        "v_key ->> 0, v_key ->> 1, false",
-        "v_key ->> 1, v_key ->> 0, false",
+        "p_id::jsonb ->> 0, p_id::jsonb ->> 1, false",
+        "p_id::jsonb ->> 1, p_id::jsonb ->> 0, false",
         stories,
     ),
     Fault(
@@ -259,12 +259,18 @@ FAULTS = [
         "1",
         lambda pair: test_mapping.TestEveryRow().test_a_created_account_is_complete(pair),
     ),
-    Fault("no fence", "engine/openwebui/door.sql.j2", "WHERE e.version < excluded.version", "WHERE true", _late_delivery),
+    Fault(
+        "no fence",
+        "engine/openwebui/door.sql.j2",
+        "WHERE e.version < excluded.version",
+        "WHERE true",
+        _late_delivery,
+    ),
     Fault(
         "no journal",
         "engine/openwebui/door.sql.j2",
-        "SELECT p_type, p_id, p_version, p_txid,",
-        "SELECT p_type, p_id, p_version, NULL,",
+        "p_item ->> 'id', p_version, p_txid,",
+        "p_item ->> 'id', p_version, NULL,",
         lambda pair: test_delivery.test_a_transaction_that_dies_after_its_delivery_leaves_no_phantom(pair),
     ),
     Fault(
@@ -314,8 +320,8 @@ FAULTS = [
     Fault(
         "removal guard ignored",
         "engine/openwebui/guard.sql.j2",
-        "        RETURN true;",
-        "        RETURN false;",
+        "IF user_bridge.exceeds_removal_limit(p_request, v_accounts) THEN",
+        "IF false THEN",
         lambda pair: test_removals.test_rejected_removals_leave_open_webui_alone(pair),
     ),
     Fault(
@@ -351,15 +357,15 @@ FAULTS = [
     Fault(
         "a membership guarded whose account is gone",
         "engine/openwebui/guard.sql.j2",
-        "END, NULL);",
-        "END, 'nobody');",
+        "'{}'), NULL);",
+        "'{}'), 'nobody');",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
         "engine/openwebui/guard.sql.j2",
-        "END, NULL);",
-        "END, 'nobody');",
+        "'{}'), NULL);",
+        "'{}'), 'nobody');",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "group"),
     ),
     Fault(
@@ -421,14 +427,14 @@ FAULTS = [
     Fault(
         "accounts without a digest not told",
         "engine/openwebui/compare.sql.j2",
-        "WHERE p.state IS NULL AND p.openwebui_id IS NOT NULL",
+        "WHERE p.desired IS NULL AND p.openwebui_id IS NOT NULL",
         "WHERE false",
         lambda pair: test_reconcile.test_disabled_accounts_are_compared_one_by_one(test_reconcile.sync(pair)),
     ),
     Fault(
         "rosters taken from the bridge's own books",
-        "engine/openwebui/compare.sql.j2",
-        "bool_and(t.id IS NULL OR",
+        "entities/membership/openwebui/state.sql.j2",
+        "bool_and(f.is_there OR",
         "bool_and(true OR",
         lambda pair: test_reconcile.test_a_lost_membership_is_found_and_put_back(test_reconcile.sync(pair)),
     ),

@@ -52,8 +52,8 @@ FAULTS = {
     ),
     "memberships swapped": Fault(
         f"{_TEMPLATES}/entities/membership/openwebui/apply.sql.j2",
-        "v_key ->> 0, v_key ->> 1, false",
-        "v_key ->> 1, v_key ->> 0, false",
+        "p_id::jsonb ->> 0, p_id::jsonb ->> 1, false",
+        "p_id::jsonb ->> 1, p_id::jsonb ->> 0, false",
         "test_a_write_of_litellms_is_there_at_its_commit",
     ),
     "role map ignored": Fault(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many items in one delivery end as they would one by one, whichever of them are plain creations."""
+"""A large request ends as its items would one by one, whichever of them are new."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hard_support import replaced
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 from kit.rows import add_organization, add_team, add_user, change_user, delete_user, join_organization
@@ -20,13 +21,14 @@ QUEUED = {"initial_password": "none", "delivery": "queued", "backoff_seconds": 1
 COUNT = 60
 
 
-def one_by_one(path: str, text: str) -> str:
-    """The bridge without its way for many items at once."""
-    return text.replace("c_many CONSTANT integer := 20", "c_many CONSTANT integer := 1000000")
+# The bridge without apply_bulk().
+ONE_BY_ONE = replaced(
+    "engine/openwebui/door.sql.j2", "c_threshold CONSTANT integer := 20", "c_threshold CONSTANT integer := 1000000"
+)
 
 
 def populate(pair: Pair) -> None:
-    """Everything that is no plain creation among many that are."""
+    """What exists already, is refused or changes, among many that are new."""
     add_organization(pair.litellm, "o1", "Acme")
     for number in range(COUNT):
         add_user(pair.litellm, f"u{number:02}", f"u{number:02}@example.com", user_alias=f"U {number}")
@@ -84,8 +86,8 @@ def everything(pair: Pair) -> Iterator[list[dict[str, Any]]]:
 
 @EVERY_SCHEMA
 def test_the_same_as_one_by_one(pair: Pair) -> None:
-    """The same story with and without the way for many."""
-    install_bridge(pair, QUEUED, mutate=one_by_one)
+    """The same story with and without apply_bulk()."""
+    install_bridge(pair, QUEUED, mutate=ONE_BY_ONE)
     populate(pair)
     expected_results = drain(pair)
     expected = list(everything(pair))
@@ -113,7 +115,7 @@ def test_the_same_as_one_by_one(pair: Pair) -> None:
     assert len(found[0]) >= COUNT
 
 
-def test_many_go_together_and_a_bad_one_takes_nobody_with_it(pair: Pair) -> None:
+def test_one_bad_item_fails_alone(pair: Pair) -> None:
     install_bridge(pair, QUEUED)
     for number in range(COUNT):
         add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
@@ -125,8 +127,8 @@ def test_many_go_together_and_a_bad_one_takes_nobody_with_it(pair: Pair) -> None
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id LIKE 'usr%'") == COUNT - 1
 
 
-def test_many_are_inserted_in_one_statement(pair: Pair) -> None:
-    """Without this the whole file could be dead code: plain creations must not go item by item."""
+def test_accounts_are_inserted_in_one_statement(pair: Pair) -> None:
+    """Or apply_bulk() could be dead code."""
     install_bridge(pair, QUEUED)
     pair.openwebui_admin.run(
         "CREATE TABLE public.statements (n bigint); GRANT INSERT ON public.statements TO PUBLIC;"
@@ -145,7 +147,7 @@ def test_many_are_inserted_in_one_statement(pair: Pair) -> None:
 
 
 def test_passwords_are_hashed_one_by_one(pair: Pair) -> None:
-    """A call that hashes many at once could not stop in time."""
+    """A statement that hashes several could not stop at the deadline."""
     install_bridge(pair, {**QUEUED, "initial_password": "email", "password_cost": 4})
     for number in range(COUNT):
         add_user(pair.litellm, f"u{number}", f"u{number}@example.com")

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from kit.bridge import drop_bridged_templates
 from kit.cluster import SUPERUSER
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
@@ -152,6 +153,7 @@ _CATALOGS = (
 
 def forget_roles(pair: Pair) -> None:
     """Roles belong to the whole server: take the bridge's away, as on a server that never had a bridge."""
+    drop_bridged_templates(pair.cluster)
     pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
 
 

@@ -480,15 +480,15 @@ FAULTS += [
     Fault(
         "grants of a deleted account stay",
         "entities/user/openwebui/retire.sql.j2",
-        "to_regclass('public.access_grant') IS NOT NULL",
-        "false",
+        "PERFORM user_bridge.delete_grants('user', p_account);",
+        "NULL;",
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
     ),
     Fault(
         "grants of a group with the id of a deleted account go",
-        "entities/user/openwebui/retire.sql.j2",
-        "WHERE principal_type = ''user'' AND principal_id = $1",
-        "WHERE principal_id = $1",
+        "engine/openwebui/catalog.sql.j2",
+        "WHERE principal_type = $1 AND principal_id = $2",
+        "WHERE $1 IS NOT NULL AND principal_id = $2",
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
     ),
     Fault(
@@ -514,7 +514,7 @@ FAULTS += [
     ),
     Fault(
         "keys expire in the session's time zone",
-        "engine/litellm/maintenance.sql.j2",
+        "entities/api_key/litellm/follow.sql.j2",
         "timezone('UTC', clock_timestamp())",
         "clock_timestamp()",
         _in_the_west,
@@ -522,8 +522,8 @@ FAULTS += [
     Fault(
         "an address moved in user and not in auth",
         "entities/user/openwebui/apply.sql.j2",
-        "UPDATE public.auth SET email = 'moved+' || v_other.id || '@user-bridge.invalid' WHERE id = v_other.id;",
-        "NULL;",
+        "UPDATE public.auth AS a SET email = user_bridge.placeholder_email('moved', a.id)",
+        "UPDATE public.auth AS a SET email = a.email",
         test_accounts.test_an_address_given_to_somebody_else_is_nobody_elses_for_signing_in,
     ),
     Fault(
@@ -598,50 +598,50 @@ FAULTS += [
     ),
     Fault(
         "pending accounts counted",
-        "engine/openwebui/guard.sql.j2",
-        " AND u.role IS DISTINCT FROM 'pending'",
+        "entities/user/openwebui/retire.sql.j2",
+        "\n                    AND u.role IS DISTINCT FROM 'pending'",
         "",
         test_removal_counting.test_accounts_that_nobody_can_use_yet_may_go_in_any_number,
     ),
     Fault(
         "hand-made memberships counted one by one",
-        "engine/openwebui/guard.sql.j2",
-        "m.user_id = v_id::jsonb ->> 1 AND m.written",
-        "m.user_id = v_id::jsonb ->> 1",
+        "entities/membership/openwebui/apply.sql.j2",
+        "m.user_id = c_lost.user_id\n                    AND m.written",
+        "m.user_id = c_lost.user_id",
         lambda pair: test_removal_counting.test_memberships_that_an_admin_made_by_hand_are_not_counted(
             pair, test_removal_counting.leave
         ),
     ),
     Fault(
         "hand-made memberships counted with their group",
-        "engine/openwebui/guard.sql.j2",
-        "m.group_id = v_id AND m.written",
-        "m.group_id = v_id",
+        "entities/group/openwebui/apply.sql.j2",
+        "m.group_id = p_item ->> 'id' AND m.written",
+        "m.group_id = p_item ->> 'id'",
         lambda pair: test_removal_counting.test_memberships_that_an_admin_made_by_hand_are_not_counted(
             pair, test_removal_counting.dissolve
         ),
     ),
     Fault(
         "memberships not counted with their group",
-        "engine/openwebui/guard.sql.j2",
-        "m.group_id = v_id AND m.written",
-        "m.group_id = v_id AND NOT m.written",
+        "entities/group/openwebui/apply.sql.j2",
+        "m.group_id = p_item ->> 'id' AND m.written",
+        "m.group_id = p_item ->> 'id' AND NOT m.written",
         test_removal_counting.test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait,
     ),
     Fault(
         "a membership reported as drift while its group is queued",
-        "engine/litellm/reconcile.sql.j2",
-        "OR p_type LIKE '%\\_member' AND",
-        "OR false AND",
+        "engine/litellm/dispatch.sql.j2",
+        "('team', CASE p_type WHEN 'team_member' THEN p_id::jsonb ->> 0 END)",
+        "('team', NULL)",
         lambda pair: test_queue_rules.test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
             pair, test_queue_rules.queue_the_group
         ),
     ),
     Fault(
         "a membership reported as drift while its user is queued",
-        "engine/litellm/reconcile.sql.j2",
-        ", ('user', p_id::jsonb ->> 1)",
-        "",
+        "engine/litellm/dispatch.sql.j2",
+        "('user', CASE p_type WHEN 'team_member' THEN p_id::jsonb ->> 1 END)",
+        "('user', NULL)",
         lambda pair: test_queue_rules.test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
             pair, test_queue_rules.queue_the_user
         ),
@@ -663,13 +663,13 @@ FAULTS += [
     Fault(
         "a second fault fails the write",
         "engine/litellm/commit.sql.j2",
-        "        NULL;  -- The rows stay queued without a reason",
-        "        RAISE;  -- The rows stay queued without a reason",
+        "        NULL;  -- The rows stay queued, without a reason",
+        "        RAISE;  -- The rows stay queued, without a reason",
         test_queue_rules.test_a_fault_in_the_handling_of_a_fault_fails_no_write,
     ),
     Fault(
         "lock_timeout not put back",
-        "engine/litellm/deliver.sql.j2",
+        "engine/litellm/locks.sql.j2",
         "PERFORM set_config('lock_timeout', c_before, true);",
         "NULL;",
         test_queue_rules.test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout,
@@ -697,9 +697,9 @@ FAULTS += [
     ),
     Fault(
         "the last admin deleted with the bridge's data",
-        "engine/openwebui/remove_data.sql.j2",
-        "v_link.origin = 'created' AND NOT user_bridge.is_last_admin(v_link.openwebui_id)",
-        "v_link.origin = 'created'",
+        "entities/user/openwebui/retire.sql.j2",
+        "p_link.origin IS DISTINCT FROM 'created' OR user_bridge.is_last_admin(p_link.openwebui_id)",
+        "p_link.origin IS DISTINCT FROM 'created'",
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
 ]

@@ -188,6 +188,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.decla
 
 
 def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
+    """The options of state=present, checked."""
     _version.version_key(params["version"] or "")
     settings = checked(params["settings"])
     if settings and params["side"] != "litellm":

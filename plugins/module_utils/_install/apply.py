@@ -29,6 +29,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import (
     SETTINGS_NAME,
     changed_settings,
@@ -78,17 +79,17 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         triggers = [change for change in changes if change.kind == "trigger"]
         objects = [(change.definition, change.live) for change in changes if change.definition]
         others = [(definition, live) for definition, live in objects if definition.subject.kind != "trigger"]
-        # The functions use each other in any order, so their bodies are checked when all of them are there.
+        # Functions call each other in any order, so their bodies are checked when all exist.
         cur.execute("SET LOCAL check_function_bodies = off")
         for definition, live in others:
             create(cur, definition, live, wanted.owner)
         cur.execute("SET LOCAL check_function_bodies = on")
         for definition, _live in others:
-            if definition.subject.kind in ("function", "procedure"):
+            if definition.subject.kind in ROUTINES:
                 check_body(cur, definition, wanted.owner)
         if plan.settings or any(definition.subject.label == SETTINGS_NAME for definition, _live in others):
             write_settings(cur, plan.settings, wanted.owner)
-        # Last, because LiteLLM waits from here to the commit. Only dropping a trigger locks out readers as well.
+        # Triggers last: LiteLLM waits from here to the commit. Dropping one locks out readers as well.
         mode = "ACCESS EXCLUSIVE" if any(change.live for change in triggers) else "SHARE ROW EXCLUSIVE"
         subjects = [source.subject for change in triggers for source in (change.live, change.definition) if source]
         lock_tables(cur, subjects, mode, wanted.lock_timeout_ms)

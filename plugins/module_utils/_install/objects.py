@@ -20,16 +20,17 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import ex
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA, Subject, quote
 
 _DEPENDENT_OBJECTS = "2BP01"
-# A new result type, default or column name: CREATE OR REPLACE refuses it.
+# CREATE OR REPLACE cannot change a result type, a default or the name of a column.
 _NOT_REPLACEABLE = ("42P13", "42P16")
 
 
 def become(cur: Any, subject: Subject, owner: str) -> None:
-    """Our schema belongs to the owner role; a trigger on a table of LiteLLM is made by the login, who may."""
+    """Act as the owner role, or as the login for a trigger on a program's table, which only its owner can create."""
     _pg.set_role(cur, None if subject.schema != SCHEMA else owner)
 
 
 def create(cur: Any, definition: Definition, live: Live | None, owner: str) -> None:
+    """Create or replace one object with all its statements; live is the object that is there."""
     subject = definition.subject
     with _installing(definition):
         if subject.kind == "schema":
@@ -50,6 +51,7 @@ def _installing(definition: Definition) -> AbstractContextManager[None]:
 
 
 def check_body(cur: Any, definition: Definition, owner: str) -> None:
+    """Check the body of a function, which CREATE did not: the functions use each other in any order."""
     subject = definition.subject
     become(cur, subject, owner)
     with _installing(definition):
@@ -73,7 +75,7 @@ def _create_schema(cur: Any, live: Live | None, owner: str) -> None:
 
 
 def _create_object(cur: Any, definition: Definition, live: Live | None, owner: str) -> None:
-    """Run the CREATE and take the privileges and the comment back to the default, from which the statements go on."""
+    """Run the CREATE and reset privileges and comment to the defaults that the following statements expect."""
     subject, create = definition.subject, definition.statements[0].text
     if live and live.owner != owner:
         _pg.set_role(cur, None)
@@ -114,7 +116,7 @@ def _reset_privileges(cur: Any, subject: Subject, owner: str) -> None:
         {"name": subject.identity},
     )
     if subject.kind in ROUTINES:
-        # PostgreSQL's default lets everybody execute it, the sync user included, who has USAGE on the schema.
+        # By default PUBLIC may execute functions, so the sync user could, who has USAGE on the schema.
         cur.execute(f"REVOKE ALL ON {target} FROM PUBLIC")
     if found:
         cur.execute(f"REVOKE ALL ON {target} FROM {', '.join(row['grantee'] for row in found)} CASCADE")
@@ -122,6 +124,7 @@ def _reset_privileges(cur: Any, subject: Subject, owner: str) -> None:
 
 
 def drop(cur: Any, subject: Subject, owner: str) -> None:
+    """Drop one object, which must be there and unused."""
     become(cur, subject, owner)
     cur.execute(f"DROP {subject.kind} {subject.identity}")
 

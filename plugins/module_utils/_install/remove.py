@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 
-# What would block a DROP without CASCADE: objects outside of our schema and its extensions that use something in them.
+# Objects outside of the schema and its extensions that use something in them, and would be dropped with it.
 _DEPENDENTS = f"""
 WITH ours AS (
   SELECT 'pg_class'::regclass::oid AS classid, oid AS objid FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace
@@ -49,6 +49,7 @@ SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
 
 
 def absent(connection: Any, side: str, owner: str, lock_timeout_ms: int, check_mode: bool) -> Plan:
+    """Remove triggers and schema; refuses while others use what is in it. Returns what was, or would be, dropped."""
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         plan = _make_plan(cur, side, owner)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstream import INFO, META, SETTINGS
 
-# An account older than its mapping by more than this has LiteLLM's created_at.
+# An account that is older than its mapping by more than this has LiteLLM's created_at.
 _SLACK_SECONDS = 60
 
 
@@ -34,6 +34,7 @@ class Repair:
 
     @property
     def result(self) -> dict[str, str]:
+        """The repair as the module returns it, without values."""
         return {"kind": self.kind, "id": self.id, "field": self.field, "problem": self.problem}
 
 
@@ -131,7 +132,7 @@ def _decide_documents(row: dict[str, Any]) -> list[Repair]:
 def _decide_subject(entity: dict[str, Any], row: dict[str, Any], around: Surroundings) -> list[Repair]:
     subject, known = row["oauth_sub"], entity["subject"] or ""
     if subject and (subject == known or "@" not in subject):
-        # Open WebUI's own migration to 0.6.41 takes one without a provider for OpenID Connect's, too.
+        # Open WebUI's own migration to 0.6.41 also takes a subject without a provider for OpenID Connect's.
         right = f"oidc@{subject}"
         taken = around.subjects.get(right, row["id"]) != row["id"]
         after, value = ("none, because another account has it", None) if taken else ("oidc@...", right)
@@ -156,7 +157,7 @@ def _decide_created_at(entity: dict[str, Any], row: dict[str, Any], around: Surr
 def _decide_secrets(row: dict[str, Any], around: Surroundings) -> list[Repair]:
     found = []
     if row["has_token"]:
-        # The row of the account up to 0.6.40, a table of its own from 0.6.41 on.
+        # Up to 0.6.40 a column of the account, from 0.6.41 on a table.
         table = "user" if row["has_key_column"] else "api_key"
         found.append(_of(row, "api_key", "LiteLLM's token, which opens nothing", "...", None, None, table))
     if expires(row, around):

@@ -32,7 +32,7 @@ SELECT p.oid::bigint AS oid, p.oid::regprocedure::text AS identity, pg_get_userb
   JOIN pg_language AS l ON l.oid = p.prolang
  ORDER BY 2"""
 
-# Whatever name a trigger has now: it is theirs if it calls a function of theirs.
+# A trigger is theirs if it calls a function of theirs, whatever its name.
 _FIND_TRIGGERS = """
 SELECT t.tgname::text AS name, n.nspname::text AS schema, c.relname::text AS table_name,
        pg_get_userbyid(c.relowner)::text AS owner, pg_has_role(c.relowner, 'USAGE') AS mine,
@@ -41,7 +41,7 @@ SELECT t.tgname::text AS name, n.nspname::text AS schema, c.relname::text AS tab
  WHERE NOT t.tgisinternal AND (t.tgfoid::bigint = ANY (%(oids)s::bigint[]) OR t.tgname = ANY (%(names)s::text[]))
  ORDER BY 3, 1"""
 
-# The comment on a table says up to which row it has been taken over: rows that come later are imported later.
+# The comment on a table says up to which id it was taken over; later rows are imported by a later run.
 MARK = "taken over by llmops.user_bridge up to id "
 _FIND_TABLES = f"""
 SELECT c.oid::bigint AS oid, c.relname::text AS name, pg_get_userbyid(c.relowner)::text AS owner,
@@ -62,7 +62,7 @@ SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS object
    AND NOT (d.classid = 'pg_proc'::regclass AND d.objid::bigint = ANY (%(functions)s::bigint[]))
  ORDER BY 1"""
 
-# Whoever could connect to LiteLLM's database could read the password behind it.
+# Roles whose password stands in a function body, which everybody who connects to LiteLLM's database can read.
 _LOGINS = r"""
 SELECT DISTINCT m.found[1] AS name
   FROM pg_proc AS p,
@@ -81,10 +81,12 @@ class Table:
 
     @property
     def is_new(self) -> bool:
+        """Whether the scripts have written since the last takeover."""
         return self.last > self.done
 
     @property
     def identity(self) -> str:
+        """The name with its schema."""
         return f"public.{self.name}"
 
 
@@ -107,6 +109,7 @@ class Found:
         return bool(self.triggers or self.functions or any(table.is_new for table in self.tables))
 
     def table(self, name: str) -> Table | None:
+        """A table by its name."""
         return next((table for table in self.tables if table.name == name), None)
 
 
@@ -131,7 +134,7 @@ def look(cur: Any, drop_tables: bool) -> Found:
         ),
         tuple(row["identity"] for row in functions if row["theirs"]),
         tuple(_table(cur, row) for row in tables if row["theirs"] and row["mine"]),
-        # Names that nobody has to think about as long as nothing of theirs is there.
+        # Of interest only where something of theirs is there.
         tuple(kept) if theirs else (),
         tuple(row["name"] for row in _pg.rows(cur, _LOGINS, {"oids": oids})),
     )

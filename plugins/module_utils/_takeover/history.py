@@ -27,7 +27,7 @@ _COUNT_MAPPINGS = f"""
 SELECT count(*) AS n FROM public.sync_mapping AS m
  WHERE m.id > %(done)s AND (m.litellm_type, m.openwebui_type) IN ({KNOWN_MAPPINGS})"""
 
-# They name a key by LiteLLM's token, which stays behind; of the data only what is known to be harmless is taken.
+# Keys are named by LiteLLM's token, which is not imported; of the data only the fields that are known to be harmless.
 _IMPORT_MAPPINGS = f"""
 INSERT INTO {SCHEMA}.sync_mapping
        (litellm_type, litellm_id, openwebui_type, openwebui_id, sync_data, created_at, updated_at)
@@ -45,7 +45,7 @@ SELECT m.litellm_type,
  WHERE m.id > %(done)s AND (m.litellm_type, m.openwebui_type) IN ({KNOWN_MAPPINGS})
 ON CONFLICT (litellm_type, litellm_id) DO NOTHING"""
 
-# What is older than the retention would be deleted by the next maintain().
+# Rows beyond the retention would be deleted by the next maintain().
 _NEW_AUDIT = """
   FROM public.sync_audit AS a
  CROSS JOIN (SELECT reset_val AS name FROM pg_settings WHERE name = 'TimeZone') AS z
@@ -62,7 +62,7 @@ def _data(column: str) -> str:
          WHERE e.key = ANY (%(fields)s::text[]) AND jsonb_typeof(e.value) <> 'object')"""
 
 
-# Numbers below all there are, because the newest rows are found by their number. A key is named as the bridge does it.
+# Ids below all existing ones, because the newest rows are found by their id. Keys get the bridge's own ids.
 _IMPORT_AUDIT = f"""
 INSERT INTO {SCHEMA}.sync_audit
        (id, operation, record_id, sync_result, old_data, new_data, error_message, created_at)

@@ -50,6 +50,7 @@ class Plan:
     weak_admins: list[str] = field(default_factory=list)
 
     def add(self, other: Plan) -> None:
+        """Add what there is to do about later rows."""
         self.repairs += other.repairs
         self.links += other.links
         self.duplicates += other.duplicates
@@ -118,7 +119,7 @@ def apply(cur: Any, seen: Survey, entities: list[dict[str, Any]], lock_timeout_m
         for target in dict.fromkeys(repair.table for repair in plan.repairs):
             _write(cur, target, [repair for repair in plan.repairs if repair.table == target])
         if plan.duplicates:
-            # The bridge may have delivered to an account that turns out to be one too many.
+            # The bridge may have delivered to a surplus account.
             cur.execute(f"SELECT {SCHEMA}.unlink_accounts(%(accounts)s::text[])", {"accounts": plan.duplicates})
         links = json.dumps([asdict(link) for link in plan.links])
         cur.execute(f"SELECT {SCHEMA}.link_upstream_rows(%(links)s::jsonb)", {"links": links})
@@ -142,7 +143,7 @@ def _write(cur: Any, target: str, repairs: list[Repair]) -> None:
             {"values": values},
         )
     elif table != "entity":
-        # A value becomes what the column is in this version: text, json, bigint.
+        # The type of the column depends on the version: text, json or bigint.
         cur.execute(
             f"UPDATE public.{quote(table)} AS t SET {quote(column)} = (jsonb_populate_record("
             f"NULL::public.{quote(table)}, jsonb_build_object('{column}', v.value))).{quote(column)} {source}"

@@ -15,7 +15,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.find 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.survey import Survey
 
-# Most lines of one kind in a diff: Ansible compares them all with each other.
+# Most lines of one kind in a diff, which Ansible compares in quadratic time.
 _MOST_LINES = 2000
 
 
@@ -32,6 +32,7 @@ class Result:
 
     @property
     def changed(self) -> bool:
+        """Whether there was anything to take over."""
         return self.found.is_live or bool(self.drop_tables and self.found.tables)
 
 

@@ -38,12 +38,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.sourc
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.survey import Survey, survey
 
-# Open WebUI's rows are locked for as long as one batch takes.
+# Entities a transaction, for which their rows in Open WebUI are locked.
 _BATCH = 500
 
 
 @dataclass(frozen=True)
 class Wanted:
+    """What a run asks for."""
+
     owner: str
     drop_tables: bool
     lock_timeout_ms: int
@@ -83,7 +85,7 @@ def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Resu
     if found.triggers and not wanted.check_mode:
         retry(cur, lambda: drop_triggers(cur, timeout, drop))
     with nullcontext() if wanted.check_mode else _under_way():
-        # Only now does nobody add to them any more.
+        # After the triggers are gone nothing adds to these tables any more.
         with _pg.transaction(cur, read_only=True):
             found_entities = entities(cur, look(cur, drop))
         with _pg.transaction(other, read_only=True):
@@ -104,7 +106,7 @@ def _repair_batch(other: Any, seen: Survey, batch: list[dict[str, Any]], lock_ti
 
 @contextmanager
 def _under_way() -> Iterator[None]:
-    """Say what a failure after the first step means."""
+    """Say that a failure after the first step leaves the takeover to the next run."""
     try:
         yield
     except BridgeError as error:

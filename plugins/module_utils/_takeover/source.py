@@ -26,8 +26,8 @@ _NO_MAPPING = """
 SELECT ''::text AS litellm_type, ''::text AS litellm_id, ''::text AS openwebui_id, NULL::timestamp AS created_at
  WHERE false"""
 
-# What may be theirs in Open WebUI: what they have mapped, and what they would have called it. Their times are those
-# of the sessions that wrote them, without a zone.
+# Candidates in Open WebUI: what the scripts have mapped, and the ids that they give to what has no mapping. Their
+# timestamps have no zone: they are in that of the sessions that wrote them.
 _ENTITIES = f"""
 WITH mapped AS ({{mapping}})
 SELECT 'user' AS type, coalesce(m.litellm_id, u.user_id) AS id,

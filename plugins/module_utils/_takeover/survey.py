@@ -21,10 +21,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.decid
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstream import TOKEN
 
-# Not in every version: 0.6.30-0.6.40 have the first two, newer ones the third.
+# Columns of some versions: 0.6.30-0.6.40 have the first two, newer ones the third.
 _OPTIONAL_COLUMNS = ("oauth_sub", "api_key", "oauth")
 _KEYS_OF = f"EXISTS (SELECT FROM public.api_key AS k WHERE k.user_id = u.id AND k.key ~ {TOKEN})"
 
+# Emails in lower case, as Open WebUI looks them up at sign-in.
 _ACCOUNTS = """
 SELECT u.id, u.email, lower(u.email) AS lower_email, u.role, u.created_at,
        u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth,
@@ -89,7 +90,7 @@ def survey(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...]) ->
         has_key_column="api_key" in columns,
         theirs=theirs,
         around=_surroundings(_pg.rows(cur, _EVERYBODY.format(**optional)), theirs),
-        # What only looks like a name of a role could be anything.
+        # Only names of existing roles: the pattern may match other text.
         logins=tuple(
             row["name"]
             for row in _pg.rows(
@@ -122,6 +123,7 @@ def _has_user_ids(cur: Any) -> str:
 
 
 def exists(cur: Any, table: str) -> bool:
+    """Whether there is a table of this name, written with its schema."""
     return bool(_pg.value(cur, f"SELECT to_regclass('{table}') IS NOT NULL AS found"))
 
 

@@ -9,7 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-# Name, argument types, result type, and words of the body: people have functions of these names that are their own.
+# Name, argument types, result type, and words of the body: a function of this name may be somebody else's.
 FUNCTIONS = (
     ("sync_organization_to_group", "", "trigger", ("dblink_exec", "sync_mapping", 'into "group"')),
     ("sync_user_to_openwebui", "", "trigger", ("dblink_exec", "sync_mapping", 'into "user"')),
@@ -58,14 +58,14 @@ TABLES = {
     ),
 }
 
-# How they make Open WebUI's ids. These are fixed, whatever the bridge's own settings of prefixes say.
+# The scripts' prefixes of Open WebUI's ids are constants; the bridge's own are settings.
 USER_ID_PREFIX = "usr_"
 GROUP_ID_PREFIX = "grp_"
 
-# Types of theirs and what they are mapped to.
+# The types that the scripts map, and to what.
 KNOWN_MAPPINGS = "('user', 'user'), ('organization', 'group'), ('api_key', 'user_api_key')"
 
-# What of their data is harmless.
+# Fields of their data that can hold no secret.
 MAPPING_FIELDS = (
     "display_name",
     "key_alias",
@@ -98,10 +98,10 @@ AUDIT_FIELDS = (
     "version",
 )
 
-# A connection string that libpq could not parse is quoted in its message; a hash is at least 32 digits long.
+# Messages that may hold a secret: libpq quotes a connection string that it cannot parse; hashes have 32 digits or more.
 SECRETIVE = r"password|passwd|connection info|token|secret|sk-|[0-9a-f]{32}|\$2[aby]\$|://"
 
-# What the scripts write, always all of it, and what it is.
+# Keys of the documents that the scripts write, which are always all there.
 SETTINGS = ("max_budget", "metadata", "model_max_budget", "model_spend", "models", "spend")
 INFO = ("organization_id", "original_user_id", "team_id", "user_role")
 META = ("budget_id", "metadata", "model_spend", "models", "organization_id", "spend")

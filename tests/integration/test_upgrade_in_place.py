@@ -99,12 +99,18 @@ def contents(pair: Pair, side: Side, now: bool) -> dict[str, Any]:
     return found
 
 
-def recorded(pair: Pair, side: Side) -> dict[tuple[str, str], tuple[str, str]]:
+def recorded(pair: Pair, side: Side) -> dict[tuple[str, str], tuple[str, list[str]]]:
     """The definition and the catalog's description of every object of the bridge."""
     query = "SELECT kind, name, definition, fingerprint FROM user_bridge.installed_object WHERE kind <> 'bridge'"
     return {
-        (row["kind"], row["name"]): (row["definition"], row["fingerprint"]) for row in admin(pair, side).rows(query)
+        (row["kind"], row["name"]): (row["definition"], _without_constraints(row["fingerprint"]))
+        for row in admin(pair, side).rows(query)
     }
+
+
+def _without_constraints(fingerprint: str) -> list[str]:
+    """The first version had one constraint for all prefixes, where there is one for each now."""
+    return [line for line in fingerprint.splitlines() if not line.startswith("constraint settings_")]
 
 
 def in_the_catalog(pair: Pair, side: Side) -> list[str]:

@@ -149,7 +149,7 @@ def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -
         """extra jsonb NOT NULL DEFAULT '{"a": "b"}' CHECK (jsonb_typeof(extra) = 'object')""",
     ]
     assert ",\n    ".join(columns) + "\n);" in table
-    assert re.findall("ALTER TABLE .*;", table) == [
+    assert re.findall(r"ALTER TABLE user_bridge\.settings .*;", table) == [
         f"ALTER TABLE user_bridge.settings ADD COLUMN IF NOT EXISTS {columns[0]};"
     ]
     functions = rendered["engine/litellm/settings.sql.j2"]

@@ -13,7 +13,6 @@ import pytest
 
 from kit import binaries, pairs
 from kit.cluster import Cluster, running
-from kit.common import REPO
 from kit.pairs import Pair, empty_database
 from kit.schemas import Admin
 from playbooks_support import DEPLOY, play, refused, role_play, unchanged, variables
@@ -187,63 +186,3 @@ def test_a_server_older_than_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         in run.words
     )
     assert "bridge_login_host, bridge_login_port" in run.words
-
-
-def test_servers_that_no_test_machine_has(tmp_path: Path) -> None:
-    """An old server, a standby, one without contrib: the judgement alone, from what such a server would have said."""
-    sound = {
-        "version_num": 150000,
-        "version": "15.0",
-        "is_standby": False,
-        "missing_tables": [],
-        "other_owners": [],
-        "extension_is_available": True,
-        "extension_schema": None,
-        "owner_role_is_privileged": False,
-        "sync_user_is_privileged": False,
-        "schema_owner": None,
-        "missing_rights": [],
-        "admins": 1,
-    }
-    cases: dict[str, tuple[dict[str, Any], str]] = {
-        "sound": ({}, ""),
-        "standby": ({"is_standby": True}, "is a read-only standby. Name the primary server"),
-        "without contrib": ({"extension_is_available": False}, "does not have the extension pgcrypto. Install"),
-    }
-    database = {
-        "db": "d",
-        "owner": "o",
-        "login": {"login_host": "h", "login_port": 5432, "login_user": "u", "login_unix_socket": ""},
-    }
-    tasks: list[dict[str, Any]] = [{"ansible.builtin.include_vars": str(REPO / "roles/bridge/vars/main.yml")}]
-    for name, (facts, _) in cases.items():
-        catalog = [
-            {"item": "litellm", "query_result": [sound]},
-            {"item": "openwebui", "query_result": [{**sound, **facts}]},
-        ]
-        template = REPO / "roles/bridge/templates/problems.txt.j2"
-        tasks.append(
-            {
-                "ansible.builtin.debug": {
-                    "msg": f"{name}=[{{{{ lookup('ansible.builtin.template', '{template}') }}}}]"
-                },
-                "vars": {
-                    "__bridge_catalog": {"results": catalog},
-                    "bridge_inspect_litellm": database,
-                    "bridge_inspect_openwebui": database,
-                    "bridge_inspect_owner_role": "r",
-                    "bridge_inspect_sync_user": "s",
-                    "bridge_inspect_depth": "bridge",
-                    "bridge_inspect_login_db": "",
-                    "bridge_inspect_maintenance": "systemd",
-                    "bridge_inspect_allow_no_admin": False,
-                },
-            }
-        )
-    run = play([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], {}, tmp_path)
-    assert run.failed == 0, run.output
-    assert "sound=[]" in run.words or "sound=[None]" in run.words
-    for name, (_, expected) in list(cases.items())[1:]:
-        said = run.words.split(f"{name}=[", 1)[1].split("]", 1)[0]
-        assert expected in said
-        assert said.count("bridge_login_host") >= 1

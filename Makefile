@@ -7,14 +7,16 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 # PostgreSQL versions for `make integration`: empty for the newest installed one, "13,18", or "all".
 PG ?=
-# The same for `make versions`, where PG says nothing: "others" are all that are not installed.
-VERSIONS ?= others
-# Tests side by side; each of them has servers of its own.
-JOBS ?= 2
-# Series of ansible-core for `make matrix`: empty for all but the one of .venv.
-CORE ?=
+# The same for `make versions`: the oldest and the newest that are supported.
+VERSIONS ?= 13,18
+# Tests side by side; each of them has servers of its own. One more than there are cores, as some wait for timeouts.
+JOBS ?= 3
+# Series of ansible-core for `make matrix`: the oldest; "all" but the one of .venv, or "2.18,2.21".
+CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
+# Not empty: with the tests that only repeat, in other versions or at length, what cheaper ones prove.
+WEEKLY ?=
 comma := ,
 
 VENV := $(CURDIR)/.venv
@@ -29,6 +31,7 @@ export ANSIBLE_REMOTE_TEMP := $(CURDIR)/.ansible/tmp
 export ANSIBLE_CONFIG := $(VENV)/ansible.cfg
 export COVERAGE_FILE := $(CURDIR)/.cache/coverage/data
 
+PYTEST := pytest $(if $(WEEKLY),--weekly)
 say = @printf '\n==> %s\n' "$(1)"
 
 .PHONY: help
@@ -74,21 +77,21 @@ sanity: venv ## ansible-test sanity
 .PHONY: unit
 unit: venv ## Unit tests
 	$(call say,unit tests)
-	@pytest tests/unit
+	@$(PYTEST) tests/unit
 
 .PHONY: generate
 generate: venv ## Write what follows from the settings' declaration: specs, defaults, READMEs, the module's check
 	@$(KIT) $(BIN)/python -m kit.generate
 
 .PHONY: matrix
-matrix: venv ## Unit tests and a deployment with every other pinned ansible-core that a Python on this machine can run (CORE=2.18,2.21)
+matrix: venv ## Unit tests and a deployment with the oldest ansible-core (CORE=2.18,2.21 or CORE=all, where a Python can run it)
 	$(call say,ansible-core)
-	@$(KIT) $(BIN)/python -m kit.matrix $(subst $(comma), ,$(CORE))
+	@$(KIT) $(BIN)/python -m kit.matrix $(subst $(comma), ,$(filter-out all,$(CORE)))
 
 .PHONY: integration
 integration: venv ## Tests against real PostgreSQL with the real schemas (PG=13,18 or PG=all chooses versions)
 	$(call say,integration tests)
-	@pytest tests/integration --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(PG),--pg $(PG))
+	@$(PYTEST) tests/integration --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(PG),--pg $(PG))
 
 .PHONY: coverage
 coverage: venv ## How much of plugins/ the unit tests and the modules' own tests run, line by line what they do not
@@ -100,17 +103,17 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 	@coverage report
 
 .PHONY: versions
-versions: venv ## Every mapping and delivery rule on the PostgreSQL versions that are not installed
-	$(call say,PostgreSQL $(or $(PG),$(VERSIONS)))
-	@pytest tests/integration/test_{delivery,mapping,reconcile,removals,security}.py --numprocesses $(JOBS) --dist loadfile \
-	  --schemas new --pg $(or $(PG),$(VERSIONS))
+versions: venv ## What depends on PostgreSQL's version, on the oldest and the newest (VERSIONS=14,16 or VERSIONS=all)
+	$(call say,PostgreSQL $(VERSIONS))
+	@$(PYTEST) tests/integration/test_{delivery,removals,security,oracle}.py --numprocesses $(JOBS) --dist loadfile \
+	  --schemas new --pg $(VERSIONS)
 
 .PHONY: docker
 docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
 	@$(KIT) $(PYTHON) -m kit.engine start
 
 .PHONY: molecule
-molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,container chooses)
 	$(call say,molecule)
 	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
 
@@ -132,11 +135,11 @@ bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk
 .PHONY: e2e
 e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
 	$(call say,end to end)
-	@pytest tests/e2e $(if $(PG),--pg $(PG))
+	@$(PYTEST) tests/e2e $(if $(filter-out all,$(PG)),--pg $(PG))
 
 .PHONY: screenshots
 screenshots: venv chromium ## Take the README's pictures anew
-	@pytest tests/e2e/test_browser.py
+	@$(PYTEST) tests/e2e/test_browser.py
 	@mkdir -p docs/images
 	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups}.png docs/images/
 
@@ -147,11 +150,22 @@ chromium:
 .PHONY: stories
 stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)
 	$(call say,stories)
-	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(PG),--pg $(PG))
+	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
+
+.PHONY: prefetch
+prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
+	@$(KIT) $(BIN)/python -m kit.prefetch
+
+# What the linters leave of a core, the unit tests take.
+TARGETS ?= lint+sanity+unit matrix integration versions molecule e2e
 
 .PHONY: test
-test: lint sanity unit matrix integration molecule e2e ## Everything there is to test
-	$(call say,all tests passed)
+test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
+	@$(KIT) $(PYTHON) -m kit.targets $(TARGETS)
+
+.PHONY: test-all
+test-all: ## The same on all versions and at length, with every planted fault; takes hours
+	@$(MAKE) test TARGETS="$(filter-out versions,$(TARGETS)) molecule-faults stories" WEEKLY=1 PG=all CORE=all
 
 .PHONY: clean
 clean: demo-clean ## Remove everything that these targets made in the checkout

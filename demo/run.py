@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psycopg2
 
 from demo import place, playbook, story, views
-from kit import schemas
+from kit import binaries, schemas
 from kit.common import KitError, pick_version
 from kit.pairs import Session
 
@@ -39,8 +39,11 @@ def run() -> None:
     with _chapter(f"LiteLLM {litellm_version}'s own tables"), _open(logins["litellm"]) as session:
         count = len(schemas.apply_litellm(session.raw, litellm_version))
         print(f"    {count} migrations")
-    with _chapter(f"Open WebUI {openwebui_version}'s own tables and its first admin"):
-        schemas.migrate_openwebui(logins["openwebui"], openwebui_version, admin=schemas.Admin())
+    title = f"Open WebUI {openwebui_version}'s own tables and its first admin"
+    with _chapter(title), _open(logins["openwebui"]) as session:
+        # Its migrations take ten seconds: they run once, and are a dump in .cache/ from then on.
+        pg_dump = binaries.pg_dump_for(session.raw.server_version // 10000)
+        schemas.apply_openwebui(session.raw, logins["openwebui"], openwebui_version, schemas.Admin(), pg_dump)
     with _chapter("The bridge: ansible-playbook deploy-bridge.yml"):
         playbook.run()
     with _open(logins["litellm"]) as litellm, _open(logins["openwebui"]) as openwebui:

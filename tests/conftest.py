@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
 import pytest
 
-from kit import binaries, bridge, cluster, common, pairs
+from kit import binaries, bridge, clear, cluster, common, durations, pairs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("USER_BRIDGE_PG", "default"),
         help="PostgreSQL major versions, e.g. 15 or 13,18 or all, or others: all but the default, the newest installed",
     )
+    parser.addoption("--record-durations", action="store_true", help=f"write what each file took to {durations.PATH}")
+    parser.addoption("--weekly", action="store_true", help="also the tests that only repeat what cheaper ones prove")
     parser.addoption("--schemas", help="versions of the pair fixture for every test, instead of its own marker's")
 
 
@@ -30,13 +33,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "schemas(litellm, openwebui): versions of the pair fixture: new, old, all, a version, or a list of them",
     )
+    config.addinivalue_line("markers", "weekly: only with --weekly, as it repeats what cheaper tests prove")
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.Recorder())
     # A terminated run must still unwind its fixtures.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, file by file: what takes the longest comes first, or one worker would end long after the other."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_playbooks_"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--weekly"):
+        left_out = [item for item in items if item.get_closest_marker("weekly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    # The longest file first: side by side, one worker would else end long after the other. An unknown one may be long.
+    known = durations.read()
+    items.sort(key=lambda item: known.get(item.path.name, math.inf), reverse=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,6 +80,44 @@ def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[
     """Fresh LiteLLM and Open WebUI databases; see the `schemas` marker for their versions."""
     with pairs.pair(server, *schema_versions) as made:
         yield made
+
+
+class Kept:
+    """Bridged pairs that the tests of a module share, one for each pair of versions. Each finds its pair as new."""
+
+    def __init__(self, server: cluster.Cluster) -> None:
+        self.server = server
+        self.pairs: dict[tuple[str, str], clear.Clearable] = {}
+
+    def take(self, versions: tuple[str, str], settings: Mapping[str, Any]) -> pairs.Pair:
+        kept = self.pairs.get(versions)
+        if kept is None or not kept.clear():
+            self.drop(versions)
+            made = pairs.Pair(self.server, None, None, *versions, pairs.Admin())
+            kept = self.pairs[versions] = clear.Clearable(made, settings)
+        return kept.pair
+
+    def drop(self, versions: tuple[str, str]) -> None:
+        if versions in self.pairs:
+            self.pairs.pop(versions).pair.drop()
+
+
+@pytest.fixture(scope="module")
+def kept(server: cluster.Cluster) -> Iterator[Kept]:
+    """Where `quick` takes its pairs from."""
+    made = Kept(server)
+    yield made
+    for versions in list(made.pairs):
+        made.drop(versions)
+
+
+@pytest.fixture
+def quick(kept: Kept, schema_versions: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[pairs.Pair]:
+    """A bridged pair that other tests of the module had before; see write_settings for other settings."""
+    failed = request.session.testsfailed
+    yield kept.take(schema_versions, {"initial_password": "none"})
+    if request.session.testsfailed != failed:
+        kept.drop(schema_versions)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ display = Display()
 
 
 class ActionModule(ActionBase):
+    """Runs the module until it returns no next position."""
+
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False

@@ -18,11 +18,12 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 # Most entries of a list in a result; counts are always complete.
 MAX_LISTED = 1000
 
-# A sequence, so that the count survives the transaction that was counted. It shows 1 before its first call, too.
+# A sequence keeps its count when the transaction rolls back. Before the first call its last_value is 1, too.
 TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
 
 
 def is_paused(session: Session) -> bool:
+    """Whether pause() was called and resume() was not."""
     with session.transaction():
         return bool(_pg.value(session.cur, f"SELECT paused FROM {SCHEMA}.settings"))
 

@@ -83,6 +83,7 @@ def instant(option: str, value: str | None) -> tuple[str | None, str | None]:
 
 
 def check(params: dict[str, Any]) -> None:
+    """Refuse pages that would be too large for a result."""
     if not 1 <= params["limit"] <= MAX_LIMIT:
         raise BridgeError(f"limit must be between 1 and {MAX_LIMIT}: ask for the next page with after_id")
 
@@ -103,7 +104,7 @@ def fetch(listing: Listing, params: dict[str, Any]) -> dict[str, Any]:
     page = condition if params["after_id"] is None else f"{condition} AND r.id {compare} %(after_id)s::bigint"
     with session.transaction():
         total = _pg.value(session.cur, f"SELECT count(*) FROM {listing.table} AS r WHERE {condition}", given)
-        # One row more than asked for tells whether there is a next page.
+        # One row more than the limit tells whether there is a next page.
         found = _pg.rows(
             session.cur,
             f"SELECT {listing.columns} FROM {listing.table} AS r WHERE {page}"

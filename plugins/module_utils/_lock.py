@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waits for locks without making LiteLLM wait behind it for long.
+"""Waits for locks for so short a time that LiteLLM does not wait long behind it, and tries again.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -10,6 +10,8 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
@@ -20,26 +22,43 @@ _Result = TypeVar("_Result")
 _DEPLOY_LOCK = int.from_bytes(b"usrbrdge", "big")
 _DEPLOY_WAIT_SECONDS = 60
 _ATTEMPTS = 6
-_LOCK_NOT_AVAILABLE = "55P03"
-LOCK_ERRORS = (_LOCK_NOT_AVAILABLE, "40P01")
+_DEADLOCK_DETECTED = "40P01"
+_LOCK_ERRORS = (_pg.LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED)
 _QUERY_CANCELED = "57014"
 
 
 class _Locked(Exception):
-    """A lock was not to be had in time; the transaction was rolled back and may be tried again."""
+    """A lock was not granted in time; the transaction was rolled back and may be tried again."""
 
     def __init__(self, what: str, tables: list[str]) -> None:
         super().__init__(what)
         self.tables = tables
 
 
-def locked(subject: Subject) -> _Locked:
+def check_timeout(lock_timeout_ms: int) -> None:
+    """Refuse a timeout that PostgreSQL takes for none (0) or does not take."""
+    if lock_timeout_ms < 1:
+        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+
+
+def _locked(subject: Subject) -> _Locked:
     tables = [subject.identity] if subject.kind in ("table", "view", "index", "sequence") else []
     return _Locked(f"{subject.kind} {subject.label}", tables)
 
 
+@contextmanager
+def explained(subject: Subject, problem: str, advice: str = "nothing was changed") -> Iterator[None]:
+    """Turn a lock that was not granted into another attempt, and any other server error into problem and advice."""
+    try:
+        yield
+    except _pg.PgError as error:
+        if _pg.sqlstate(error) in _LOCK_ERRORS:
+            raise _locked(subject) from None
+        raise BridgeError(f"{problem}: {_pg.describe(error)}; {advice}") from None
+
+
 def retry(cur: Any, attempt: Callable[[], _Result]) -> _Result:
-    """Try again what could not get a lock, each time from the start, so that in between nobody waits for us."""
+    """Repeat a transaction until it gets its locks. Between attempts, of which there are six, nobody waits for us."""
     number = 0
     while True:
         number += 1
@@ -71,13 +90,21 @@ def _holders(cur: Any, tables: list[str]) -> str:
     return f": {', '.join(texts)}" if texts else ""
 
 
-def begin_deploy(cur: Any) -> None:
-    """Wait until nobody else changes the bridge in this database. The lock goes with the transaction."""
+@contextmanager
+def deploying(cur: Any, lock_timeout_ms: int = _DEPLOY_WAIT_SECONDS * 1000) -> Iterator[None]:
+    """A transaction that changes the bridge, of which there is one at a time in a database."""
+    with _pg.transaction(cur, read_only=False):
+        _begin_deploy(cur)
+        cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
+        yield
+
+
+def _begin_deploy(cur: Any) -> None:
     cur.execute(f"SET LOCAL lock_timeout = '{_DEPLOY_WAIT_SECONDS}s'")
     try:
         cur.execute(f"SELECT pg_advisory_xact_lock({_DEPLOY_LOCK})")
     except _pg.PgError as error:
-        if _pg.sqlstate(error) != _LOCK_NOT_AVAILABLE:
+        if _pg.sqlstate(error) != _pg.LOCK_NOT_AVAILABLE:
             raise
         raise BridgeError(
             f"another run has been changing the bridge in this database for {_DEPLOY_WAIT_SECONDS} seconds; "
@@ -97,7 +124,7 @@ def lock_tables(cur: Any, subjects: list[Subject], mode: str, lock_timeout_ms: i
     try:
         cur.execute(f"LOCK TABLE ONLY {', ONLY '.join(tables)} IN {mode} MODE")
     except _pg.PgError as error:
-        if _pg.sqlstate(error) in (*LOCK_ERRORS, _QUERY_CANCELED):
+        if _pg.sqlstate(error) in (*_LOCK_ERRORS, _QUERY_CANCELED):
             raise _Locked(", ".join(tables), tables) from None
         raise
     cur.execute(f"SET LOCAL statement_timeout = '{own}'")

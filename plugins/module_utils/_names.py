@@ -51,10 +51,12 @@ class Subject:
 
 
 def quote(name: str) -> str:
+    """An identifier as SQL always takes it."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def display(name: str) -> str:
+    """An identifier as PostgreSQL shows it, quoted only where it must be."""
     return name if _BARE_IDENTIFIER.match(name) else quote(name)
 
 

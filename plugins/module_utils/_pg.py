@@ -28,6 +28,7 @@ MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
+LOCK_NOT_AVAILABLE = "55P03"
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
@@ -45,7 +46,7 @@ def argument_spec(prefix: str = "") -> dict[str, Any]:
     for name, option in postgres.postgres_common_argument_spec().items():
         kept = {key: value for key, value in option.items() if key not in ("aliases", "deprecated_aliases")}
         if prefix:
-            # The second login falls back to the first one, option by option.
+            # Without a default: an option that was not given is taken from the first login.
             kept.pop("default", None)
         spec[prefix + name] = kept
     spec[prefix + "login_db"] = {"type": "str"}
@@ -128,6 +129,7 @@ def _raise(msg: str, **dummy: Any) -> None:
 
 
 def major_of(version: int) -> str:
+    """The major version of a server_version_num, as people say it."""
     return str(version // 10000) if version >= 100000 else f"{version // 10000}.{version // 100 % 100}"
 
 
@@ -140,10 +142,12 @@ def connection_message(failed: ConnectionFailed, prefix: str = "") -> str:
 
 
 def cursor(connection: Any) -> Any:
+    """A cursor whose rows are dicts, whichever driver is below."""
     return connection.cursor(**postgres.pg_cursor_args)
 
 
 def server_version(connection: Any) -> int:
+    """The server_version_num, for example 150004."""
     return int(postgres.get_server_version(connection))
 
 
@@ -179,7 +183,7 @@ def _roll_back(cur: Any) -> None:
     try:
         cur.execute("ROLLBACK")
     except PgError:
-        # The connection is gone, and the transaction with it. The error that brought us here is the one to report.
+        # The connection is gone, and the transaction with it. Report the first error.
         return
 
 
@@ -196,13 +200,22 @@ def savepoint(cur: Any) -> Iterator[None]:
 
 
 def set_role(cur: Any, role: str | None) -> None:
+    """Act as a role until the transaction ends, or as the login again (None)."""
     if role is None:
         cur.execute("RESET ROLE")
     else:
         cur.execute("SET LOCAL ROLE " + quote(role))
 
 
+def may_become(role: str, server_version: int) -> str:
+    """SQL for whether the login may act as a role, given by its oid, and has its rights."""
+    # PostgreSQL 16 tells the right to inherit a role from the right to become it.
+    become = f" AND pg_has_role({role}, 'SET')" if server_version >= 160000 else ""
+    return f"pg_has_role({role}, 'USAGE'){become}"
+
+
 def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE of a driver's exception, empty where the server did not answer."""
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
 
 

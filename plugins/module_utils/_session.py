@@ -20,13 +20,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 
 _NO_SUCH_SCHEMA = "3F000"
 _NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")
-_NO_SUCH_ROLE = "22023"
-# Raised by the bridge: it could not reach Open WebUI's side, or got no answer in time.
-_TARGET_AWAY = ("UB001", "UB002")
-_LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
+NO_SUCH_ROLE = "22023"
+# Raised by the bridge when Open WebUI's side could not be reached or did not answer in time.
+TARGET_AWAY = ("UB001", "UB002")
+LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
 
 
 def another_version(database: str, error: BaseException) -> str:
+    """The message where functions or columns of the bridge are missing."""
     return (
         f"the bridge in database {database} is of another version than this collection, or damaged: "
         f"{_pg.describe(error)}; {DEPLOY}"
@@ -34,7 +35,8 @@ def another_version(database: str, error: BaseException) -> str:
 
 
 def lacks_objects(error: BaseException) -> bool:
-    return _pg.sqlstate(error) in _LACKS_OBJECTS
+    """Whether the error says that an object of the bridge is missing."""
+    return _pg.sqlstate(error) in LACKS_OBJECTS
 
 
 class Session:
@@ -55,6 +57,7 @@ class Session:
 
     @contextmanager
     def transaction(self, read_only: bool = True) -> Iterator[None]:
+        """A transaction with the owner's rights, whose errors say what to do."""
         if not self.installed:
             raise BridgeError(f"the bridge is not installed in database {self.database} (login_db): {DEPLOY}")
         try:
@@ -73,10 +76,10 @@ class Session:
         state = _pg.sqlstate(error)
         if lacks_objects(error):
             return another_version(self.database, error)
-        if state in _TARGET_AWAY:
+        if state in TARGET_AWAY:
             message = _pg.describe(error)
             return f"LiteLLM's server gets no answer from Open WebUI's: {message}; {cause(state, message).remedy}"
-        if self.owner is not None and state in (_NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
+        if self.owner is not None and state in (NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
             return (
                 f"login_user {self.login} cannot act as {self.owner} (owner) in database {self.database}: "
                 f"{_pg.describe(error)}; log in as a superuser, or GRANT {quote(self.owner)} TO {quote(self.login)}"

@@ -25,10 +25,11 @@ def version_key(version: str) -> tuple[Any, ...]:
     release = tuple(int(part) for part in match.groups()[:3])
     if match.group(4) is None:
         return release, (1,)
-    # Numeric identifiers are lower than others and compare as numbers.
+    # Semantic Versioning: numeric identifiers compare as numbers and are lower than others.
     parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in match.group(4).split("."))
     return release, (0, parts)
 
 
 def is_newer(version: str, than: str) -> bool:
+    """Compare two versions; one that is none is an error."""
     return version_key(version) > version_key(than)

@@ -182,11 +182,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.defini
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 
 
 def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
+    """The options of state=present, checked."""
     _version.version_key(params["version"] or "")
     settings = checked(params["settings"])
     if settings and params["side"] != "litellm":
@@ -205,8 +207,7 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    if params["lock_timeout_ms"] < 1:
-        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
+    check_timeout(params["lock_timeout_ms"])
     if params["state"] == "present":
         target = wanted(params, module.check_mode)
         plan = present(_pg.connect(params), target)

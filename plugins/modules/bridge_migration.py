@@ -234,6 +234,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differenc
 
 
 def diff(migration: _migration.Migration) -> dict[str, str]:
+    """Check mode shows each field that differs; a run is summed up by the action plugin."""
     found = migration.found
     where = migration.session.database
     if migration.check_mode:

@@ -263,6 +263,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._types import E
 
 
 def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
+    """What the action changes, as C(--diff) shows it."""
     if action == "drain":
         return {"before": "", "after": ""}
     if action == "reconcile":

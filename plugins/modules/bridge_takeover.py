@@ -184,19 +184,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Limits, drain
-from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair as _takeover_repair
-from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import run as _takeover
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import Plan
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.report import diff, warnings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.run import Wanted, take_over
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    if params["lock_timeout_ms"] < 1:
-        raise BridgeError("lock_timeout_ms must be at least 1: without a limit LiteLLM could wait for ever")
-    wanted = _takeover.Wanted(params["owner"], params["drop_tables"], params["lock_timeout_ms"], module.check_mode)
+    check_timeout(params["lock_timeout_ms"])
+    wanted = Wanted(params["owner"], params["drop_tables"], params["lock_timeout_ms"], module.check_mode)
     try:
-        done = _takeover.take_over(
+        done = take_over(
             _pg.connect(params),
             lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
             lambda: drain(Session(params, params["owner"]), Limits()).summary()["results"],
@@ -207,9 +208,9 @@ def action(module: AnsibleModule) -> dict[str, Any]:
             raise
         databases = f"{params['login_db']} or {params['openwebui_login_db']}"
         raise BridgeError(_session.another_version(databases, error)) from None
-    for text in _takeover.warnings(done):
+    for text in warnings(done):
         module.warn(text)
-    found, plan = done.found, done.plan or _takeover_repair.Plan()
+    found, plan = done.found, done.plan or Plan()
     links = Counter(link.type for link in plan.links)
     repaired = Counter(f"{repair.kind} {repair.field}" for repair in plan.repairs)
     result: dict[str, Any] = {
@@ -230,7 +231,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "delivered": done.delivered,
     }
     if module._diff:
-        result["diff"] = _takeover.diff(done)
+        result["diff"] = diff(done)
     return result
 
 

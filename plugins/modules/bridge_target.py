@@ -184,6 +184,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state i
 
 
 def listed(options: dict[str, str]) -> str:
+    """One line for each option."""
     return "".join(f"{name}: {value}\n" for name, value in sorted(options.items()))
 
 

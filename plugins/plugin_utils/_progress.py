@@ -26,6 +26,7 @@ def seconds_between_lines(progress: str, default_output: bool, terminal: bool) -
 
 
 def duration(seconds: float) -> str:
+    """Seconds as people say them."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -68,12 +68,22 @@ def run_playbook(
     tasks: list[dict[str, Any]], tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **play: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run tasks through ansible-playbook itself."""
+    variables = play.pop("vars", {})
+    whole = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks, **play}
+    return run_plays([whole], tmp_path, *arguments, variables=variables, env=env)
+
+
+def run_plays(
+    plays: list[dict[str, Any]],
+    tmp_path: Path,
+    *arguments: str,
+    variables: Mapping[str, Any],
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run whole plays, all with the same variables."""
     playbook = tmp_path / "play.yml"
-    variables = {"ansible_python_interpreter": sys.executable, **play.pop("vars", {})}
-    document = [
-        {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks, **play}
-    ]
-    playbook.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    common = {"ansible_python_interpreter": sys.executable, **variables}
+    playbook.write_text(yaml.safe_dump([{**play, "vars": common} for play in plays]), encoding="utf-8")
     return subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments],
         capture_output=True,
@@ -125,14 +135,11 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
     return {**login_options(pair, "litellm"), **own[module]}
 
 
+
+
 def install(pair: Pair) -> None:
-    """The bridge with its bookkeeping, and a queue that waits."""
+    """The bridge, and a queue that waits."""
     install_bridge(pair, {"initial_password": "none", "delivery": "queued"})
-    sides: tuple[Side, ...] = ("openwebui", "litellm")
-    for side in sides:
-        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
-        options = {"side": side, "version": "1.0.0", "definitions": definitions}
-        run_module("bridge_install", {**login_options(pair, side), **options})
 
 
 def admin(pair: Pair, side: Side) -> Session:

@@ -28,7 +28,7 @@ EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 def queue(pair: Pair) -> list[dict[str, Any]]:
     return pair.litellm_admin.rows(
         "SELECT entity_type, entity_id, attempts, last_sqlstate, last_error FROM user_bridge.sync_queue "
-        "WHERE entity_type <> ALL (user_bridge.standing_for_others()) ORDER BY 1, 2"
+        "WHERE entity_type <> ALL (user_bridge.fan_out_types()) ORDER BY 1, 2"
     )
 
 

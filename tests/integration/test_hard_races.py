@@ -195,7 +195,7 @@ INLINE_AT_ANY_LEVEL = replaced(
     "",
 )
 NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
-    "engine/litellm/deliver.sql.j2", "SELECT 'team_name ' || t.id, true FROM", "SELECT NULL, true FROM"
+    "entities/user/litellm/locks.sql.j2", "SELECT 'team_name', t.id, true FROM", "SELECT 'team_name', NULL, true FROM"
 )
 
 
@@ -261,8 +261,7 @@ def test_nobody_joins_while_the_account_goes(pair: Pair) -> None:
 
 
 def test_without_the_users_lock_somebody_stays_in_a_team(pair: Pair) -> None:
-    lock = "CASE WHEN e.type LIKE '%\\_member' THEN 'user ' || (e.id::jsonb ->> 1) END, true"
-    without = replaced("engine/litellm/deliver.sql.j2", lock, "NULL, true")
+    without = replaced("engine/litellm/dispatch.sql.j2", "e.id::jsonb ->> 1, true WHERE", "NULL, true WHERE")
     assert _joined_while_deleted(pair, without) == ["usr_ann"]
 
 
@@ -272,12 +271,12 @@ CROSSING_USERS = 6
 
 # So slow that two who take the same locks in different orders surely meet.
 SLOW_LOCKS = replaced(
-    "engine/litellm/deliver.sql.j2",
+    "engine/litellm/locks.sql.j2",
     "        IF NOT user_bridge.try_lock(v_keys",
     "        PERFORM pg_sleep(0.002);\n        IF NOT user_bridge.try_lock(v_keys",
 )
 UNORDERED_LOCKS = replaced(
-    "engine/litellm/deliver.sql.j2",
+    "engine/litellm/locks.sql.j2",
     " ORDER BY k.key, k.shared)",
     " ORDER BY hashtext(pg_current_xact_id() || '.' || k.key), k.shared)",
 )
@@ -361,7 +360,7 @@ def test_delivery_locks_no_row_and_no_table_of_litellms(pair: Pair) -> None:
 
 def test_a_delivery_that_locks_rows_is_noticed(pair: Pair) -> None:
     lock = 'PERFORM FROM public."LiteLLM_UserTable" AS u WHERE u.user_id = ANY (p_ids) FOR SHARE;'
-    start = "    -- Accounts that go make room"
+    start = "    -- Removals first"
     install_bridge(pair, QUICK, mutate=replaced("engine/litellm/deliver.sql.j2", start, lock + "\n" + start))
     pair.litellm_admin.run(f'GRANT UPDATE ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
     _fill(pair, 3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import write_settings
 from kit.pairs import Pair
 
 pytestmark = pytest.mark.schemas(openwebui="all")
@@ -40,12 +40,6 @@ def mapping(pair: Pair, litellm_type: str) -> dict[str, str]:
         "SELECT litellm_id, openwebui_id FROM user_bridge.sync_mapping WHERE litellm_type = %s", [litellm_type]
     )
     return {row["litellm_id"]: row["openwebui_id"] for row in found}
-
-
-@pytest.fixture
-def quick(pair: Pair) -> Pair:
-    install_bridge(pair, {"initial_password": "none"})
-    return pair
 
 
 def members(*user_ids: str) -> list[dict[str, Any]]:
@@ -144,12 +138,12 @@ class TestTeams:
         settle(quick)
         assert quick.openwebui.value("SELECT parent_group_id FROM \"group\" WHERE id = 'grp_team_t1'") == "grp_o1"
 
-    def test_without_team_groups_there_are_none(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "team_groups": False})
-        rows.add_user(pair.litellm, "ann", "ann@example.com", user_alias="Ann", team_id="t1")
-        rows.add_team(pair.litellm, "t1", "Rockets", members_with_roles=members("ann"))
-        assert openwebui.groups(pair) == {}
-        assert openwebui.accounts(pair) == {"ann@example.com": ("Rockets-Ann", "user")}
+    def test_without_team_groups_there_are_none(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "team_groups": False})
+        rows.add_user(quick.litellm, "ann", "ann@example.com", user_alias="Ann", team_id="t1")
+        rows.add_team(quick.litellm, "t1", "Rockets", members_with_roles=members("ann"))
+        assert openwebui.groups(quick) == {}
+        assert openwebui.accounts(quick) == {"ann@example.com": ("Rockets-Ann", "user")}
 
     def test_an_id_that_would_share_a_group_is_refused(self, quick: Pair) -> None:
         rows.add_team(quick.litellm, "x", "Rockets")
@@ -278,14 +272,14 @@ class TestRoles:
         rows.add_user(quick.litellm, "ann", "ann@example.com", user_role=litellm_role)
         assert openwebui.accounts(quick) == {"ann@example.com": ("ann", role)}
 
-    def test_the_map_and_the_default_can_be_chosen(self, pair: Pair) -> None:
-        install_bridge(
-            pair,
+    def test_the_map_and_the_default_can_be_chosen(self, quick: Pair) -> None:
+        write_settings(
+            quick,
             {"initial_password": "none", "default_role": "pending", "role_map": {"internal_user": "user"}},
         )
-        rows.add_user(pair.litellm, "ann", "ann@example.com", user_role="internal_user")
-        rows.add_user(pair.litellm, "bob", "bob@example.com", user_role="proxy_admin")
-        assert openwebui.accounts(pair) == {
+        rows.add_user(quick.litellm, "ann", "ann@example.com", user_role="internal_user")
+        rows.add_user(quick.litellm, "bob", "bob@example.com", user_role="proxy_admin")
+        assert openwebui.accounts(quick) == {
             "ann@example.com": ("ann", "user"),
             "bob@example.com": ("bob", "pending"),
         }
@@ -458,12 +452,12 @@ class TestAdoption:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         assert set(openwebui.accounts(quick)) == {"ann@example.com"}
 
-    def test_it_can_be_forbidden(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "adopt_existing": False})
-        openwebui.add_account(pair, "old-id", "ann@example.com", name="Annie")
-        rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-        assert openwebui.accounts(pair) == {"ann@example.com": ("Annie", "user")}
-        assert audit(pair, "SYNC_USER", "u1")[0] == "SKIPPED"
+    def test_it_can_be_forbidden(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "adopt_existing": False})
+        openwebui.add_account(quick, "old-id", "ann@example.com", name="Annie")
+        rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
+        assert openwebui.accounts(quick) == {"ann@example.com": ("Annie", "user")}
+        assert audit(quick, "SYNC_USER", "u1")[0] == "SKIPPED"
 
     def test_an_account_of_nobodys_keeps_its_email(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
@@ -493,29 +487,29 @@ class TestDeletion:
         rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
         assert quick.openwebui.value('SELECT count(*) FROM chat JOIN "user" u ON u.id = chat.user_id') == 1
 
-    def test_disable(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "on_user_delete": "disable"})
-        rows.add_organization(pair.litellm, "o1", "Research")
-        rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-        rows.join_organization(pair.litellm, "o1", "u1")
-        rows.delete_user(pair.litellm, "u1")
-        account = openwebui.account(pair, "ann@example.com")
+    def test_disable(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "on_user_delete": "disable"})
+        rows.add_organization(quick.litellm, "o1", "Research")
+        rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
+        rows.join_organization(quick.litellm, "o1", "u1")
+        rows.delete_user(quick.litellm, "u1")
+        account = openwebui.account(quick, "ann@example.com")
         assert account is not None
         assert (account["role"], account["active"]) == ("pending", False)
-        assert openwebui.groups(pair) == {"grp_o1": ("Research", [])}
-        rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-        account = openwebui.account(pair, "ann@example.com")
+        assert openwebui.groups(quick) == {"grp_o1": ("Research", [])}
+        rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
+        account = openwebui.account(quick, "ann@example.com")
         assert account is not None
         assert (account["id"], account["role"], account["active"]) == ("usr_u1", "user", True)
 
-    def test_keep(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "on_user_delete": "keep"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-        rows.add_team(pair.litellm, "t1", "Rockets", members_with_roles=members("u1"))
-        rows.delete_user(pair.litellm, "u1")
-        assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+    def test_keep(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "on_user_delete": "keep"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
+        rows.add_team(quick.litellm, "t1", "Rockets", members_with_roles=members("u1"))
+        rows.delete_user(quick.litellm, "u1")
+        assert openwebui.accounts(quick) == {"ann@example.com": ("Ann", "user")}
         # What LiteLLM granted goes all the same, although LiteLLM left the user in the team.
-        assert openwebui.groups(pair) == {"grp_team_t1": ("Rockets", [])}
+        assert openwebui.groups(quick) == {"grp_team_t1": ("Rockets", [])}
 
     def test_a_user_deleted_in_open_webui_is_made_again_by_the_next_change(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
@@ -535,42 +529,42 @@ class TestInitialPassword:
             )
         )
 
-    def test_email_is_the_password_of_a_user_and_not_of_an_admin(self, pair: Pair) -> None:
-        install_bridge(pair, {"password_cost": 4})
-        rows.add_user(pair.litellm, "u1", "Ann@example.com")
-        rows.add_user(pair.litellm, "u2", "boss@example.com", user_role="proxy_admin")
-        assert self.matches(pair, "ann@example.com", "ann@example.com")
-        assert pair.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'").startswith("$2a$04$")
-        assert pair.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u2'") == ""
+    def test_email_is_the_password_of_a_user_and_not_of_an_admin(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4})
+        rows.add_user(quick.litellm, "u1", "Ann@example.com")
+        rows.add_user(quick.litellm, "u2", "boss@example.com", user_role="proxy_admin")
+        assert self.matches(quick, "ann@example.com", "ann@example.com")
+        assert quick.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'").startswith("$2a$04$")
+        assert quick.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u2'") == ""
 
-    def test_a_user_who_becomes_an_admin_loses_an_unchanged_initial_password(self, pair: Pair) -> None:
-        install_bridge(pair, {"password_cost": 4})
+    def test_a_user_who_becomes_an_admin_loses_an_unchanged_initial_password(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4})
         for user_id in ("u1", "u2"):
-            rows.add_user(pair.litellm, user_id, f"{user_id}@example.com")
-        pair.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u2'")
+            rows.add_user(quick.litellm, user_id, f"{user_id}@example.com")
+        quick.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u2'")
         for user_id in ("u1", "u2"):
-            rows.change_user(pair.litellm, user_id, user_role="proxy_admin")
-        assert pair.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'") == ""
-        assert pair.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u2'") == "their own hash"
+            rows.change_user(quick.litellm, user_id, user_role="proxy_admin")
+        assert quick.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'") == ""
+        assert quick.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u2'") == "their own hash"
 
-    def test_admins_may_be_included(self, pair: Pair) -> None:
-        install_bridge(pair, {"password_cost": 4, "initial_password_admins": True})
-        rows.add_user(pair.litellm, "u2", "boss@example.com", user_role="proxy_admin")
-        assert self.matches(pair, "boss@example.com", "boss@example.com")
+    def test_admins_may_be_included(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4, "initial_password_admins": True})
+        rows.add_user(quick.litellm, "u2", "boss@example.com", user_role="proxy_admin")
+        assert self.matches(quick, "boss@example.com", "boss@example.com")
 
-    def test_random_is_nobodys(self, pair: Pair) -> None:
-        install_bridge(pair, {"password_cost": 4, "initial_password": "random"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        assert pair.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'").startswith("$2a$04$")
-        assert not self.matches(pair, "ann@example.com", "ann@example.com")
+    def test_random_is_nobodys(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4, "initial_password": "random"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        assert quick.openwebui.value("SELECT password FROM auth WHERE id = 'usr_u1'").startswith("$2a$04$")
+        assert not self.matches(quick, "ann@example.com", "ann@example.com")
 
-    def test_it_is_hashed_once_and_never_touched_again(self, pair: Pair) -> None:
-        install_bridge(pair, {"password_cost": 4})
+    def test_it_is_hashed_once_and_never_touched_again(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4})
         password = "SELECT password FROM auth WHERE id = 'usr_u1'"
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        before = pair.openwebui.value(password)
-        rows.change_user(pair.litellm, "u1", user_email="anna@example.com", user_alias="Anna")
-        assert pair.openwebui.value(password) == before
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        before = quick.openwebui.value(password)
+        rows.change_user(quick.litellm, "u1", user_email="anna@example.com", user_alias="Anna")
+        assert quick.openwebui.value(password) == before
 
 
 class TestEveryRow:
@@ -622,21 +616,21 @@ class TestEveryRow:
         assert [quick.openwebui.value(f"SELECT max(xmin::text::bigint) FROM {table}") for table in tables] == before
 
 
-def test_an_initial_password_expires_unless_it_was_changed(pair: Pair) -> None:
-    install_bridge(pair, {"password_cost": 4, "initial_password_ttl_hours": 72})
+def test_an_initial_password_expires_unless_it_was_changed(quick: Pair) -> None:
+    write_settings(quick, {"password_cost": 4, "initial_password_ttl_hours": 72})
     for user_id in ("u1", "u2", "u3"):
-        rows.add_user(pair.litellm, user_id, f"{user_id}@example.com")
-    pair.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u2'")
+        rows.add_user(quick.litellm, user_id, f"{user_id}@example.com")
+    quick.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u2'")
     maintain = "SELECT * FROM user_bridge.maintain()"
-    assert {"task": "initial passwords expired", "done": 0} in pair.litellm_admin.rows(maintain)
-    pair.openwebui_admin.run(
+    assert {"task": "initial passwords expired", "done": 0} in quick.litellm_admin.rows(maintain)
+    quick.openwebui_admin.run(
         "UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours' WHERE entity_id <> 'u3'"
     )
-    assert {"task": "initial passwords expired", "done": 1} in pair.litellm_admin.rows(maintain)
-    passwords = {row["id"]: row["password"] for row in pair.openwebui.rows("SELECT id, password FROM auth")}
+    assert {"task": "initial passwords expired", "done": 1} in quick.litellm_admin.rows(maintain)
+    passwords = {row["id"]: row["password"] for row in quick.openwebui.rows("SELECT id, password FROM auth")}
     assert (passwords["usr_u1"], passwords["usr_u2"]) == ("", "their own hash")
     assert passwords["usr_u3"].startswith("$2a$")
-    assert audit(pair, "EXPIRE_PASSWORD", "u1")[0] == "SUCCESS"
+    assert audit(quick, "EXPIRE_PASSWORD", "u1")[0] == "SUCCESS"
 
 
 class TestKeys:
@@ -716,46 +710,47 @@ class TestKeys:
         assert found is None or isinstance(found, str)
         return found
 
-    def test_off_and_mapping_leave_the_slot_alone(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "api_keys": "off"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        rows.add_key(pair.litellm, self.TOKEN, "u1")
-        assert (self.keys(pair), self.slot(pair)) == ([], None)
-        install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
-        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-        settle(pair)
-        assert (len(self.keys(pair)), self.slot(pair)) == (1, None)
+    def test_off_and_mapping_leave_the_slot_alone(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "api_keys": "off"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        assert (self.keys(quick), self.slot(quick)) == ([], None)
+        write_settings(quick, {"initial_password": "none", "api_keys": "mapping"})
+        quick.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+        settle(quick)
+        assert (len(self.keys(quick)), self.slot(quick)) == (1, None)
 
-    def test_mirror_writes_the_newest_usable_key_and_clears_it(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        rows.add_key(pair.litellm, "1a" * 32, "u1", created_at="2026-01-01")
-        assert self.slot(pair) == "1a" * 32
-        rows.add_key(pair.litellm, "2b" * 32, "u1", created_at="2026-01-02")
-        assert self.slot(pair) == "2b" * 32
-        rows.update(pair.litellm, "LiteLLM_VerificationToken", {"token": "2b" * 32}, {"blocked": True})
-        assert self.slot(pair) == "1a" * 32
-        rows.delete(pair.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
-        assert self.slot(pair) is None
-        settle(pair)
+    def test_mirror_writes_the_newest_usable_key_and_clears_it(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, "1a" * 32, "u1", created_at="2026-01-01")
+        assert self.slot(quick) == "1a" * 32
+        rows.add_key(quick.litellm, "2b" * 32, "u1", created_at="2026-01-02")
+        assert self.slot(quick) == "2b" * 32
+        rows.update(quick.litellm, "LiteLLM_VerificationToken", {"token": "2b" * 32}, {"blocked": True})
+        assert self.slot(quick) == "1a" * 32
+        rows.delete(quick.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
+        assert self.slot(quick) is None
+        settle(quick)
 
-    def test_mirror_is_cleared_when_it_is_switched_off(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        rows.add_key(pair.litellm, self.TOKEN, "u1")
-        install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
-        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-        settle(pair)
-        assert self.slot(pair) is None
+    def test_mirror_is_cleared_when_it_is_switched_off(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        write_settings(quick, {"initial_password": "none", "api_keys": "mapping"})
+        quick.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+        settle(quick)
+        assert self.slot(quick) is None
 
-    def test_mirror_never_touches_a_key_that_the_person_made(self, pair: Pair) -> None:
-        install_bridge(pair, {"initial_password": "none", "api_keys": "mirror"})
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        if pair.openwebui_version == "0.6.30":
-            pair.openwebui.run("UPDATE \"user\" SET api_key = 'sk-mine' WHERE id = 'usr_u1'")
+    def test_mirror_never_touches_a_key_that_the_person_made(self, quick: Pair) -> None:
+        write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        if quick.openwebui_version == "0.6.30":
+            quick.openwebui.run("UPDATE \"user\" SET api_key = 'sk-mine' WHERE id = 'usr_u1'")
         else:
-            pair.openwebui.run("INSERT INTO api_key VALUES ('key_usr_u1', 'usr_u1', 'sk-mine', NULL, NULL, NULL, 1, 1)")
-        rows.add_key(pair.litellm, self.TOKEN, "u1")
-        rows.delete(pair.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
-        assert self.slot(pair) == "sk-mine"
-        settle(pair)
+            mine = "('key_usr_u1', 'usr_u1', 'sk-mine', NULL, NULL, NULL, 1, 1)"
+            quick.openwebui.run(f"INSERT INTO api_key VALUES {mine}")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        rows.delete(quick.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
+        assert self.slot(quick) == "sk-mine"
+        settle(quick)

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-from kit.bridge import install_bridge, render_sql
+from kit.bridge import install_bridge
+from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import pair as make_pair
 from kit.rows import add_organization, add_team, add_user, join_organization
-from modules_support import login_options, run_module, run_playbook
+from modules_support import login_options, run_plays
 
 COLLECTION = "llmops.user_bridge."
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
@@ -45,33 +48,37 @@ def placed(pair: Pair, task: dict[str, Any]) -> dict[str, Any]:
     return {**task, name: options}
 
 
-@pytest.fixture
-def lived_in(pair: Pair) -> Pair:
-    add_organization(pair.litellm, "o1", "Acme")
-    add_team(pair.litellm, "t1", "Blue", organization_id="o1")
-    add_user(pair.litellm, "u1", "ann@example.com")
-    join_organization(pair.litellm, "o1", "u1")
+def lived_in(pair: Pair) -> None:
+    """A bridge, rows that it has not seen, and, for the modules that only look, something queued."""
     install_bridge(pair, {"initial_password": "none"})
-    sides: tuple[Side, ...] = ("openwebui", "litellm")
-    for side in sides:
-        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
-        options = {"side": side, "version": "1.0.0", "definitions": definitions}
-        run_module("bridge_install", {**login_options(pair, side), **options})
-    return pair
+    writer = pair.connect("litellm", SUPERUSER)
+    writer.run("SET session_replication_role = replica")
+    add_organization(writer, "o1", "Acme")
+    add_team(writer, "t1", "Blue", organization_id="o1")
+    add_user(writer, "u1", "ann@example.com")
+    join_organization(writer, "o1", "u1")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_examples(lived_in: Pair, tmp_path: Path, module: str) -> None:
+def play(module: str, pair: Pair) -> dict[str, Any]:
+    """A play of one module's examples, against a bridge of its own."""
+    lived_in(pair)
     if module.endswith("_info"):
         # The others show what there is to do.
-        lived_in.litellm_admin.rows("SELECT * FROM user_bridge.migrate_existing_users()")
-    tasks = [placed(lived_in, task) for task in examples(module)]
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.migrate_existing_users()")
+    tasks = [placed(pair, task) for task in examples(module)]
     assert any(f"{COLLECTION}{module}" in task for task in tasks)
+    return {"name": module, "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+
+
+def test_examples(server: Cluster, tmp_path: Path) -> None:
     # Where an example's template lookup finds the role's templates.
     (tmp_path / "templates").symlink_to(REPO / "roles" / "triggers" / "templates")
     variables = {"bridge_login_password": "not used", "bridge_sync_password": PASSWORDS[SYNC_USER]}
-    for extra in (["--check", "--diff"], ["--diff"]):
-        done = run_playbook(tasks, tmp_path, "-v", *extra, vars=variables)
-        assert done.returncode == 0 and "failed=0" in done.stdout, done.stdout + done.stderr
-        for secret in PASSWORDS.values():
-            assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout
+    with ExitStack() as stack:
+        plays = [play(module, stack.enter_context(make_pair(server))) for module in MODULES]
+        for extra in (["--check", "--diff"], ["--diff"]):
+            done = run_plays(plays, tmp_path, "-v", *extra, variables=variables)
+            assert done.returncode == 0 and "failed=0" in done.stdout, done.stdout + done.stderr
+            assert re.findall(r"PLAY \[(\w+)\]", done.stdout) == MODULES
+            for secret in PASSWORDS.values():
+                assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout

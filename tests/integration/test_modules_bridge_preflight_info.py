@@ -73,7 +73,7 @@ def test_a_bare_pair_and_what_its_plan_makes_of_it(pair: Pair) -> None:
 
 
 def test_nothing_to_do(installed: Pair) -> None:
-    installed.litellm_admin.run("SELECT user_bridge.bring_existing(); DELETE FROM user_bridge.sync_queue")
+    installed.litellm_admin.run("SELECT user_bridge.backfill(); DELETE FROM user_bridge.sync_queue")
     found = without_a_write(installed.litellm_admin, lambda: look(installed))
     assert found["problems"] == []
     assert found["sides"]["litellm"]["schema_owner"] == OWNER_ROLE
@@ -102,7 +102,7 @@ def test_a_lost_grant_on_each_table(installed: Pair) -> None:
 
 def test_what_makes_each_part_necessary(pair: Pair) -> None:
     install(pair)
-    pair.litellm_admin.run("SELECT user_bridge.bring_existing(); DELETE FROM user_bridge.sync_queue")
+    pair.litellm_admin.run("SELECT user_bridge.backfill(); DELETE FROM user_bridge.sync_queue")
     pair.litellm_admin.run("UPDATE user_bridge.settings SET group_id_prefix = 'other_'")
     assert look(pair)["plan"]["backfill"] is True
     pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")

@@ -15,7 +15,8 @@ from conftest import missing
 from kit import binaries, litellm, pairs
 from kit.cluster import Cluster, running
 from kit.pairs import Pair
-from playbooks_support import READ_ONLY, Run, deploy, play, refused, role_play, variables
+from kit.recap import Run
+from playbooks_support import READ_ONLY, deploy, play, role_play, variables
 
 CRON: dict[str, Any] = {"bridge_maintenance": "pg_cron"}
 SETTINGS = {"shared_preload_libraries": "pg_cron", "cron.use_background_workers": "on"}
@@ -40,12 +41,6 @@ def jobs(cluster: Cluster) -> list[dict[str, Any]]:
         session.close()
 
 
-def test_a_server_without_it(pair: Pair, tmp_path: Path) -> None:
-    words = refused(pair, tmp_path, **CRON).words
-    assert "bridge_maintenance is pg_cron, but the server of LiteLLM's database" in words
-    assert "shared_preload_libraries" in words and "set bridge_maintenance to systemd or none" in words
-
-
 def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> None:
     with pairs.pair(with_cron) as pair:
         check = deploy(pair, tmp_path, "--check", "--diff", **CRON)
@@ -56,7 +51,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
             "jobname": f"user_bridge {pair.litellm_db}",
             # Debian 12's version knows no seconds.
             "schedule": jobs(with_cron)[0]["schedule"],
-            "command": "SELECT user_bridge.tend(5000)",
+            "command": "SELECT user_bridge.tick(5000)",
             "database": pair.litellm_db,
             "username": "postgres",
             "active": True,

@@ -185,20 +185,19 @@ class TestObjects:
             assert function["comment"], function["name"]
             assert function["owner"] == "user_bridge_owner", function["name"]
 
-    def test_nothing_of_ours_is_in_public(self, pair: Pair, side: Side) -> None:
-        def public() -> list[dict[str, object]]:
-            return pair.connect(side, SUPERUSER).rows(
-                "SELECT 'class' AS kind, relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
-                "UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
-                "UNION ALL SELECT 'type', typname FROM pg_type WHERE typnamespace = 'public'::regnamespace "
-                "UNION ALL SELECT 'column', attrelid::regclass::text || '.' || attname FROM pg_attribute a "
-                "JOIN pg_class c ON c.oid = a.attrelid WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2"
-            )
+    def public(self, pair: Pair, side: Side) -> list[dict[str, object]]:
+        return pair.connect(side, SUPERUSER).rows(
+            "SELECT 'class' AS kind, relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+            "UNION ALL SELECT 'type', typname FROM pg_type WHERE typnamespace = 'public'::regnamespace "
+            "UNION ALL SELECT 'column', attrelid::regclass::text || '.' || attname FROM pg_attribute a "
+            "JOIN pg_class c ON c.oid = a.attrelid WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2"
+        )
 
-        before = public()
-        install_bridge(pair)
-        rows.add_user(pair.litellm, "u1", "ann@example.com")
-        assert public() == before
+    def test_nothing_of_ours_is_in_public(self, bridged: Pair, side: Side) -> None:
+        rows.add_user(bridged.litellm, "u1", "ann@example.com")
+        with make_pair(bridged.cluster, bridged.litellm_version, bridged.openwebui_version) as bare:
+            assert self.public(bridged, side) == self.public(bare, side)
 
 
 def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:

@@ -1,28 +1,42 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bridge without Ansible, for tests of its SQL: the same templates, roles and grants, applied in plain SQL."""
+"""The bridge between a pair's databases, without Ansible.
+
+bridge_install runs once for each server and pair of versions: what it leaves becomes a template, of which every bridged
+pair is a copy. A mutant is a copy in which only the functions that differ are replaced.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jinja2
+import psycopg2.errors
 import psycopg2.extras
 import yaml
 from psycopg2 import sql
 
+from kit import product
+from kit.cluster import Cluster
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
+from kit.pairs import OWNER_ROLE, PASSWORDS, SIDES, SYNC_USER, Pair, Session, Side, drop_databases, ensure_login
 
 TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
 SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
+EXTENSIONS: Mapping[Side, str] = {"litellm": "dblink", "openwebui": "pgcrypto"}
 Mutate = Callable[[str, str], str]
+# Rendered SQL of each file, by side and path.
+Texts = Mapping[Side, Mapping[str, str]]
 
 
 def environment() -> jinja2.Environment:
@@ -60,6 +74,31 @@ def template_paths(side: Side) -> list[str]:
     return sorted(paths, key=lambda path: (path != first, path == last, path))
 
 
+@functools.cache
+def _shipped() -> Texts:
+    """Both sides as they are shipped."""
+    return {side: render_sql(side) for side in SIDES}
+
+
+@contextlib.contextmanager
+def templates_from(root: Path) -> Iterator[None]:
+    """Every bridge installed inside the with block is rendered from this copy of the role's templates."""
+    before = TEMPLATES
+    _read_templates(root)
+    try:
+        yield
+    finally:
+        _read_templates(before)
+
+
+def _read_templates(root: Path) -> None:
+    global TEMPLATES, REGISTRY, SETTINGS
+    TEMPLATES = root
+    REGISTRY = yaml.safe_load((root / "entities" / "registry.yml").read_text(encoding="utf-8"))
+    SETTINGS = yaml.safe_load((root / "settings.yml").read_text(encoding="utf-8"))["settings"]
+    _shipped.cache_clear()
+
+
 _planted: list[Mutate | None] = [None]
 
 
@@ -81,39 +120,170 @@ def install_bridge(
 ) -> None:
     """Install, or install again, on both sides. `mutate` may change each file's SQL before it is applied."""
     chosen = dict(settings or {})
-    mutate = mutate or _planted[-1]
-    _prepare_openwebui(pair)
-    _apply(pair.openwebui_admin, "openwebui", mutate)
-    _prepare_litellm(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})
-    _apply(pair.litellm_admin, "litellm", mutate)
-    _write_settings(pair.litellm_admin, chosen)
+    changed = _mutants(mutate or _planted[-1])
+    if pair.databases:
+        _install(pair, changed)
+    else:
+        pair.make(_bridged_template(pair))
+        if not _replace_functions(pair, changed):
+            _install(pair, changed)
+    pair.litellm_admin.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"')
+    _connect_to_target(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})
+    write_settings(pair, chosen)
 
 
-def _prepare_openwebui(pair: Pair) -> None:
-    session = pair.openwebui_admin
-    _ensure_owner(session)
+def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
+    """The settings row: what is given; everything else gets the table's defaults."""
+    values = {key: psycopg2.extras.Json(value) if isinstance(value, dict) else value for key, value in settings.items()}
+    session = pair.litellm_admin
+    session.run(f"DELETE FROM {SCHEMA}.settings")
+    if not values:
+        session.run(f"INSERT INTO {SCHEMA}.settings DEFAULT VALUES")
+        return
+    session.raw.cursor().execute(
+        sql.SQL("INSERT INTO {}.settings ({}) VALUES ({})").format(
+            sql.Identifier(SCHEMA),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(map(sql.Literal, values.values())),
+        )
+    )
+
+
+# The template, and what differs from it
+
+
+def _mutants(mutate: Mutate | None) -> Texts:
+    """The files that `mutate` changes, which sees each file once."""
+    if mutate is None:
+        return {}
+    found = {side: {path: mutate(path, text) for path, text in files.items()} for side, files in _shipped().items()}
+    return {
+        side: {path: text for path, text in files.items() if text != _shipped()[side][path]}
+        for side, files in found.items()
+    }
+
+
+def _bridged_template(pair: Pair) -> dict[Side, str]:
+    """The names of two databases with the bridge between them, for this server, these versions and this SQL."""
+    recipe = repr((pair.litellm_version, pair.openwebui_version, pair.admin, _shipped()))
+    digest = hashlib.sha256(recipe.encode()).hexdigest()
+    keys: dict[Side, str] = {side: f"bridged {side} {digest}" for side in SIDES}
+    templates = pair.cluster.templates
+    if keys["litellm"] not in templates:
+        bridged = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
+        _install(bridged, {})
+        # Nobody may be connected to what is copied.
+        bridged.close()
+        templates.update({keys[side]: bridged.database(side) for side in SIDES})
+    return {side: templates[key] for side, key in keys.items()}
+
+
+def drop_bridged_templates(cluster: Cluster) -> None:
+    """A role cannot be dropped while it owns something in any database of the server."""
+    for key in [key for key in cluster.templates if key.startswith("bridged ")]:
+        drop_databases(cluster, [cluster.templates.pop(key)])
+
+
+# CREATE FUNCTION with its name and arguments; its properties; its body in dollar quotes.
+_FUNCTION = re.compile(
+    r"^(CREATE OR REPLACE (?:FUNCTION|PROCEDURE)\s+[^(]+\(.*?\)\s*(?:RETURNS|LANGUAGE)\b)(.*?AS (\$\w*\$).*?\3[^;]*);",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def _functions(text: str) -> dict[str, str]:
+    """Head of each function to its whole statement."""
+    return {match[1]: match[0] for match in _FUNCTION.finditer(text)}
+
+
+def _replacements(old: str, new: str) -> list[str] | None:
+    """The statements that make the functions of one file those of another; None where that is not all that differs."""
+    if _FUNCTION.sub(r"\1", old) != _FUNCTION.sub(r"\1", new):
+        return None
+    before = _functions(old)
+    return [statement for head, statement in _functions(new).items() if statement != before[head]]
+
+
+def _replace_functions(pair: Pair, changed: Texts) -> bool:
+    """Make a copy of the shipped bridge a mutant; False where only an installation can."""
+    for side, files in changed.items():
+        for path, text in files.items():
+            statements = _replacements(_shipped()[side][path], text)
+            if statements is None:
+                return False
+            session = pair.superuser(side)
+            for statement in statements:
+                try:
+                    session.run(f"SET check_function_bodies = off; {statement}")
+                except psycopg2.errors.InvalidFunctionDefinition:
+                    # Another result type.
+                    return False
+                finally:
+                    session.run("RESET check_function_bodies")
+    return True
+
+
+# The installation, as the roles do it
+
+
+def _install(pair: Pair, changed: Texts) -> None:
+    """Roles, grants and extensions, then bridge_install."""
+    _prepare(pair)
+    shipped: Texts = {side: render_sql(side, **_extension_schemas(pair, side)) for side in SIDES}
+    product.install(pair, {side: {**files, **changed.get(side, {})} for side, files in shipped.items()})
+
+
+def _prepare(pair: Pair) -> None:
+    _ensure_owner(pair.litellm_admin)
     ensure_login(pair.cluster, SYNC_USER)
-    _ensure_schema(session, "pgcrypto")
-    session.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"')
-    session.run(f'GRANT USAGE ON SCHEMA {SCHEMA} TO "{SYNC_USER}"')
-    session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
+    for side in SIDES:
+        session, registered = pair.superuser(side), REGISTRY["sides"][side]
+        session.run(f'CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION "{OWNER_ROLE}"')
+        _ensure_extension(session, EXTENSIONS[side])
+        session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
+        rights = ", ".join(registered["privileges"])
+        for table in registered["tables"]:
+            if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
+                session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO "{OWNER_ROLE}"')
+    pair.openwebui_admin.run(f'GRANT USAGE ON SCHEMA {SCHEMA} TO "{SYNC_USER}"')
     rights = ", ".join(REGISTRY["sides"]["openwebui"]["privileges"])
-    for table in REGISTRY["sides"]["openwebui"]["tables"]:
-        if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
-            session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
-    session.run(
+    pair.openwebui_admin.run(
         f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES TO "{OWNER_ROLE}"'
     )
 
 
-def _prepare_litellm(pair: Pair, target_timeout_ms: int, overrides: Mapping[str, str]) -> None:
-    session = pair.litellm_admin
-    _ensure_owner(session)
-    _ensure_schema(session, "dblink")
-    session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
-    for table in REGISTRY["sides"]["litellm"]["tables"]:
-        session.run(f'GRANT SELECT ON public."{table}" TO "{OWNER_ROLE}"')
-    session.run(f'GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO "{OWNER_ROLE}"')
+def _ensure_owner(session: Session) -> None:
+    if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
+        session.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
+
+
+def _ensure_extension(session: Session, name: str) -> None:
+    """As the role sync_user leaves it. The bridge's own functions come later, and are bridge_install's to protect."""
+    if session.value("SELECT 1 FROM pg_extension WHERE extname = %s", [name]):
+        return
+    session.run(f"CREATE EXTENSION {name} SCHEMA {SCHEMA}")
+    members = session.rows(
+        "SELECT objid::regprocedure::text AS name FROM pg_depend WHERE deptype = 'e' "
+        "AND classid = 'pg_proc'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = %s)",
+        [name],
+    )
+    functions = ", ".join(row["name"] for row in members)
+    session.run(f"REVOKE ALL ON FUNCTION {functions} FROM PUBLIC")
+    session.run(f'GRANT EXECUTE ON FUNCTION {functions} TO "{OWNER_ROLE}"')
+
+
+def _extension_schemas(pair: Pair, side: Side) -> dict[str, str]:
+    """The extension may have been there before."""
+    schema = pair.superuser(side).value(
+        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = %s",
+        [EXTENSIONS[side]],
+    )
+    return {f"{EXTENSIONS[side]}_schema": schema}
+
+
+def _connect_to_target(pair: Pair, target_timeout_ms: int, overrides: Mapping[str, str]) -> None:
+    """The foreign server and the sync user's credentials; a copy gets its own, as it has another target."""
     options = {
         "host": pair.cluster.host,
         "port": str(pair.cluster.port),
@@ -127,16 +297,17 @@ def _prepare_litellm(pair: Pair, target_timeout_ms: int, overrides: Mapping[str,
         **overrides,
     }
     credentials = {"user": SYNC_USER, "password": PASSWORDS[SYNC_USER]}
-    session.run(f"DROP SERVER IF EXISTS {SERVER} CASCADE")
-    session.raw.cursor().execute(
-        sql.SQL("CREATE SERVER {} FOREIGN DATA WRAPPER dblink_fdw OPTIONS ({})").format(
-            sql.Identifier(SERVER), _options(options)
-        )
-    )
-    session.run(f'ALTER SERVER {SERVER} OWNER TO "{OWNER_ROLE}"')
-    session.raw.cursor().execute(
-        sql.SQL("CREATE USER MAPPING FOR {} SERVER {} OPTIONS ({})").format(
-            sql.Identifier(OWNER_ROLE), sql.Identifier(SERVER), _options(credentials)
+    pair.litellm_admin.raw.cursor().execute(
+        sql.SQL(
+            "DROP SERVER IF EXISTS {server} CASCADE;"
+            "CREATE SERVER {server} FOREIGN DATA WRAPPER dblink_fdw OPTIONS ({options});"
+            "ALTER SERVER {server} OWNER TO {owner};"
+            "CREATE USER MAPPING FOR {owner} SERVER {server} OPTIONS ({credentials})"
+        ).format(
+            server=sql.Identifier(SERVER),
+            owner=sql.Identifier(OWNER_ROLE),
+            options=_options(options),
+            credentials=_options(credentials),
         )
     )
 
@@ -144,83 +315,4 @@ def _prepare_litellm(pair: Pair, target_timeout_ms: int, overrides: Mapping[str,
 def _options(options: Mapping[str, str]) -> sql.Composable:
     return sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(key), sql.Literal(value)) for key, value in options.items()
-    )
-
-
-def _ensure_owner(session: Session) -> None:
-    if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
-        session.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
-
-
-def _ensure_schema(session: Session, extension: str) -> None:
-    session.run(f'CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION "{OWNER_ROLE}"')
-    session.run(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA {SCHEMA}")
-
-
-def _apply(session: Session, side: Side, mutate: Mutate | None) -> None:
-    """All files of a side, in one transaction, with everything in the schema handed to the owner role."""
-    extension = "dblink" if side == "litellm" else "pgcrypto"
-    schema = session.value(
-        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = %s",
-        [extension],
-    )
-    session.raw.autocommit = False
-    try:
-        # Functions may use each other in any order.
-        session.run("SET LOCAL check_function_bodies = off")
-        for row in session.rows(
-            "SELECT tgname, tgrelid::regclass::text AS rel FROM pg_trigger WHERE tgname LIKE 'user\\_bridge\\_%'"
-        ):
-            session.run(f'DROP TRIGGER "{row["tgname"]}" ON {row["rel"]}')
-        for path, text in render_sql(side, **{f"{extension}_schema": schema}).items():
-            session.run(mutate(path, text) if mutate else text)
-        for row in session.rows(_FOREIGN_OWNED, {"schema": SCHEMA, "owner": OWNER_ROLE}):
-            session.run(f'ALTER {row["kind"]} {row["object"]} OWNER TO "{OWNER_ROLE}"')
-        # As bridge_install leaves it: PostgreSQL lets everybody execute what is created.
-        session.run(f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC")
-        session.run(f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO "{OWNER_ROLE}"')
-        session.commit()
-    finally:
-        session.rollback()
-        session.raw.autocommit = True
-
-
-# Objects of the schema that the owner role does not own yet; an extension's and an identity column's are not ours.
-_FOREIGN_OWNED = """
-SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind,
-       c.oid::regclass::text AS object
-  FROM pg_class c
- WHERE c.relnamespace = %(schema)s::regnamespace AND c.relowner <> %(owner)s::regrole
-   AND c.relkind IN ('r', 'p', 'v', 'S')
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
-                   AND d.deptype IN ('e', 'i', 'a'))
-UNION ALL
-SELECT 'ROUTINE', p.oid::regprocedure::text
-  FROM pg_proc p
- WHERE p.pronamespace = %(schema)s::regnamespace AND p.proowner <> %(owner)s::regrole
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass
-                   AND d.deptype = 'e')
-UNION ALL
-SELECT 'TYPE', t.oid::regtype::text
-  FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
- WHERE t.typnamespace = %(schema)s::regnamespace AND t.typowner <> %(owner)s::regrole
-   AND t.typelem = 0 AND (t.typtype <> 'c' OR c.relkind = 'c')
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.classid = 'pg_type'::regclass
-                   AND d.deptype = 'e')
-"""
-
-
-def _write_settings(session: Session, settings: Mapping[str, Any]) -> None:
-    """The settings row: what is given; everything else keeps the table's defaults."""
-    values = {key: psycopg2.extras.Json(value) if isinstance(value, dict) else value for key, value in settings.items()}
-    session.run(f"DELETE FROM {SCHEMA}.settings")
-    if not values:
-        session.run(f"INSERT INTO {SCHEMA}.settings DEFAULT VALUES")
-        return
-    session.raw.cursor().execute(
-        sql.SQL("INSERT INTO {}.settings ({}) VALUES ({})").format(
-            sql.Identifier(SCHEMA),
-            sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Literal, values.values())),
-        )
     )

@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from kit.bridge import REGISTRY
+from kit import bridge
 from kit.settings import LICENCE
 
 # Options of modules that take types, and the list of each in _types.py.
@@ -19,7 +19,7 @@ Types = Mapping[str, Sequence[str]]
 
 
 def of_registry() -> Types:
-    entities = REGISTRY["entities"]
+    entities = bridge.REGISTRY["entities"]
     mapped = {name: entity["mapping"] for name, entity in entities.items() if entity["mapping"]}
     return {
         "ENTITY_TYPES": sorted(entities),

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg2.extensions
@@ -20,6 +20,7 @@ from kit.common import pick_version
 from kit.schemas import Admin, Login, apply_litellm, apply_openwebui
 
 Side = Literal["litellm", "openwebui"]
+SIDES: tuple[Side, ...] = ("litellm", "openwebui")
 OWNER_ROLE = "user_bridge_owner"
 SYNC_USER = "sync_user"
 # Awkward on purpose: whoever builds a connection string or an SQL literal by hand breaks on it.
@@ -80,21 +81,52 @@ class Session:
         self.raw.close()
 
 
-@dataclass(eq=False)
 class Pair:
-    """The two databases. `litellm` and `openwebui` are the programs' own logins, `*_admin` the superuser's."""
+    """The two databases. `litellm` and `openwebui` are the programs' own logins, `*_admin` the superuser's.
 
-    cluster: Cluster
-    litellm_db: str
-    openwebui_db: str
-    litellm_version: str
-    openwebui_version: str
-    admin: Admin
-    sessions: dict[str, Session] = field(default_factory=dict)
-    opened: list[Session] = field(default_factory=list)
+    Without names they are made when somebody first asks for one: until then they can become copies of anything.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        litellm_db: str | None,
+        openwebui_db: str | None,
+        litellm_version: str,
+        openwebui_version: str,
+        admin: Admin,
+    ) -> None:
+        self.cluster = cluster
+        self.litellm_version = litellm_version
+        self.openwebui_version = openwebui_version
+        self.admin = admin
+        self.databases: dict[Side, str] = {}
+        if litellm_db and openwebui_db:
+            self.databases = {"litellm": litellm_db, "openwebui": openwebui_db}
+        self.sessions: dict[str, Session] = {}
+        self.opened: list[Session] = []
+
+    def make(self, templates: Mapping[Side, str] | None = None) -> None:
+        """Create both databases, as copies of both programs' schemas or of the templates given."""
+        assert not self.databases
+        source = templates or {
+            "litellm": _litellm_template(self.cluster, self.litellm_version),
+            "openwebui": _openwebui_template(self.cluster, self.openwebui_version, self.admin),
+        }
+        self.databases = {side: _copy(self.cluster, source[side], side) for side in SIDES}
 
     def database(self, side: Side) -> str:
-        return self.litellm_db if side == "litellm" else self.openwebui_db
+        if not self.databases:
+            self.make()
+        return self.databases[side]
+
+    @property
+    def litellm_db(self) -> str:
+        return self.database("litellm")
+
+    @property
+    def openwebui_db(self) -> str:
+        return self.database("openwebui")
 
     def login(self, side: Side, user: str | None = None) -> Login:
         """How `user` (by default the program's own role) reaches a side."""
@@ -136,6 +168,9 @@ class Pair:
         """The superuser in Open WebUI's database."""
         return self._kept("openwebui", SUPERUSER)
 
+    def superuser(self, side: Side) -> Session:
+        return self.litellm_admin if side == "litellm" else self.openwebui_admin
+
     @property
     def sync_user(self) -> Session:
         """The bridge's sync user in Open WebUI's database; exists once the bridge is installed."""
@@ -147,22 +182,14 @@ class Pair:
 
     def drop(self) -> None:
         self.close()
-        for name in (self.litellm_db, self.openwebui_db):
-            self.cluster.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        drop_databases(self.cluster, self.databases.values())
 
 
 @contextmanager
 def pair(cluster: Cluster, litellm: str = "new", openwebui: str = "new", admin: Admin | None = None) -> Iterator[Pair]:
     """Fresh copies of both schemas, with Open WebUI's first admin; dropped afterwards."""
-    account = admin or Admin()
     versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
-    made = Pair(
-        cluster,
-        _copy(cluster, _litellm_template(cluster, versions[0]), "litellm"),
-        _copy(cluster, _openwebui_template(cluster, versions[1], account), "openwebui"),
-        *versions,
-        account,
-    )
+    made = Pair(cluster, None, None, *versions, admin or Admin())
     try:
         yield made
     finally:
@@ -173,17 +200,18 @@ def pair(cluster: Cluster, litellm: str = "new", openwebui: str = "new", admin: 
 def pair_before_first_start(cluster: Cluster, litellm: str = "new", openwebui: str = "new") -> Iterator[Pair]:
     """As `pair`, but for an Open WebUI that is to be started: its database is empty, and nobody has signed up."""
     versions = pick_version("litellm", litellm), pick_version("open-webui", openwebui)
-    made = Pair(
-        cluster,
-        _copy(cluster, _litellm_template(cluster, versions[0]), "litellm"),
-        empty_database(cluster, "openwebui"),
-        *versions,
-        Admin(),
-    )
+    ensure_login(cluster, "openwebui")
+    made = Pair(cluster, None, None, *versions, Admin())
+    made.make({"litellm": _litellm_template(cluster, versions[0]), "openwebui": "template0"})
     try:
         yield made
     finally:
         made.drop()
+
+
+def drop_databases(cluster: Cluster, names: Iterable[str]) -> None:
+    """Whoever is connected is thrown out."""
+    cluster.execute(*(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in names))
 
 
 def empty_database(cluster: Cluster, role: str, name: str | None = None) -> str:

@@ -149,7 +149,7 @@ def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -
         """extra jsonb NOT NULL DEFAULT '{"a": "b"}' CHECK (jsonb_typeof(extra) = 'object')""",
     ]
     assert ",\n    ".join(columns) + "\n);" in table
-    assert re.findall("ALTER TABLE .*;", table) == [
+    assert re.findall(r"ALTER TABLE user_bridge\.settings .*;", table) == [
         f"ALTER TABLE user_bridge.settings ADD COLUMN IF NOT EXISTS {columns[0]};"
     ]
     functions = rendered["engine/litellm/settings.sql.j2"]
@@ -168,7 +168,7 @@ def test_choices_of_types() -> None:
   action:
     choices: [drain]
 """
-    types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "another_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
+    types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "other_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
     written = entity_types.with_choices(text, types)
     assert written and max(map(len, written.splitlines())) < 120
     options = yaml.safe_load(written)

@@ -17,7 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
 
 _DISABLED = "trigger is disabled"
-# Lines of a fingerprint that re-running CREATE ... IF NOT EXISTS cannot bring back.
+# Lines of a fingerprint that CREATE ... IF NOT EXISTS does not restore.
 _STRUCTURE = ("column ", "constraint ", "sequence ")
 
 
@@ -40,7 +40,7 @@ def compare(key: tuple[str, str], found: Live | None, record: Record, server_maj
     if record.fingerprint == found.fingerprint:
         return Difference()
     if record.server_major != server_major:
-        # The catalog words some things in another way after an upgrade of the server.
+        # Another major version may print the same definition differently.
         return Difference("unknown", f"recorded on PostgreSQL {record.server_major}, the server is {server_major} now")
     kind, label = key
     lost = lines_of(record.fingerprint) - lines_of(found.fingerprint)
@@ -53,13 +53,14 @@ def compare(key: tuple[str, str], found: Live | None, record: Record, server_maj
         if not lost and all(line.startswith(_STRUCTURE) for line in extra):
             return Difference(warning=f"{kind} {label} has additions of others: {'; '.join(sorted(extra))}")
     if kind == "schema" and not lost:
-        # Who else may use the schema is not the definitions' business.
+        # Additional grants on the schema are allowed.
         return Difference()
     reason = _explain(lost, extra)
     return Difference("disabled" if reason == _DISABLED else "changed", reason)
 
 
 def lines_of(fingerprint: str) -> set[str]:
+    """The lines of a fingerprint, whose order means nothing."""
     return set(fingerprint.splitlines())
 
 

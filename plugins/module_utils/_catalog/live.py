@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the catalog says about the bridge's objects, as text that can be compared and shown in a diff.
+"""The bridge's objects as the catalog has them, as text that can be compared and shown in a diff.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
 
-# Stands for the owner role in fingerprints, so that another owner role is a difference and a renamed one is not.
+# Placeholder for the owner role in fingerprints: a renamed role is no difference, another owner is.
 OWNER = "<owner>"
 
 
@@ -144,7 +144,7 @@ def live_objects(cur: Any, owner: str) -> dict[tuple[str, str], Live]:
     """Everything of the bridge in this database by kind and label, inside a transaction of C(_pg.transaction)."""
     found = {}
     for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": owner}):
-        # For an index only the schema it is in matters: its table is part of the fingerprint.
+        # An index is known by schema and name; its table is part of the fingerprint.
         table = row["table_name"] if row["kind"] == "trigger" else ""
         subject = Subject(row["kind"], row["schema"], row["name"], row["arguments"], table)
         found[subject.kind, subject.label] = Live(subject, row["owner"], row["fingerprint"])

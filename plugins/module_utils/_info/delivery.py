@@ -37,10 +37,10 @@ SELECT operation, record_id, error_message AS message,
        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
   FROM {SCHEMA}.sync_audit WHERE sync_result = 'FAILED' ORDER BY id DESC LIMIT %(limit)s"""
 
-# Only those without an account are asked about; grouped without the id that some reasons end with.
+# Only users without a mapping. Some reasons end with an id, which is cut off to group them.
 _SKIPPED = f"""
 SELECT regexp_replace(d.skipped, '^(the email belongs to the older user) .*', '\\1') AS reason, count(*) AS users
-  FROM {SCHEMA}.desired_users(array(
+  FROM {SCHEMA}.desired_user(array(
            SELECT u.user_id FROM public."LiteLLM_UserTable" AS u
             WHERE NOT EXISTS (SELECT FROM {SCHEMA}.sync_mapping AS m
                                WHERE m.litellm_type = 'user' AND m.litellm_id = u.user_id))) AS d
@@ -70,7 +70,7 @@ def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live]
     if queue:
         types = f"SELECT entity_type AS type, count(*) AS n FROM {SCHEMA}.sync_queue GROUP BY 1 ORDER BY 1"
         found["queue"] = {**queue[0], "by_type": {row["type"]: row["n"] for row in _pg.rows(cur, types)}}
-        # All of them make the causes, however few are listed.
+        # Causes count all errors, not just those that are listed.
         errors = report.look(cur, "errors", _ERRORS) or []
         found["causes"] = grouped(errors)
         found["errors"] = [{**row, **cause(row["sqlstate"], row["message"])._asdict()} for row in errors[:limit]]

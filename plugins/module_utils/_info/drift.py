@@ -17,10 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
-
-# Raised by the bridge when Open WebUI's server does not answer; the connection test says why.
-_TARGET_AWAY = ("UB001", "UB002")
-_NO_SUCH_ROLE = "22023"
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import NO_SUCH_ROLE, TARGET_AWAY
 
 _DRIFT = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {SCHEMA}.reconcile(false, %(types)s::text[]))
@@ -31,15 +28,16 @@ def look_for_drift(params: dict[str, Any], report: Report) -> dict[str, Any] | N
     """Compare everything, over two connections side by side; None where the login may not."""
     try:
         with ThreadPoolExecutor(2) as pool:
-            # Of about the same size: a user has a membership or two.
+            # Two halves of about the same size: a user has a membership or two.
             compared = [pool.submit(_differing, params, rosters) for rosters in (False, True)]
         rows = [row for each in compared for row in each.result()]
     except BridgeError as error:
-        # There was a connection for everything else; these two may be too many.
+        # The first connection was accepted, so these two exceed a connection limit.
         report.unseen.append({"what": "drift", "reason": str(error)})
         return None
     except _pg.PgError as error:
-        if _pg.sqlstate(error) not in (*INVISIBLE, *_TARGET_AWAY, _NO_SUCH_ROLE):
+        # Why Open WebUI's server does not answer, the connection test says.
+        if _pg.sqlstate(error) not in (*INVISIBLE, *TARGET_AWAY, NO_SUCH_ROLE):
             raise
         report.unseen.append({"what": "drift", "reason": _pg.describe(error)})
         return None

@@ -22,7 +22,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report im
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 
-# A digest tells whether a stored password is still the one that the bridge gave; neither leaves the server.
+# Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
 SELECT e.entity_id AS user_id, count(*) OVER () AS total,
        extract(epoch FROM clock_timestamp() - e.initial_password_at)::bigint AS seconds

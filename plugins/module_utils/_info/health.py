@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 
-# The timer drains every minute; what waits for longer than a few of its runs is stuck.
+# The timer drains every minute: what waits through several of its runs is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300
 
 

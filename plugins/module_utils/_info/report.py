@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import LACKS_OBJECTS
 
-INVISIBLE = (_pg.INSUFFICIENT_PRIVILEGE, _pg.UNDEFINED_TABLE, "42703", "42883", "3F000")
+INVISIBLE = (_pg.INSUFFICIENT_PRIVILEGE, *LACKS_OBJECTS)
 
 
 @dataclass

@@ -39,7 +39,7 @@ _MEMBERS_BEFORE_0_6_37 = """
 SELECT coalesce(sum(CASE json_typeof(user_ids) WHEN 'array' THEN json_array_length(user_ids) END), 0)::bigint AS n
   FROM public."group" """
 
-# What the bridge goes by at run time, by the name under which it is reported.
+# Tables and columns that not every version of the programs has, by the name under which they are reported.
 _FEATURES = {
     "litellm": {
         "organization_memberships": ("LiteLLM_OrganizationMembership", None),
@@ -123,7 +123,7 @@ def _counts(cur: Any, report: Report, side: str) -> dict[str, Any] | None:
     rows = report.look(cur, "openwebui: counts", _OPENWEBUI_COUNTS)
     if not rows:
         return None
-    # Before Open WebUI 0.6.37 a group holds its members itself.
+    # Before Open WebUI 0.6.37 a group has its members in a column.
     table = _pg.value(cur, "SELECT true FROM pg_class WHERE oid = to_regclass('public.group_member')")
     members = report.look(cur, "openwebui: counts of members", _MEMBERS if table else _MEMBERS_BEFORE_0_6_37)
     return {**rows[0], "group_members": members[0]["n"] if members else None}

@@ -28,7 +28,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.object
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Wanted, plan_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import begin_deploy, lock_tables, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import (
     SETTINGS_NAME,
     changed_settings,
@@ -71,26 +72,24 @@ def present(connection: Any, wanted: Wanted) -> Plan:
 
 
 def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
-        cur.execute(f"SET LOCAL lock_timeout = {wanted.lock_timeout_ms}")
+    with deploying(cur, wanted.lock_timeout_ms):
         # Another run may have finished while this one waited.
         plan = make_plan(cur, wanted, server_version)
         changes = [change for change in plan.objects if change.changed]
         triggers = [change for change in changes if change.kind == "trigger"]
         objects = [(change.definition, change.live) for change in changes if change.definition]
         others = [(definition, live) for definition, live in objects if definition.subject.kind != "trigger"]
-        # The functions use each other in any order, so their bodies are checked when all of them are there.
+        # Functions call each other in any order, so their bodies are checked when all exist.
         cur.execute("SET LOCAL check_function_bodies = off")
         for definition, live in others:
             create(cur, definition, live, wanted.owner)
         cur.execute("SET LOCAL check_function_bodies = on")
         for definition, _live in others:
-            if definition.subject.kind in ("function", "procedure"):
+            if definition.subject.kind in ROUTINES:
                 check_body(cur, definition, wanted.owner)
         if plan.settings or any(definition.subject.label == SETTINGS_NAME for definition, _live in others):
             write_settings(cur, plan.settings, wanted.owner)
-        # Last, because LiteLLM waits from here to the commit. Only dropping a trigger locks out readers as well.
+        # Triggers last: LiteLLM waits from here to the commit. Dropping one locks out readers as well.
         mode = "ACCESS EXCLUSIVE" if any(change.live for change in triggers) else "SHARE ROW EXCLUSIVE"
         subjects = [source.subject for change in triggers for source in (change.live, change.definition) if source]
         lock_tables(cur, subjects, mode, wanted.lock_timeout_ms)

@@ -27,7 +27,7 @@ _CREATABLE = ("table", "sequence", "index", *ROUTINES, "view", "trigger")
 _ATTACHABLE = ("alter", "comment", "grant", "revoke", "insert")
 _MODIFIERS = ("or", "replace", "unique", "unlogged", "constraint")
 
-# The types as format_type() spells them. One that does not exist yet stays as it was written.
+# Types as format_type() spells them; one that does not exist yet is left as it was written.
 _CANONICAL = r"""
 SELECT w.arguments AS written,
        string_agg(coalesce(format_type(to_regtype(t.name), NULL), t.name), ', ' ORDER BY t.place) AS canonical
@@ -46,6 +46,7 @@ class Definition:
 
     @property
     def text(self) -> str:
+        """The statements as one script, as it is recorded."""
         return ";\n\n".join(statement.text for statement in self.statements) + (";" if self.statements else "")
 
 
@@ -197,7 +198,7 @@ def each_once(definitions: Iterable[Definition]) -> tuple[Definition, ...]:
 def wanted_definitions(files: list[dict[str, str]] | None) -> tuple[Definition, ...]:
     """The schema, the bookkeeping and the objects of all files (name and sql), each object once."""
     if not files:
-        # Nothing wanted would mean to drop everything, data included.
+        # An empty list would drop every object, data included.
         raise BridgeError("definitions is empty; give the SQL files, or use state=absent to remove the bridge")
     sources = [("bridge_install", BOOKKEEPING)] + [(item["name"], item["sql"]) for item in files]
     found = [definition for name, sql in sources for definition in parse_definitions(sql, name)]

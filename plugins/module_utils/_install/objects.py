@@ -9,30 +9,30 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import LOCK_ERRORS, locked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import explained
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA, Subject, quote
 
 _DEPENDENT_OBJECTS = "2BP01"
-# A new result type, default or column name: CREATE OR REPLACE refuses it.
+# CREATE OR REPLACE cannot change a result type, a default or the name of a column.
 _NOT_REPLACEABLE = ("42P13", "42P16")
 
 
 def become(cur: Any, subject: Subject, owner: str) -> None:
-    """Our schema belongs to the owner role; a trigger on a table of LiteLLM is made by the login, who may."""
+    """Act as the owner role, or as the login for a trigger on a program's table, which only its owner can create."""
     _pg.set_role(cur, None if subject.schema != SCHEMA else owner)
 
 
 def create(cur: Any, definition: Definition, live: Live | None, owner: str) -> None:
+    """Create or replace one object with all its statements; live is the object that is there."""
     subject = definition.subject
-    with _explained(subject, definition.source):
+    with _installing(definition):
         if subject.kind == "schema":
             _create_schema(cur, live, owner)
             _pg.set_role(cur, owner)
@@ -45,24 +45,16 @@ def create(cur: Any, definition: Definition, live: Live | None, owner: str) -> N
             cur.execute(statement.text)
 
 
-@contextmanager
-def _explained(subject: Subject, source: str) -> Iterator[None]:
-    """Say which object a server error is about."""
-    try:
-        yield
-    except _pg.PgError as error:
-        if _pg.sqlstate(error) in LOCK_ERRORS:
-            raise locked(subject) from None
-        raise BridgeError(
-            f"{subject.kind} {subject.label} ({source}) could not be installed: {_pg.describe(error)}; "
-            "nothing was changed"
-        ) from None
+def _installing(definition: Definition) -> AbstractContextManager[None]:
+    subject = definition.subject
+    return explained(subject, f"{subject.kind} {subject.label} ({definition.source}) could not be installed")
 
 
 def check_body(cur: Any, definition: Definition, owner: str) -> None:
+    """Check the body of a function, which CREATE did not: the functions use each other in any order."""
     subject = definition.subject
     become(cur, subject, owner)
-    with _explained(subject, definition.source):
+    with _installing(definition):
         found = _pg.rows(
             cur,
             "SELECT l.lanvalidator::regproc::text AS validator, p.oid::text AS oid"
@@ -83,7 +75,7 @@ def _create_schema(cur: Any, live: Live | None, owner: str) -> None:
 
 
 def _create_object(cur: Any, definition: Definition, live: Live | None, owner: str) -> None:
-    """Run the CREATE and take the privileges and the comment back to the default, from which the statements go on."""
+    """Run the CREATE and reset privileges and comment to the defaults that the following statements expect."""
     subject, create = definition.subject, definition.statements[0].text
     if live and live.owner != owner:
         _pg.set_role(cur, None)
@@ -124,7 +116,7 @@ def _reset_privileges(cur: Any, subject: Subject, owner: str) -> None:
         {"name": subject.identity},
     )
     if subject.kind in ROUTINES:
-        # PostgreSQL's default lets everybody execute it, the sync user included, who has USAGE on the schema.
+        # By default PUBLIC may execute functions, so the sync user could, who has USAGE on the schema.
         cur.execute(f"REVOKE ALL ON {target} FROM PUBLIC")
     if found:
         cur.execute(f"REVOKE ALL ON {target} FROM {', '.join(row['grantee'] for row in found)} CASCADE")
@@ -132,30 +124,34 @@ def _reset_privileges(cur: Any, subject: Subject, owner: str) -> None:
 
 
 def drop(cur: Any, subject: Subject, owner: str) -> None:
+    """Drop one object, which must be there and unused."""
     become(cur, subject, owner)
     cur.execute(f"DROP {subject.kind} {subject.identity}")
 
 
 def drop_all(cur: Any, subjects: list[Subject], owner: str) -> None:
     """Drop without CASCADE, in whatever order the dependencies among them allow."""
-    waiting, error = list(subjects), None
+    waiting = list(subjects)
     while waiting:
-        left = []
-        for subject in waiting:
-            become(cur, subject, owner)
-            try:
-                with _pg.savepoint(cur):
-                    cur.execute(f"DROP {subject.kind} IF EXISTS {subject.identity}")
-            except _pg.PgError as failure:
-                if _pg.sqlstate(failure) in LOCK_ERRORS:
-                    raise locked(subject) from None
-                if _pg.sqlstate(failure) != _DEPENDENT_OBJECTS:
-                    raise
-                left.append(subject)
-                error = failure
-        if error and len(left) == len(waiting):
+        left = [(subject, error) for subject in waiting if (error := _drop_if_unused(cur, subject, owner))]
+        if len(left) == len(waiting):
+            subject, error = left[0]
             raise BridgeError(
-                f"{left[0].kind} {left[0].label} is no longer part of the bridge, but cannot be dropped: "
-                f"{_pg.describe(error)}; drop what uses it first; nothing was changed"
+                f"{subject.kind} {subject.label} is no longer part of the bridge, but cannot be dropped: "
+                f"{error}; drop what uses it first; nothing was changed"
             )
-        waiting = left
+        waiting = [subject for subject, _error in left]
+
+
+def _drop_if_unused(cur: Any, subject: Subject, owner: str) -> str:
+    """Drop one object; returns what the server says where others depend on it."""
+    become(cur, subject, owner)
+    with explained(subject, f"{subject.kind} {subject.label} could not be dropped"):
+        try:
+            with _pg.savepoint(cur):
+                cur.execute(f"DROP {subject.kind} IF EXISTS {subject.identity}")
+        except _pg.PgError as error:
+            if _pg.sqlstate(error) != _DEPENDENT_OBJECTS:
+                raise
+            return _pg.describe(error)
+    return ""

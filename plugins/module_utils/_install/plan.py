@@ -29,7 +29,7 @@ class Wanted:
     owner: str
     version: str
     definitions: tuple[Definition, ...]
-    # Those of the program in schema public, besides those that triggers are on.
+    # Tables of the program in schema public, besides those that triggers are on.
     required_tables: tuple[str, ...]
     settings: dict[str, Any]
     lock_timeout_ms: int
@@ -38,6 +38,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Change:
+    """What to do about one object: created, updated, repaired, dropped or unchanged, and why."""
+
     kind: str
     name: str
     action: str
@@ -56,11 +58,14 @@ class Change:
 
     @property
     def result(self) -> dict[str, str]:
+        """The change as the module returns it."""
         return {"kind": self.kind, "name": self.name, "action": self.action, "reason": self.reason}
 
 
 @dataclass(frozen=True)
 class Plan:
+    """All changes to one database; settings are pairs of before and after."""
+
     objects: tuple[Change, ...]
     settings: dict[str, tuple[Any, Any]]
     version_before: str | None
@@ -87,7 +92,7 @@ def plan_objects(
     ]
     wanted = {(change.kind, change.name) for change in changes}
     surplus = {key for key in recorded if key not in wanted and key[0] != "bridge"}
-    # Whatever became of the records: a trigger of ours that nobody wants any more would call a function that is gone.
+    # Also without a record: a trigger that is not wanted any more would call a function that is dropped.
     surplus |= {key for key in live if key[0] == "trigger" and key not in wanted}
     for key in sorted(surplus):
         found, record = live.get(key), recorded.get(key)
@@ -114,7 +119,7 @@ def _plan_schema(
     if definition.statements and (record is None or record.definition != definition.text):
         return change("updated", "definition changed", record.definition if record else before)
     unchanged = change("unchanged", "", "")
-    # Its fingerprint does not depend on the server's version.
+    # Its fingerprint is the same in every version of the server.
     return _compared(unchanged, compare((kind, name), found, record, record.server_major)) if record else unchanged
 
 

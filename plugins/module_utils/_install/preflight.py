@@ -54,8 +54,7 @@ def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
 
 
 def _login(cur: Any, owner: str, server_version: int) -> dict[str, Any]:
-    # PostgreSQL 16 tells the right to inherit a role from the right to become it.
-    become = "pg_has_role(r.oid, 'USAGE')" + (" AND pg_has_role(r.oid, 'SET')" if server_version >= 160000 else "")
+    become = _pg.may_become("r.oid", server_version)
     (login,) = _pg.rows(
         cur,
         "SELECT current_user::text AS login, current_database()::text AS database,"
@@ -70,7 +69,7 @@ def _login(cur: Any, owner: str, server_version: int) -> dict[str, Any]:
 
 def _lacking(login: dict[str, Any], owner: str, check_mode: bool) -> list[str]:
     if login["member"] is None:
-        # In check mode the role that creates it has not done so either.
+            # In check mode the role sync_user has not created it.
         missing = f"role {owner} (owner, bridge_owner_role) to exist: run the role llmops.user_bridge.sync_user first"
         return [] if check_mode else [missing]
     lacking = []

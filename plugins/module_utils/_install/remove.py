@@ -16,16 +16,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import (
-    LOCK_ERRORS,
-    begin_deploy,
-    lock_tables,
-    locked,
-    retry,
-)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
 
-# What would block a DROP without CASCADE: objects outside of our schema and its extensions that use something in them.
+# Objects outside of the schema and its extensions that use something in them, and would be dropped with it.
 _DEPENDENTS = f"""
 WITH ours AS (
   SELECT 'pg_class'::regclass::oid AS classid, oid AS objid FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace
@@ -55,6 +49,7 @@ SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
 
 
 def absent(connection: Any, side: str, owner: str, lock_timeout_ms: int, check_mode: bool) -> Plan:
+    """Remove triggers and schema; refuses while others use what is in it. Returns what was, or would be, dropped."""
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         plan = _make_plan(cur, side, owner)
@@ -138,25 +133,14 @@ def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str) -> No
 
 
 def _apply(cur: Any, side: str, owner: str, lock_timeout_ms: int) -> Plan:
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
-        cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
+    with deploying(cur, lock_timeout_ms):
         plan = _make_plan(cur, side, owner)
         triggers = [change.live.subject for change in plan.objects if change.kind == "trigger" and change.live]
         lock_tables(cur, triggers, "ACCESS EXCLUSIVE", lock_timeout_ms)
         for subject in triggers:
-            _execute(cur, f"DROP TRIGGER {subject.identity}", subject)
+            with explained(subject, f"trigger {subject.label} could not be dropped"):
+                cur.execute(f"DROP TRIGGER {subject.identity}")
         if any(change.kind == "schema" for change in plan.objects):
-            _execute(cur, f"DROP SCHEMA {SCHEMA} CASCADE", Subject("schema", "", SCHEMA))
+            with explained(Subject("schema", "", SCHEMA), f"schema {SCHEMA} could not be dropped"):
+                cur.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
     return plan
-
-
-def _execute(cur: Any, statement: str, subject: Subject) -> None:
-    try:
-        cur.execute(statement)
-    except _pg.PgError as error:
-        if _pg.sqlstate(error) in LOCK_ERRORS:
-            raise locked(subject) from None
-        raise BridgeError(
-            f"{subject.kind} {subject.label} could not be dropped: {_pg.describe(error)}; nothing was changed"
-        ) from None

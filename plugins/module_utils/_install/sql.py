@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 
-# A word swallows "$" so that the dollar of foo$bar$ does not open a dollar quote, as in PostgreSQL's own scanner.
+# A word may contain "$", as in PostgreSQL's scanner: foo$bar$ opens no dollar quote.
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+|--[^\r\n]*)
@@ -34,6 +34,8 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Token:
+    """A piece of SQL as PostgreSQL reads it."""
+
     kind: str
     text: str
 
@@ -45,6 +47,8 @@ class Token:
 
 @dataclass(frozen=True)
 class Statement:
+    """One statement without its semicolon, and the line that it begins on."""
+
     text: str
     line: int
     tokens: tuple[Token, ...]

@@ -22,6 +22,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.store
 
 
 def write_settings(cur: Any, settings: dict[str, tuple[Any, Any]], owner: str) -> None:
+    """Store the new values; a row with the defaults is there before anything reads it."""
     _pg.set_role(cur, owner)
     try:
         if not _pg.value(cur, f"SELECT true FROM {SETTINGS_NAME}"):
@@ -40,6 +41,7 @@ def write_settings(cur: Any, settings: dict[str, tuple[Any, Any]], owner: str) -
 def write_records(
     cur: Any, changes: list[Change], after: dict[tuple[str, str], Live], wanted: Wanted, server_major: str
 ) -> None:
+    """Record what was changed, as the catalog shows it now."""
     _pg.set_role(cur, wanted.owner)
     kept, gone = [], []
     for change in changes:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Brings batches of a migration: what is not in sync is delivered or, in check mode, foreseen.
+"""Migrates batches: what is not in sync is delivered or, in check mode, previewed.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -20,19 +20,18 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.foun
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-_LOCK_NOT_AVAILABLE = "55P03"
 _LOCKED_ATTEMPTS = 15
 _AWAY_ATTEMPTS = 3
 
 
 class TargetAway(BridgeError):
-    """Open WebUI's side does not answer; nothing of what is named was delivered."""
+    """Open WebUI's side does not answer; the batch was not delivered."""
 
 
 
 
 class Worker:
-    """Brings one batch after the other, over a connection of its own."""
+    """Migrates one batch after the other, over a connection of its own."""
 
     def __init__(
         self,
@@ -42,9 +41,9 @@ class Worker:
         return_users: str,
         begin: Callable[[Session], None],
     ) -> None:
-        """begin is called before each delivery: what was in sync from the start is no migration worth noting.
+        """Begin is called before each delivery, so that a run that finds everything in sync is not audited.
 
-        previewed: the types of entities whose outcome preview() knows.
+        Previewed are the types of entities whose outcome preview() knows.
         """
         self.session = session
         self.cur = session.cur
@@ -60,18 +59,18 @@ class Worker:
         self.found = Found()
         self.number += 1
         if self.number & (self.number - 1) == 0:
-            # The server keeps the plans that it made when the tables were half as large, or empty.
+            # Plans that were made for small tables would be kept: replan each time the tables have doubled.
             self.cur.execute("DISCARD PLANS")
         self._batch(batch)
         return self.found
 
     def _states(self, entities: list[tuple[str, str]]) -> list[dict[str, Any]]:
-        """Whether each is in sync; an account that is plainly new is not worth more than a look."""
+        """Whether each is in sync; for users without any trace in the bridge that needs no comparison."""
         new: set[str] = set()
         users = [entity_id for kind, entity_id in entities if kind == "user"]
         with self.session.transaction():
             if users and not self.check_mode:
-                query = f"SELECT {SCHEMA}.never_brought(%(ids)s::text[]) AS id"
+                query = f"SELECT {SCHEMA}.never_delivered(%(ids)s::text[]) AS id"
                 new = {row["id"] for row in _pg.rows(self.cur, query, {"ids": users})}
             left = [entity for entity in entities if entity[0] != "user" or entity[1] not in new]
             states = [
@@ -95,7 +94,7 @@ class Worker:
             if row["state"] == "pending" or preview["fields"]:
                 pending.append(entity)
                 continue
-            # In sync, or as far as it can be: what was refused before still is, and nothing is written for it.
+            # In sync, or refused as before: nothing to write.
             result = "SKIPPED" if row["skipped"] is not None else preview["result"]
             self.found.count(entity[0], "UNCHANGED" if result == "SUCCESS" else result)
             if result != "SUCCESS":
@@ -108,7 +107,7 @@ class Worker:
         self._list_users(outcomes + known)
 
     def _preview(self, states: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-        """What a delivery would change: asked where nothing else tells, in check mode of everything that it knows."""
+        """What a delivery would change: for unclear states and, in check mode, for all types that preview() knows."""
         asked = [
             (row["entity_type"], row["entity_id"])
             for row in states
@@ -142,7 +141,7 @@ class Worker:
         reasons = {(row["entity_type"], row["entity_id"]): row["skipped"] for row in states}
         outcomes = []
         for entity in pending:
-            # A skipped one has nothing to preview, and what is not previewed is written unless Open WebUI refuses it.
+            # Without a preview: skipped, or expected to be written.
             result = "SUCCESS" if reasons[entity] is None else "SKIPPED"
             preview = previews.get(entity, {"result": result, "message": reasons[entity], "fields": []})
             outcome = {"entity_type": entity[0], "entity_id": entity[1], "action": action_of(preview["fields"])}
@@ -164,14 +163,14 @@ class Worker:
                 in_vain += 1
                 if in_vain == _AWAY_ATTEMPTS:
                     raise TargetAway(self._away(found))
-                # A target that is only slow manages fewer.
+                # A slow target may manage a smaller batch within the timeout.
                 left, size = portion + left, max(1, len(portion) // 4)
                 time.sleep(in_vain)
                 continue
             in_vain = 0
             outcomes += kept
             if len(kept) < len(found):
-                # Hashing initial passwords takes all the time that one delivery has.
+                # Hashing initial passwords takes so long that a delivery ends early with part of the batch.
                 size = len(kept)
                 left = [(row["entity_type"], row["entity_id"]) for row in found if row["result"] == "DEFERRED"] + left
         self.found.delivered += len(outcomes)
@@ -187,7 +186,7 @@ class Worker:
                         _columns(portion),
                     )
             except _pg.PgError as error:
-                if _pg.sqlstate(error) != _LOCK_NOT_AVAILABLE or attempt == _LOCKED_ATTEMPTS - 1:
+                if _pg.sqlstate(error) != _pg.LOCK_NOT_AVAILABLE or attempt == _LOCKED_ATTEMPTS - 1:
                     raise
             time.sleep(min(0.25 * 2**attempt, 2))
         raise AssertionError("unreachable")

@@ -27,9 +27,11 @@ class Found:
     changed: bool = False
 
     def count(self, entity_type: str, result: str) -> None:
+        """Count one entity with its result."""
         self.results.setdefault(entity_type, Counter())[result] += 1
 
     def add(self, later: Found) -> None:
+        """Add what a later batch found."""
         for kind, counts in later.results.items():
             self.results.setdefault(kind, Counter()).update(counts)
         self.users += later.users
@@ -38,6 +40,7 @@ class Found:
         self.changed = self.changed or later.changed
 
     def summary(self) -> dict[str, dict[str, int]]:
+        """Numbers by type and result."""
         return {kind: dict(sorted(counts.items())) for kind, counts in sorted(self.results.items())}
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Brings what existed before the bridge, in chunks that can be interrupted and gone on with at any point.
+"""Migrates what existed before the bridge, in chunks; a run that was interrupted resumes after the last one.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -35,7 +35,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 
 _MAX_BATCH = 2000
 _MAX_PARALLEL = 16
-# The names that check_migration_status() gives its rows, for people who have known them for long.
+# By the metric in check_migration_status(), whose names are public.
 _COUNTS = {
     "Total LiteLLM Users": "total",
     "Users with Email": "with_email",
@@ -46,6 +46,7 @@ _COUNTS = {
 
 
 def check(params: dict[str, Any]) -> None:
+    """Refuse options out of bounds."""
     if not 1 <= params["batch_size"] <= _MAX_BATCH:
         raise BridgeError(f"batch_size must be between 1 and {_MAX_BATCH}: each user takes two of the server's locks")
     if not 1 <= params["parallel"] <= _MAX_PARALLEL:
@@ -66,7 +67,7 @@ class Migration:
         self.clock = clock
         self.scope = wanted_scope(params)
         self.position = Position.parse(params["resume_from"])
-        # Holds the lock of the migration and goes through the scope; the workers have connections of their own.
+        # Holds the advisory lock and the cursor; each worker has a connection of its own.
         self.session = Session(params, params["owner"])
         self.cur = self.session.cur
         self.found = Found()
@@ -94,7 +95,7 @@ class Migration:
             )
 
     def _workers(self) -> list[Worker]:
-        # Previews hold the entities' locks: side by side, they would take what the other looks at for busy.
+        # Previews lock the entities: parallel ones would report each other's as busy.
         number = 1 if self.check_mode else self.params["parallel"]
         owner, users = self.params["owner"], self.params["return_users"]
         previewed = self._previewed() if self.check_mode else frozenset()
@@ -109,14 +110,14 @@ class Migration:
             return frozenset(row["entity_type"] for row in entity_types(self.cur) if row["stands_alone"])
 
     def _bring(self, stop: float) -> bool:
-        """Hand out batches until the clock says stop; returns whether there are no more."""
+        """Hand out batches until the time is over; returns whether everything is done."""
         workers = self._workers()
         size = min(self.params["batch_size"], max(1, most_entities_at_once(self.session) // len(workers)))
         running: deque[tuple[list[tuple[str, str]], Future[Found]]] = deque()
         ended = True
         with ThreadPoolExecutor(len(workers)) as pool:
             for batch, worker in zip(batches(self.session, self.scope, self.position, size), cycle(workers)):
-                # A membership stands on an account, and so on: one type ends before the next begins.
+                # Memberships need their accounts: all batches of a type end before the next type begins.
                 while running and (len(running) == len(workers) or running[0][0][0][0] != batch[0][0]):
                     self._take(*running.popleft())
                 running.append((batch, pool.submit(worker.bring, batch)))
@@ -128,7 +129,7 @@ class Migration:
         return ended
 
     def _take(self, batch: list[tuple[str, str]], future: Future[Found]) -> None:
-        """In the order in which they were handed out, so that all up to the position is done."""
+        """Wait for a batch, in the order in which they were handed out: all up to the position is done."""
         try:
             found = future.result()
         except TargetAway as error:
@@ -147,17 +148,19 @@ class Migration:
             note(session, "MIGRATE_START", {"entities": self.position.total})
 
     def counts(self) -> dict[str, Any]:
+        """How many users there are, and how many of them have an account, in the end."""
         with self.session.transaction():
             found = _pg.rows(self.cur, f"SELECT metric, count FROM {SCHEMA}.check_migration_status()")
         return {_COUNTS[row["metric"]]: row["count"] for row in found if row["metric"] in _COUNTS}
 
     def progress(self) -> dict[str, int]:
+        """How far the run is."""
         names = ("done", "total", "users_done", "users_total")
         return {name: getattr(self.position, name) for name in names}
 
 
 def note(session: Session, operation: str, data: dict[str, Any]) -> None:
-    """Write down in the audit that a migration began or ended."""
+    """Audit that a migration began or ended."""
     with session.transaction(read_only=False):
         session.cur.execute(
             f"SELECT {SCHEMA}.note_migration(%(operation)s::text, %(data)s::jsonb)",

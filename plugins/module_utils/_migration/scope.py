@@ -21,8 +21,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
 _SCOPE = f"{SCHEMA}.migration_scope(%(organizations)s::text[], %(teams)s::text[], %(email_pattern)s::text)"
-# The order of a migration: what others stand on comes first.
-_PLACE = f"{SCHEMA}.migration_phase({{type}}), {{id}} COLLATE \"C\""
+# The order of a migration: groups and accounts before what depends on them.
+_PLACE = f"{SCHEMA}.entity_order({{type}}), {{id}} COLLATE \"C\""
 _NAMED = (("organizations", "LiteLLM_OrganizationTable", "organization"), ("teams", "LiteLLM_TeamTable", "team"))
 _UNKNOWN = """
 SELECT n.name
@@ -45,6 +45,7 @@ class Position:
 
     @classmethod
     def parse(cls, text: str | None) -> Position:
+        """Read what an earlier chunk has returned; the beginning without one."""
         if text is None:
             return cls()
         try:
@@ -53,6 +54,7 @@ class Position:
             raise BridgeError("resume_from is not what a run has returned as next; leave it out") from None
 
     def text(self) -> str:
+        """What the next chunk gets as resume_from."""
         return json.dumps(asdict(self))
 
 
@@ -118,6 +120,6 @@ def batches(session: Session, scope: dict[str, Any], position: Position, size: i
             rows = _pg.rows(session.cur, f"FETCH {size} FROM scope")
         if not rows:
             return
-        # One type at a time: a key is mapped to what its user's delivery has left behind.
+        # One type a batch: keys need the mappings of their users, which are delivered before.
         for kind, group in groupby(rows, key=lambda row: str(row["entity_type"])):
             yield [(kind, row["entity_id"]) for row in group]

@@ -38,7 +38,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options
 
 OTHER_PREFIX = "openwebui_"
 # Queues everything that exists when that is due, which a read-only transaction refuses; otherwise it returns 0.
-_BACKFILL = f"SELECT {SCHEMA}.bring_existing()"
+_BACKFILL = f"SELECT {SCHEMA}.backfill()"
 _WAITING = f"SELECT EXISTS (SELECT FROM {SCHEMA}.sync_queue WHERE parked_at IS NULL)"
 
 

@@ -18,7 +18,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-# Counted by the server: a source that was restored empty differs in everything.
+# Counted by the server, because the list is cut: a source that was restored empty differs in everything.
 _DIFFERENCES = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {SCHEMA}.reconcile(%(repair)s::boolean, %(types)s::text[]))
 SELECT r.entity_type, r.entity_id, r.field, r.openwebui AS before, r.litellm AS after,
@@ -37,6 +37,7 @@ def compare(session: Session, types: list[str] | None, repair: bool) -> tuple[li
 
 
 def trigger_faults(session: Session) -> int:
+    """How often triggers could not compare their columns since the last repair of everything."""
     with session.transaction():
         return int(_pg.value(session.cur, TRIGGER_FAULTS))
 

@@ -21,7 +21,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
 
-# Few enough for one round trip to end long before bridge_target_timeout_ms, many enough to make it worth its while.
+# Few enough for a round trip to end well within bridge_target_timeout_ms, many enough to amortize it.
 BATCH = 200
 # Results of what is still in the queue afterwards.
 _STAYS = ("FAILED", "DEFERRED", "PARKED")
@@ -29,10 +29,10 @@ _STAYS = ("FAILED", "DEFERRED", "PARKED")
 
 @dataclass
 class Drained:
-    """What a row of drains did."""
+    """What consecutive drains did."""
 
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
-    # An entity that cannot be delivered comes back in later batches, and may get through after all.
+    # Entities that could not be delivered; a later batch may deliver them after all.
     stays: dict[tuple[str, str], str] = field(default_factory=dict)
     warned: set[tuple[str, str]] = field(default_factory=set)
 
@@ -45,7 +45,7 @@ class Drained:
                 moved = moved or entity not in self.stays
                 self.stays[entity] = result
             elif entity in self.warned:
-                continue  # A part of it was refused before, and is again: it comes back for as long as somebody drains.
+                continue  # Partly refused again: it returns in every batch for as long as somebody drains.
             else:
                 moved = True
                 self.stays.pop(entity, None)
@@ -56,13 +56,16 @@ class Drained:
 
     @property
     def delivered(self) -> int:
+        """Entities that are done."""
         return sum(self.done.values())
 
     @property
     def tried(self) -> int:
+        """Entities that were looked at, done or not."""
         return self.delivered + len(self.stays)
 
     def summary(self) -> dict[str, Any]:
+        """Numbers of entities by result, and by type and result."""
         counts = self.done + Counter((entity[0], result) for entity, result in self.stays.items())
         by_type: dict[str, dict[str, int]] = {}
         results: Counter[str] = Counter()
@@ -74,6 +77,8 @@ class Drained:
 
 @dataclass(frozen=True)
 class Limits:
+    """When to stop early: after so many entities or seconds, None for no limit."""
+
     entities: int | None = None
     seconds: int | None = None
 
@@ -84,7 +89,7 @@ def drain(session: Session, limits: Limits, clock: Callable[[], float] = time.mo
     waiting = deliverable(session)
     stop = None if limits.seconds is None else clock() + limits.seconds
     while stop is None or clock() < stop:
-        # First everything that waits, once, then only what is due: not again at once what has just failed.
+        # First everything that waits, once; then only what is due, so that failures are not repeated at once.
         first = waiting - drained.tried
         size = min(BATCH, first if first > 0 else BATCH)
         if limits.entities is not None:
@@ -92,11 +97,12 @@ def drain(session: Session, limits: Limits, clock: Callable[[], float] = time.mo
         if size < 1 or not drained.add(_batch(session, size, due_only=first <= 0)):
             break
         if not drained.delivered and breaker_is_open(session):
-            break  # Open WebUI's server is away: each further batch would only wait for its own timeout.
+            break  # Open WebUI's server does not answer: each further batch would only wait for its timeout.
     return drained
 
 
 def _batch(session: Session, size: int, due_only: bool) -> list[dict[str, Any]]:
+    """One transaction with at most so many entities."""
     with session.transaction(read_only=False):
         return _pg.rows(
             session.cur,

@@ -33,6 +33,7 @@ SELECT q.entity_type, q.entity_id, max(q.attempts) AS attempts, {utc('max(q.next
 
 
 def deliverable(session: Session) -> int:
+    """Entities that a drain would try: all but removals that wait for approval."""
     waiting = queue(session)
     return int(waiting["entities"] - waiting["parked"])
 

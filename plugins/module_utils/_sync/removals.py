@@ -24,16 +24,19 @@ SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, {utc('r.parked_at')
 
 
 def removals(session: Session) -> list[dict[str, Any]]:
+    """The first removals that wait for approval."""
     with session.transaction():
         return _pg.rows(session.cur, _REMOVALS)
 
 
 def settle_removals(session: Session, approve: bool) -> int:
+    """Approve or reject all that wait; returns how many."""
     function = "approve_removals" if approve else "reject_removals"
     with session.transaction(read_only=False):
         return int(_pg.value(session.cur, f"SELECT {SCHEMA}.{function}()"))
 
 
 def removal_lines(found: Iterable[dict[str, Any]]) -> str:
+    """One line for each removal."""
     lines = (f"{row['entity_type']} {row['entity_id']} ({row['openwebui_id']}): {row['reason']}\n" for row in found)
     return "".join(lines)

@@ -73,7 +73,7 @@ def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Out
     waits = deliverable(session)
     if check_mode:
         return Outcome(changed=waits > 0)
-    # Even an empty queue is worth a drain: it finds what a transaction delivered that did not commit after all.
+    # Also with an empty queue: a drain redelivers what a transaction delivered before it failed to commit.
     drained = drain(session, limits) if waits or not _is_read_only(session) else Drained()
     return Outcome(changed=drained.delivered > 0, drained=drained)
 
@@ -86,7 +86,7 @@ def _is_read_only(session: Session) -> bool:
 def _reconcile(session: Session, types: list[str] | None, repair: bool, limits: Limits, check_mode: bool) -> Outcome:
     differences, total = compare(session, types, repair=False)
     found = Outcome(differences=tuple(differences), differences_total=total)
-    # A repair of everything also starts the count of the triggers' faults anew.
+    # A repair of everything also resets the count of the triggers' faults.
     faults = repair and types is None and trigger_faults(session) > 0
     if not repair or not (differences or faults):
         return found

@@ -21,6 +21,7 @@ _PASSWORD_REQUIRED = "2F003"
 
 
 def ask_target(cur: Any, extension_schema: str) -> dict[str, Any]:
+    """Connect through the foreign server as the current role; returns user, database, server_version and apply."""
     dblink = f"{quote(extension_schema)}.dblink"
     question = (
         "SELECT current_user::text, current_database()::text, current_setting('server_version'), EXISTS ("

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way from LiteLLM's database to Open WebUI's: a foreign server and the user mapping that holds the password.
+"""Creates, changes and drops the foreign server in LiteLLM's database, and the user mapping with the password.
 
-The password never becomes part of a message, a result or a DDL statement: DDL is what servers log.
+The password is never part of a message, a result or a DDL statement, which servers log.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import begin_deploy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connection import (
     ask_target,
@@ -38,8 +38,11 @@ _QUIET = {
     "pgaudit.log": "none",
 }
 
+
 @dataclass(frozen=True)
 class Wanted:
+    """What a run of C(state=present) asks for. verify: skip, connection or apply."""
+
     owner: str
     options: dict[str, str]
     user: str
@@ -50,6 +53,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Result:
+    """What was done, or would be. Values hold no password."""
+
     database: str
     server: str
     user_mapping: str
@@ -69,13 +74,13 @@ def _digest(password: str) -> str:
 
 
 def plan(state: State, wanted: Wanted) -> Result:
-    """Compare; nothing is read or written here."""
+    """Compare what there is with what is wanted."""
     if state.server_owner is None:
         server = "created"
     else:
         same = state.server_owner == wanted.owner and state.server_options == wanted.options
         server = "unchanged" if same else "updated"
-    # Without a mapping there is no password either.
+    # A new mapping has a new password.
     if state.mapping_options is None:
         mapping, password = "created", "changed"
     else:
@@ -91,6 +96,7 @@ def plan(state: State, wanted: Wanted) -> Result:
 
 
 def present(connection: Any, wanted: Wanted) -> Result:
+    """Create or change server and user mapping, and test the connection if asked to."""
     if not wanted.user:
         raise BridgeError("sync_user (bridge_sync_user) is empty; give the user that the bridge logs in as")
     if not wanted.password:
@@ -104,21 +110,20 @@ def present(connection: Any, wanted: Wanted) -> Result:
             return replace(result, verified=verify(cur, state.extension_schema, wanted))
     if wanted.check_mode or not result.changed:
         return result
-    with _pg.transaction(cur, read_only=False):
-        begin_deploy(cur)
+    with deploying(cur):
         _silence(cur, version)
         state = _visible_state(cur, wanted.owner, role)
         result = plan(state, wanted)
         _apply(cur, state, wanted, role)
         if wanted.verify != "skip":
-            # Before the commit, so that what does not work does not stay.
+            # Before the commit: a connection that fails is rolled back.
             return replace(result, verified=verify(cur, state.extension_schema, wanted))
     return result
 
 
 def _preflight(cur: Any, wanted: Wanted, server_version: int) -> str | None:
     """The role that may create and alter: the login itself as superuser, else the owner role."""
-    become = "pg_has_role(r.oid, 'USAGE')" + (" AND pg_has_role(r.oid, 'SET')" if server_version >= 160000 else "")
+    become = _pg.may_become("r.oid", server_version)
     (row,) = _pg.rows(
         cur,
         "SELECT current_user::text AS login, current_database()::text AS database,"
@@ -132,7 +137,7 @@ def _preflight(cur: Any, wanted: Wanted, server_version: int) -> str | None:
         f"   WHERE s.srvname = '{SERVER}') AS server_owner",
         {"owner": wanted.owner},
     )
-    # In check mode the tasks before this one have not created what it stands on.
+    # In check mode the tasks before this one have created neither extension nor role.
     if not wanted.check_mode and not row["has_wrapper"]:
         raise BridgeError(
             f"database {row['database']} (login_db, bridge_litellm_db) lacks the extension dblink: "
@@ -161,7 +166,7 @@ def _preflight(cur: Any, wanted: Wanted, server_version: int) -> str | None:
 
 
 def _visible_state(cur: Any, owner: str, role: str | None) -> State:
-    """Read as somebody who may see the options of the user mapping."""
+    """Read the state as the owner role, which sees the options of its user mapping."""
     exists = _pg.value(cur, "SELECT true FROM pg_roles WHERE rolname = %(owner)s", {"owner": owner})
     _pg.set_role(cur, role if exists else None)
     state = read_state(cur, owner)
@@ -175,7 +180,7 @@ def _visible_state(cur: Any, owner: str, role: str | None) -> State:
 
 
 def _silence(cur: Any, server_version: int) -> None:
-    """Keep what follows in this transaction out of the server's log, as far as the login may."""
+    """Keep the rest of this transaction out of the server's log, as far as the login may change these settings."""
     allowed = " OR has_parameter_privilege(s.name, 'SET')" if server_version >= 150000 else ""
     wanted = ", ".join(f"('{name}', '{value}')" for name, value in _QUIET.items())
     cur.execute(
@@ -208,8 +213,8 @@ def _write_mapping(cur: Any, state: State, wanted: Wanted) -> None:
             cur.execute(f"ALTER {mapping} OPTIONS ({clause})")
     if hmac.compare_digest(state.password_digest, _digest(wanted.password)):
         return
-    # The statement with the password in it is put together inside of the server: log_statement=ddl does not see it
-    # there, pg_stat_statements keeps the SELECT without its constants, and the handler drops the context with its text.
+    # The DDL with the password is built inside the server: log_statement=ddl does not log it there, pg_stat_statements
+    # replaces the SELECT's constants, and the handler drops the error context, which would show the statement.
     verb = "SET" if state.password_digest else "ADD"
     body = (
         f"BEGIN EXECUTE format('ALTER USER MAPPING FOR %I SERVER {SERVER} OPTIONS ({verb} password %L)',"
@@ -222,6 +227,7 @@ def _write_mapping(cur: Any, state: State, wanted: Wanted) -> None:
 
 
 def absent(connection: Any, owner: str, check_mode: bool) -> Result:
+    """Drop the server with all its user mappings; refuses while foreign tables use it."""
     cur, version = _pg.cursor(connection), _pg.server_version(connection)
     wanted = Wanted(owner, {}, "", "", "skip", True)
     with _pg.transaction(cur, read_only=True):
@@ -233,8 +239,7 @@ def absent(connection: Any, owner: str, check_mode: bool) -> Result:
     before = {"owner": state.server_owner, **state.server_options, "user mappings": ", ".join(state.mapped_roles)}
     mapping, password = ("dropped", "changed") if state.mapped_roles else ("unchanged", "unchanged")
     if not check_mode:
-        with _pg.transaction(cur, read_only=False):
-            begin_deploy(cur)
+        with deploying(cur):
             _pg.set_role(cur, role)
             for name in state.mapped_roles:
                 cur.execute(f"DROP USER MAPPING FOR {'PUBLIC' if name == 'public' else quote(name)} SERVER {SERVER}")
@@ -264,7 +269,7 @@ def verify(cur: Any, extension_schema: str | None, wanted: Wanted) -> dict[str, 
             _pg.set_role(cur, None)
     except _pg.PgError as error:
         if not _pg.sqlstate(error):
-            raise  # LiteLLM's server itself is gone.
+            raise  # The connection to LiteLLM's server itself was lost.
         reason, remedy = connection_problem(error, wanted.options, wanted.user)
         raise BridgeError(
             f"LiteLLM's server cannot connect to {wanted.options['host']}:{wanted.options['port']}"

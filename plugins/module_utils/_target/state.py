@@ -33,6 +33,7 @@ class State:
 
 
 def read_state(cur: Any, owner: str) -> State:
+    """Read as the current role, which sees only the options that it may."""
     (row,) = _pg.rows(
         cur,
         "SELECT current_database()::text AS database,"

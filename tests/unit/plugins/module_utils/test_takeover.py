@@ -10,16 +10,18 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import repair
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import decide
 
 NOW = 1_800_000_000
-AROUND = repair.Surroundings(
+AROUND = decide.Surroundings(
     now=NOW, own_emails={"own@x.test": "own"}, subjects={}, first_admin_at=NOW - 5000, has_own_admin=True
 )
 ENTITY = {"type": "user", "id": "u1", "account": "usr_u1", "mapped": True, "subject": None, "made_at": NOW - 1000}
 RIGHT: dict[str, Any] = {
     "id": "usr_u1",
     "email": "ann@x.test",
+    "none_email": "none+usr_u1@x.test",
+    "moved_email": "moved+usr_u1@x.test",
     "role": "user",
     "created_at": NOW - 1000,
     "settings": None,
@@ -37,10 +39,10 @@ BUDGET = dict.fromkeys(("max_budget", "spend", "models", "metadata", "model_spen
 
 
 def decided(row: dict[str, Any], around: dict[str, Any] | None = None, **entity: Any) -> dict[str, Any]:
-    surroundings = repair.Surroundings(**{**AROUND.__dict__, **(around or {})})
+    surroundings = decide.Surroundings(**{**AROUND.__dict__, **(around or {})})
     changed = {**RIGHT, **row}
     changed["lower_email"] = changed["email"] and changed["email"].lower()
-    found = repair.decide_account({**ENTITY, **entity}, changed, surroundings)
+    found = decide.decide_account({**ENTITY, **entity}, changed, surroundings)
     return {each.field: each.value for each in found}
 
 
@@ -55,18 +57,18 @@ def test_a_right_row_is_left_alone() -> None:
         ({"auth_email": "Ann@X.test"}, {"auth email": "ann@x.test"}),
         (
             {"email": None, "has_auth": False, "auth_email": None},
-            {"email": "none+usr_u1@user-bridge.invalid", "auth id": "none+usr_u1@user-bridge.invalid"},
+            {"email": "none+usr_u1@x.test", "auth id": "none+usr_u1@x.test"},
         ),
         (
             {"email": None, "auth_email": "old@x.test"},
-            dict.fromkeys(("email", "auth email"), "none+usr_u1@user-bridge.invalid"),
+            dict.fromkeys(("email", "auth email"), "none+usr_u1@x.test"),
         ),
         # A sign-in row that is only missing is the next delivery's to write, with an initial password.
         ({"has_auth": False, "auth_email": None}, {}),
         (
             {"email": "OWN@x.test", "auth_email": "OWN@x.test"},
             {
-                **dict.fromkeys(("email", "auth email"), "moved+usr_u1@user-bridge.invalid"),
+                **dict.fromkeys(("email", "auth email"), "moved+usr_u1@x.test"),
                 "role": "pending",
                 "auth active": False,
             },
@@ -136,16 +138,16 @@ def test_created_at(created_at: int | None, made_at: int | None, wanted: int | N
 
 def test_groups() -> None:
     row = {"id": "grp_o1", "user_id": "", "description": "", "meta": None, "has_user_ids": True}
-    assert repair.decide_group(row) == []
-    assert repair.decide_group({**row, "has_user_ids": None}) == []
+    assert decide.decide_group(row) == []
+    assert decide.decide_group({**row, "has_user_ids": None}) == []
     names = ("budget_id", "metadata", "model_spend", "models", "organization_id", "spend")
     wrong = {"user_id": None, "description": None, "meta": json.dumps(dict.fromkeys((*names, "own"), 1))}
-    found = {each.field: each.value for each in repair.decide_group({**row, **wrong, "has_user_ids": False})}
+    found = {each.field: each.value for each in decide.decide_group({**row, **wrong, "has_user_ids": False})}
     assert found == {"user_id": "", "description": "", "user_ids": [], "meta": {"own": 1}}
 
 
 def test_whose_a_row_is() -> None:
-    assert repair.is_theirs({"mapped": True, "id": "u1"}, {}, "original_user_id")
-    assert repair.is_theirs({"mapped": False, "id": "u1"}, {"original_user_id": "u1"}, "original_user_id")
-    assert not repair.is_theirs({"mapped": False, "id": "u1"}, {"original_user_id": "u2"}, "original_user_id")
-    assert not repair.is_theirs({"mapped": False, "id": "u1"}, {}, "original_user_id")
+    assert decide.is_theirs({"mapped": True, "id": "u1"}, {}, "original_user_id")
+    assert decide.is_theirs({"mapped": False, "id": "u1"}, {"original_user_id": "u1"}, "original_user_id")
+    assert not decide.is_theirs({"mapped": False, "id": "u1"}, {"original_user_id": "u2"}, "original_user_id")
+    assert not decide.is_theirs({"mapped": False, "id": "u1"}, {}, "original_user_id")

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""bridge_install turns an installed version 1.0.0 into what a fresh installation has, and every table keeps its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hard_support import drain_all
+from kit import openwebui, rows
+from kit.bridge import install_bridge, render_sql
+from kit.oracle import differences
+from kit.pairs import Pair, Side
+from kit.pairs import pair as new_pair
+from modules_support import actions, admin, login_options, run_module
+
+FIRST_VERSION = Path(__file__).parent / "first_version"
+SIDES: tuple[Side, ...] = ("openwebui", "litellm")
+# The second removal within ten minutes is held.
+SETTINGS = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1, "removal_percent": 0}
+# Tables by their name in version 1.0.0 and their name now.
+TABLES: dict[Side, dict[str, str]] = {
+    "litellm": {
+        "settings": "settings",
+        "sync_queue": "sync_queue",
+        "sync_mapping": "sync_mapping",
+        "sync_audit": "sync_audit",
+        "target": "target",
+        "brought": "backfill",
+        "uncrashed": "crash_sentinel",
+    },
+    "openwebui": {"entity": "entity", "membership": "membership", "removal": "removal"},
+}
+SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
+
+
+def first_version(pair: Pair) -> None:
+    """Version 1.0.0 with its bookkeeping, as the playbook left it."""
+
+    def as_it_was(path: str, _sql: str) -> str:
+        """All of a side in place of its first file, and nothing in place of the others."""
+        side = path.partition(".")[0].split("/")[1]
+        return _first_version_sql(side) if path == f"engine/{side}/state.sql.j2" else "SELECT 1"
+
+    install_bridge(pair, SETTINGS, mutate=as_it_was)
+    for side in SIDES:
+        _install(pair, side, [{"name": f"{side}.sql", "sql": _first_version_sql(side)}])
+
+
+def _first_version_sql(side: str) -> str:
+    return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
+
+
+def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
+    return _install(pair, side, [{"name": path, "sql": sql} for path, sql in render_sql(side).items()])
+
+
+def _install(pair: Pair, side: Side, definitions: list[dict[str, str]]) -> dict[str, Any]:
+    options = {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions}
+    return run_module("bridge_install", options)
+
+
+def live_in(pair: Pair) -> None:
+    """Rows in every table: delivered, skipped, failing, held, and queued only."""
+    session = pair.litellm
+    assert pair.litellm_admin.value("SELECT user_bridge.bring_existing()") == 0
+    rows.add_organization(session, "o1", "Research")
+    rows.add_team(session, "t1", "Blue", organization_id="o1", members_with_roles=[{"user_id": "u1", "role": "user"}])
+    for user, email in (("u1", "ann@example.com"), ("u2", "bob@example.com"), ("u3", None), ("u6", "eve@example.com")):
+        rows.add_user(session, user, email)
+    rows.join_organization(session, "o1", "u2")
+    rows.add_key(session, "hash-of-a-key", "u1", models=["gpt-4"])
+    drain_all(pair)
+    rows.delete_user(session, "u6")
+    rows.leave_organization(session, "o1", "u2")
+    rows.delete_user(session, "u2")
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    rows.change_team(session, "t1", team_alias="Red", members_with_roles=[])
+    rows.change_user(session, "u1", user_alias="Ann")
+    rows.add_user(session, "u4", "cem@example.com")
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue WHERE parked_at IS NOT NULL") == 2
+
+
+def contents(pair: Pair, side: Side, now: bool) -> dict[str, Any]:
+    """All rows of all tables, by their names now."""
+    found: dict[str, Any] = {}
+    for before, after in TABLES[side].items():
+        name = after if now else before
+        query = f"SELECT to_jsonb(t) AS row FROM user_bridge.{name} AS t ORDER BY to_jsonb(t)::text"
+        found[after] = [row["row"] for row in admin(pair, side).rows(query)]
+    if side == "litellm":
+        for sequence in SEQUENCES:
+            query = f"SELECT CASE WHEN is_called THEN last_value END FROM user_bridge.{sequence}"
+            found[sequence] = pair.litellm_admin.value(query)
+    return found
+
+
+def recorded(pair: Pair, side: Side) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    """The definition and the catalog's description of every object of the bridge."""
+    query = "SELECT kind, name, definition, fingerprint FROM user_bridge.installed_object WHERE kind <> 'bridge'"
+    return {
+        (row["kind"], row["name"]): (row["definition"], _without_constraints(row["fingerprint"]))
+        for row in admin(pair, side).rows(query)
+    }
+
+
+def _without_constraints(fingerprint: str) -> list[str]:
+    """The first version had one constraint for all prefixes, where there is one for each now."""
+    return [line for line in fingerprint.splitlines() if not line.startswith("constraint settings_")]
+
+
+def in_the_catalog(pair: Pair, side: Side) -> list[str]:
+    """What is in the schema, recorded or not."""
+    return [
+        row["name"]
+        for row in admin(pair, side).rows(
+            "SELECT pg_describe_object(d.classid, d.objid, 0) AS name FROM pg_depend AS d"
+            " WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'user_bridge'::regnamespace"
+            " AND d.deptype = 'n' ORDER BY 1"
+        )
+    ]
+
+
+@pytest.mark.parametrize("crashed", [False, True], ids=["running", "crashed"])
+def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pair, crashed: bool) -> None:
+    first_version(pair)
+    live_in(pair)
+    if crashed:
+        pair.litellm_admin.run("DELETE FROM user_bridge.uncrashed")
+    for side in SIDES:
+        before = contents(pair, side, now=False)
+        assert all(before[table] for table in TABLES[side].values() if table != "crash_sentinel" or not crashed)
+        upgrade(pair, side)
+        assert contents(pair, side, now=True) == before
+        assert actions(upgrade(pair, side)) == {}
+    with new_pair(pair.cluster, pair.litellm_version, pair.openwebui_version) as fresh:
+        install_bridge(fresh)
+        for side in SIDES:
+            upgrade(fresh, side)
+            assert recorded(pair, side) == recorded(fresh, side)
+            assert in_the_catalog(pair, side) == in_the_catalog(fresh, side)
+    # The session of before goes on, with what its backend has planned and connected.
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    rows.add_user(pair.litellm, "u5", "dee@example.com")
+    assert openwebui.account(pair, "dee@example.com") is not None
+    for _round in range(3):
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    held = pair.litellm_admin.rows("SELECT entity_type, entity_id, parked_at IS NULL AS free FROM user_bridge.sync_queue")
+    assert {(row["entity_type"], row["free"]) for row in held} == {
+        ("user", False), ("organization_member", False), ("team_member", False)
+    }
+    pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
+    drain_all(pair)
+    assert differences(pair) == []
+    assert pair.litellm_admin.value("SELECT user_bridge.tick()") == 0

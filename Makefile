@@ -113,7 +113,7 @@ docker: ## Install Docker from Debian's packages and start it, where no engine a
 	@$(KIT) $(PYTHON) -m kit.engine start
 
 .PHONY: molecule
-molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,container chooses)
 	$(call say,molecule)
 	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
 

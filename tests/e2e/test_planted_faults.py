@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """These tests can fail: faults, planted one by one into the shipped SQL, are caught by the check meant for them.
 
-tests/integration/test_faults.py holds most of them; here they must be seen over HTTP.
+tests/integration/test_faults.py catches most of them in SQL; here they must be seen over HTTP.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from kit.bridge import install_bridge
 from kit.pairs import OWNER_ROLE
 from test_faults import FAULTS
 
+pytestmark = pytest.mark.weekly
+
 Check = Callable[[Site, Path], None]
 SETTINGS = {"target_timeout_ms": TARGET_TIMEOUT_MS}
 # Of the triggers on one table; its users get to Open WebUI by none of the others.
@@ -31,7 +33,11 @@ _TRIGGER = (
 _PLACES: Mapping[str, tuple[str, str, str]] = {
     **{fault.name: (fault.path, fault.old, fault.new) for fault in FAULTS},
     "dropped trigger": ("engine/litellm/triggers.sql.j2", _TRIGGER, ""),
-    "settings overwritten": ("entities/user/openwebui/apply.sql.j2", "SET name = p_want", "SET settings = NULL, name = p_want"),
+    "settings overwritten": (
+        "entities/user/openwebui/apply.sql.j2",
+        "SET name = p_want",
+        "SET settings = NULL, name = p_want",
+    ),
     "password overwritten": (
         "entities/user/openwebui/sign_in.sql.j2",
         "IF v_now.id IS NULL THEN",

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from kit.bridge import install_bridge, render_sql
+from kit.bridge import REGISTRY, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
 
@@ -122,6 +122,12 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
         "bridge_install": {"side": "litellm", "version": "1.0.0", "definitions": definitions},
         "bridge_mapping_info": {},
         "bridge_migration": {"chunk_seconds": 600},
+        "bridge_preflight_info": {
+            "registry": REGISTRY["sides"],
+            "openwebui_login_db": pair.openwebui_db,
+            **target,
+            **credentials,
+        },
         "bridge_sync": {},
         "bridge_takeover": {"openwebui_login_db": pair.openwebui_db},
         "bridge_target": {**target, **credentials, "verify": "connection"},

@@ -13,11 +13,15 @@ import psycopg2
 import pytest
 from hypothesis.errors import Flaky
 
+import test_accounts
 import test_delivery
 import test_mapping
+import test_queue_rules
 import test_reconcile
+import test_removal_counting
 import test_removals
-from kit import openwebui, rows
+import test_upkeep
+from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
 from kit.story import tell
@@ -152,8 +156,8 @@ FAULTS = [
     Fault(
         "a group's members by the group's own id",
         "entities/membership/openwebui/apply.sql.j2",
-        "v_key ->> 0, v_key ->> 1, false",
-        "v_key ->> 1, v_key ->> 0, false",
+        "p_id::jsonb ->> 0, p_id::jsonb ->> 1, false",
+        "p_id::jsonb ->> 1, p_id::jsonb ->> 0, false",
         lambda pair: test_mapping.TestTeams().test_members_come_and_go(pair),
     ),
     Fault(
@@ -255,13 +259,17 @@ FAULTS = [
         lambda pair: test_mapping.TestEveryRow().test_a_created_account_is_complete(pair),
     ),
     Fault(
-        "no fence", "engine/openwebui/door.sql.j2", "WHERE e.version < excluded.version", "WHERE true", _late_delivery
+        "no fence",
+        "engine/openwebui/door.sql.j2",
+        "WHERE e.version < excluded.version",
+        "WHERE true",
+        _late_delivery,
     ),
     Fault(
         "no journal",
         "engine/openwebui/door.sql.j2",
-        "SELECT p_type, p_id, p_version, p_txid,",
-        "SELECT p_type, p_id, p_version, NULL,",
+        "p_item ->> 'id', p_version, p_txid,",
+        "p_item ->> 'id', p_version, NULL,",
         lambda pair: test_delivery.test_a_transaction_that_dies_after_its_delivery_leaves_no_phantom(pair),
     ),
     Fault(
@@ -311,8 +319,8 @@ FAULTS = [
     Fault(
         "removal guard ignored",
         "engine/openwebui/guard.sql.j2",
-        "        RETURN true;",
-        "        RETURN false;",
+        "IF user_bridge.exceeds_removal_limit(p_request, v_accounts) THEN",
+        "IF false THEN",
         lambda pair: test_removals.test_rejected_removals_leave_open_webui_alone(pair),
     ),
     Fault(
@@ -348,15 +356,15 @@ FAULTS = [
     Fault(
         "a membership guarded whose account is gone",
         "engine/openwebui/guard.sql.j2",
-        "END, NULL);",
-        "END, 'nobody');",
+        "'{}'), NULL);",
+        "'{}'), 'nobody');",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
         "engine/openwebui/guard.sql.j2",
-        "END, NULL);",
-        "END, 'nobody');",
+        "'{}'), NULL);",
+        "'{}'), 'nobody');",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "group"),
     ),
     Fault(
@@ -418,14 +426,14 @@ FAULTS = [
     Fault(
         "accounts without a digest not told",
         "engine/openwebui/compare.sql.j2",
-        "WHERE p.state IS NULL AND p.openwebui_id IS NOT NULL",
+        "WHERE p.desired IS NULL AND p.openwebui_id IS NOT NULL",
         "WHERE false",
         lambda pair: test_reconcile.test_disabled_accounts_are_compared_one_by_one(test_reconcile.sync(pair)),
     ),
     Fault(
         "rosters taken from the bridge's own books",
-        "engine/openwebui/compare.sql.j2",
-        "bool_and(t.id IS NULL OR",
+        "entities/membership/openwebui/state.sql.j2",
+        "bool_and(f.is_there OR",
         "bool_and(true OR",
         lambda pair: test_reconcile.test_a_lost_membership_is_found_and_put_back(test_reconcile.sync(pair)),
     ),
@@ -438,6 +446,262 @@ def _adoption_of_a_disabled_account(pair: Pair) -> None:
     account = openwebui.account(pair, "ann@example.com")
     assert account is not None
     assert account["password"] == "their own hash"
+
+
+def _on_the_oldest_open_webui(pair: Pair, test: Catch) -> None:
+    with pairs.pair(pair.cluster, openwebui="old") as old:
+        test(old)
+
+
+def _in_the_west(pair: Pair) -> None:
+    test_upkeep.move(pair, test_upkeep.WEST)
+    pair.close()
+    test_upkeep.test_a_key_expires_by_utc_whatever_the_servers_time_zone(pair)
+
+
+_which_of_several = test_accounts.TestWhichOfSeveral()
+
+FAULTS += [
+    Fault(
+        "a commit parks an approved removal again",
+        "engine/litellm/backlog.sql.j2",
+        "q.parked_at IS NULL AND NOT q.approved",
+        "q.parked_at IS NULL",
+        test_removal_counting.test_a_commit_does_not_park_an_approved_removal_again,
+    ),
+    Fault(
+        "the upkeep forgets the parked removal of a disabled person",
+        "engine/litellm/held_changes.sql.j2",
+        "AND d.desired IS NOT NULL AND d.desired -> 'disabled' IS DISTINCT FROM 'true'::jsonb",
+        "AND d.desired IS NOT NULL",
+        test_removal_counting.test_the_upkeep_keeps_the_parked_removal_of_a_disabled_person,
+    ),
+    Fault(
+        "grants of a deleted account stay",
+        "entities/user/openwebui/retire.sql.j2",
+        "PERFORM user_bridge.delete_grants('user', p_account);",
+        "NULL;",
+        test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
+    ),
+    Fault(
+        "grants of a group with the id of a deleted account go",
+        "engine/openwebui/catalog.sql.j2",
+        "WHERE principal_type = $1 AND principal_id = $2",
+        "WHERE $1 IS NOT NULL AND principal_id = $2",
+        test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
+    ),
+    Fault(
+        "the audit is never cut",
+        "engine/litellm/maintenance.sql.j2",
+        "WHERE a.created_at < now() - make_interval",
+        "WHERE false AND a.created_at < now() - make_interval",
+        test_upkeep.test_the_audit_is_cut_at_its_retention,
+    ),
+    Fault(
+        "the audit is cut too early",
+        "engine/litellm/maintenance.sql.j2",
+        "make_interval(days => s.audit_retention_days)",
+        "make_interval(hours => s.audit_retention_days)",
+        test_upkeep.test_the_audit_is_cut_at_its_retention,
+    ),
+    Fault(
+        "upkeep while paused",
+        "engine/litellm/maintenance.sql.j2",
+        "IF s.paused THEN",
+        "IF false THEN",
+        test_upkeep.test_while_paused_only_the_audit_is_cut,
+    ),
+    Fault(
+        "keys expire in the session's time zone",
+        "entities/api_key/litellm/follow.sql.j2",
+        "timezone('UTC', clock_timestamp())",
+        "clock_timestamp()",
+        _in_the_west,
+    ),
+    Fault(
+        "an address moved in user and not in auth",
+        "entities/user/openwebui/apply.sql.j2",
+        "UPDATE public.auth AS a SET email = user_bridge.placeholder_email('moved', a.id)",
+        "UPDATE public.auth AS a SET email = a.email",
+        test_accounts.test_an_address_given_to_somebody_else_is_nobody_elses_for_signing_in,
+    ),
+    Fault(
+        "any of several accounts whatever its spelling",
+        "entities/user/openwebui/apply.sql.j2",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
+        "ORDER BY u.created_at, u.id",
+        lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_the_one_that_is_spelled_alike),
+    ),
+    Fault(
+        "any of several accounts whatever its age",
+        "entities/user/openwebui/apply.sql.j2",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.id",
+        lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_else_the_oldest),
+    ),
+    Fault(
+        "any of several accounts of one age",
+        "entities/user/openwebui/apply.sql.j2",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at",
+        lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_else_by_id),
+    ),
+    Fault(
+        "initial_password_admins ignored at promotion",
+        "entities/user/openwebui/sign_in.sql.j2",
+        "IF p_want ->> 'role' = 'admin' AND NOT (p_options ->> 'initial_password_admins')::boolean THEN",
+        "IF p_want ->> 'role' = 'admin' THEN",
+        test_accounts.test_an_admin_keeps_the_initial_password_where_admins_may_have_one,
+    ),
+    Fault(
+        "an unknown transaction's deliveries not sent again",
+        "engine/litellm/journal.sql.j2",
+        "IN ('aborted', 'unknown')",
+        "IN ('aborted')",
+        test_queue_rules.test_what_an_unknown_transaction_delivered_is_sent_again,
+    ),
+    Fault(
+        "time budget ignored",
+        "engine/openwebui/door.sql.j2",
+        "WHEN clock_timestamp() < v_stop THEN",
+        "WHEN true THEN",
+        test_queue_rules.test_a_call_without_time_left_applies_nothing,
+    ),
+    Fault(
+        "what was deferred counted as failed",
+        "engine/litellm/deliver.sql.j2",
+        "user_bridge.milliseconds_until(p_deadline) * 3 / 4",
+        "user_bridge.milliseconds_until(p_deadline) * 4",
+        test_queue_rules.test_what_there_is_no_time_for_stays_queued_and_is_no_failure,
+    ),
+    Fault(
+        "the removal guard without its lock",
+        "engine/openwebui/guard.sql.j2",
+        "PERFORM pg_advisory_xact_lock(hashtextextended('user_bridge removals', 0));",
+        "NULL;",
+        test_removal_counting.test_two_calls_at_once_count_together,
+    ),
+    Fault(
+        "the removal guard forgets at once",
+        "engine/openwebui/guard.sql.j2",
+        "interval '10 minutes'",
+        "interval '1 minute'",
+        test_removal_counting.test_removals_of_the_last_nine_minutes_count,
+    ),
+    Fault(
+        "the removal guard never forgets",
+        "engine/openwebui/guard.sql.j2",
+        "interval '10 minutes'",
+        "interval '1 hour'",
+        test_removal_counting.test_removals_of_eleven_minutes_ago_do_not_count,
+    ),
+    Fault(
+        "pending accounts counted",
+        "entities/user/openwebui/retire.sql.j2",
+        "\n                    AND u.role IS DISTINCT FROM 'pending'",
+        "",
+        test_removal_counting.test_accounts_that_nobody_can_use_yet_may_go_in_any_number,
+    ),
+    Fault(
+        "hand-made memberships counted one by one",
+        "entities/membership/openwebui/apply.sql.j2",
+        "m.user_id = c_lost.user_id\n                    AND m.written",
+        "m.user_id = c_lost.user_id",
+        lambda pair: test_removal_counting.test_memberships_that_an_admin_made_by_hand_are_not_counted(
+            pair, test_removal_counting.leave
+        ),
+    ),
+    Fault(
+        "hand-made memberships counted with their group",
+        "entities/group/openwebui/apply.sql.j2",
+        "m.group_id = p_item ->> 'id' AND m.written",
+        "m.group_id = p_item ->> 'id'",
+        lambda pair: test_removal_counting.test_memberships_that_an_admin_made_by_hand_are_not_counted(
+            pair, test_removal_counting.dissolve
+        ),
+    ),
+    Fault(
+        "memberships not counted with their group",
+        "entities/group/openwebui/apply.sql.j2",
+        "m.group_id = p_item ->> 'id' AND m.written",
+        "m.group_id = p_item ->> 'id' AND NOT m.written",
+        test_removal_counting.test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait,
+    ),
+    Fault(
+        "a membership reported as drift while its group is queued",
+        "engine/litellm/dispatch.sql.j2",
+        "('team', CASE p_type WHEN 'team_member' THEN p_id::jsonb ->> 0 END)",
+        "('team', NULL)",
+        lambda pair: test_queue_rules.test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
+            pair, test_queue_rules.queue_the_group
+        ),
+    ),
+    Fault(
+        "a membership reported as drift while its user is queued",
+        "engine/litellm/dispatch.sql.j2",
+        "('user', CASE p_type WHEN 'team_member' THEN p_id::jsonb ->> 1 END)",
+        "('user', NULL)",
+        lambda pair: test_queue_rules.test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
+            pair, test_queue_rules.queue_the_user
+        ),
+    ),
+    Fault(
+        "a partial repair starts the count of faults anew",
+        "engine/litellm/reconcile.sql.j2",
+        "IF repair AND p_types IS NULL AND v_faults",
+        "IF repair AND v_faults",
+        test_queue_rules.test_only_a_repair_of_everything_starts_the_count_of_faults_anew,
+    ),
+    Fault(
+        "a fault during a repair forgotten",
+        "engine/litellm/reconcile.sql.j2",
+        "AND v_faults = (SELECT f.last_value FROM user_bridge.trigger_faults AS f)",
+        "",
+        test_queue_rules.test_a_fault_during_a_repair_counts_on,
+    ),
+    Fault(
+        "a second fault fails the write",
+        "engine/litellm/commit.sql.j2",
+        "        NULL;  -- The rows stay queued, without a reason",
+        "        RAISE;  -- The rows stay queued, without a reason",
+        test_queue_rules.test_a_fault_in_the_handling_of_a_fault_fails_no_write,
+    ),
+    Fault(
+        "lock_timeout not put back",
+        "engine/litellm/locks.sql.j2",
+        "PERFORM set_config('lock_timeout', c_before, true);",
+        "NULL;",
+        test_queue_rules.test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout,
+    ),
+    Fault(
+        "a refusing target leaves the breaker closed",
+        "engine/litellm/outcome.sql.j2",
+        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
+        "IF p_sqlstate = 'UB002' THEN",
+        test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
+    ),
+    Fault(
+        "failing entities first",
+        "engine/litellm/drain.sql.j2",
+        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
+        "ORDER BY max(q.next_attempt_at), min(q.enqueued_at)",
+        test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
+    ),
+    Fault(
+        "the youngest first",
+        "engine/litellm/drain.sql.j2",
+        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
+        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at) DESC",
+        test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
+    ),
+    Fault(
+        "the last admin deleted with the bridge's data",
+        "entities/user/openwebui/retire.sql.j2",
+        "p_link.origin IS DISTINCT FROM 'created' OR user_bridge.is_last_admin(p_link.openwebui_id)",
+        "p_link.origin IS DISTINCT FROM 'created'",
+        test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
+    ),
+]
 
 
 # What the oracle must notice as well, with nobody pointing at it. The first few are found soon.

@@ -15,9 +15,12 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg2.errors
 import pytest
 
+from conftest import missing
 from hard_support import QUICK, calls_ended, drain_all, replaced, threads, until
-from kit import openwebui, rows
+from kit import binaries, openwebui, pairs, rows
 from kit.bridge import Mutate, install_bridge
+from kit.cluster import Cluster, running
+from kit.common import KitError
 from kit.oracle import differences
 from kit.pairs import SYNC_USER, Pair, Session
 
@@ -153,13 +156,85 @@ def test_no_commit_is_held_longer_than_the_ceiling(pair: Pair, proxy: Proxy, fau
     assert sorted(taken)[1] < 0.5
 
 
-@pytest.mark.parametrize("fault", CONNECTING)
-def test_connecting_is_bounded_too(pair: Pair, proxy: Proxy, fault: Fault) -> None:
-    if pair.cluster.major >= 16:
-        pytest.xfail("dblink_connect() of PostgreSQL 16 and newer ignores connect_timeout")
-    _install(pair, proxy)
-    fresh = pair.connect("litellm")
-    assert max(_during(pair, proxy, fault, fresh)) < CEILING + SCHEDULING
+@contextmanager
+def _server_of(usual: Cluster, usable: bool, major: int) -> Iterator[Cluster]:
+    """The usual server where it will do, else one of this major version."""
+    if usable:
+        yield usual
+        return
+    try:
+        programs = binaries.find(major)
+    except KitError as error:
+        missing(str(error))
+    with running(programs) as made:
+        yield made
+
+
+@pytest.fixture(params=CONNECTING)
+def connecting(request: pytest.FixtureRequest) -> Fault:
+    fault: Fault = request.param
+    return fault
+
+
+@pytest.fixture(scope="module")
+def server_before_16(server: Cluster) -> Iterator[Cluster]:
+    with _server_of(server, server.major < 16, 13) as usable:
+        yield usable
+
+
+@pytest.fixture(scope="module")
+def server_from_16(server: Cluster) -> Iterator[Cluster]:
+    with _server_of(server, server.major >= 16, 18) as usable:
+        yield usable
+
+
+@pytest.fixture
+def before_16(server_before_16: Cluster) -> Iterator[Pair]:
+    """dblink_connect() heeds connect_timeout up to PostgreSQL 15."""
+    with pairs.pair(server_before_16) as made:
+        yield made
+
+
+@pytest.fixture
+def from_16(server_from_16: Cluster) -> Iterator[Pair]:
+    """dblink_connect() of PostgreSQL 16 and newer ignores connect_timeout."""
+    with pairs.pair(server_from_16) as made:
+        yield made
+
+
+def test_connecting_is_bounded_too(before_16: Pair, connecting: Fault) -> None:
+    with contextlib.closing(Proxy(before_16.cluster.port)) as proxy:
+        _install(before_16, proxy)
+        fresh = before_16.connect("litellm")
+        assert max(_during(before_16, proxy, connecting, fresh)) < CEILING + SCHEDULING
+
+
+def test_from_16_on_one_backend_waits_while_connecting_and_can_be_cancelled(from_16: Pair, connecting: Fault) -> None:
+    """Nothing bounds the one that connects; the others must not wait behind it for longer than the ceiling."""
+    pair = from_16
+    connects = (
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = %s "
+        "AND classid::bigint << 32 | objid::bigint = hashtextextended('user_bridge connect', 0)"
+    )
+    with contextlib.closing(Proxy(pair.cluster.port)) as proxy:
+        _install(pair, proxy, timeout_ms=500)
+        stuck, other, looker = pair.connect("litellm"), pair.connect("litellm"), pair.litellm_admin
+        ended = threading.Event()
+
+        def write() -> None:
+            with pytest.raises(psycopg2.errors.QueryCanceled):
+                rows.add_user(stuck, "u2", "bob@example.com")
+            ended.set()
+
+        with connecting(pair, proxy), threads(write):
+            until(lambda: looker.value(connects, [stuck.pid]))
+            assert _seconds(lambda: rows.add_user(other, "u3", "cem@example.com")) < 0.6 + SCHEDULING
+            assert not ended.is_set()
+            looker.run("SELECT pg_cancel_backend(%s)", [stuck.pid])
+            assert ended.wait(5)
+        assert pair.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 2
+        drain_all(pair)
+        assert differences(pair) == []
 
 
 def test_without_the_deadline_the_ceiling_is_broken(pair: Pair, proxy: Proxy) -> None:

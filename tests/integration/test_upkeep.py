@@ -1,0 +1,146 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What maintain() does, on a server whose time zone is not UTC: audit retention, expired keys, nothing while paused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kit import cluster, openwebui, pairs, rows
+from kit.bridge import install_bridge
+from kit.oracle import differences
+from kit.pairs import Pair
+from kit.story import tell
+from test_delivery import drain
+from test_removals import parked
+
+# One zone on each side of UTC: a local time taken for UTC is too late in one of them, and too early in the other.
+WEST, EAST = "America/St_Johns", "Asia/Kolkata"
+TOKENS = {"over": "5f" * 32, "usable": "6a" * 32}
+MAINTAIN = "SELECT * FROM user_bridge.maintain()"
+
+
+@pytest.fixture(scope="module")
+def server_in_the_west(server: cluster.Cluster) -> Iterator[cluster.Cluster]:
+    """A server like the default one, in another time zone."""
+    with cluster.running(server.binaries, settings={"timezone": WEST, "log_timezone": WEST}) as made:
+        yield made
+
+
+@pytest.fixture(params=[WEST, EAST])
+def abroad(server_in_the_west: cluster.Cluster, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with pairs.pair(server_in_the_west) as made:
+        move(made, request.param)
+        yield made
+
+
+def move(pair: Pair, zone: str) -> None:
+    """From now on every new session is in this zone, the bridge's own connection included."""
+    for name in (pair.litellm_db, pair.openwebui_db):
+        pair.cluster.execute(f"ALTER DATABASE \"{name}\" SET timezone TO '{zone}'")
+
+
+def utc(hours: float) -> str:
+    """LiteLLM's times are UTC without saying so."""
+    return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def mapped_keys(pair: Pair) -> int:
+    found = pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
+    return int(found)
+
+
+def queued(pair: Pair) -> int:
+    return int(pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue"))
+
+
+def expire_unnoticed(pair: Pair, name: str, expires: str) -> None:
+    """Time passes without a write that a trigger could see."""
+    pair.litellm_admin.run("SET session_replication_role = replica")
+    rows.update(pair.litellm_admin, "LiteLLM_VerificationToken", {"token": TOKENS[name]}, {"expires": expires})
+    pair.litellm_admin.run("RESET session_replication_role")
+    pair.litellm_admin.run(
+        "UPDATE user_bridge.sync_mapping SET sync_data = sync_data || jsonb_build_object('expires', %s::timestamp) "
+        "WHERE litellm_type = 'api_key' AND sync_data ->> 'key_alias' = %s",
+        [expires, name],
+    )
+
+
+def a_key_expires(pair: Pair) -> None:
+    """One key's time is over for half an hour, another's will be in half an hour; both zones are further away."""
+    install_bridge(pair, {"initial_password": "none"})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    for name, token in TOKENS.items():
+        rows.add_key(pair.litellm, token, "u1", key_alias=name, expires=utc(100))
+    assert mapped_keys(pair) == 2
+    expire_unnoticed(pair, "over", utc(-0.5))
+    expire_unnoticed(pair, "usable", utc(0.5))
+
+
+def test_a_key_expires_by_utc_whatever_the_servers_time_zone(abroad: Pair) -> None:
+    a_key_expires(abroad)
+    abroad.litellm_admin.rows(MAINTAIN)
+    # The key and its user's mirror; nothing for the key that is usable.
+    assert queued(abroad) == 2
+    while drain(abroad):
+        pass
+    (left,) = abroad.litellm_admin.rows("SELECT * FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
+    assert left["sync_data"]["key_alias"] == "usable"
+
+
+def test_stories_end_as_the_oracle_says_in_another_time_zone(abroad: Pair) -> None:
+    install_bridge(abroad, {"initial_password": "none", "backoff_seconds": 1})
+    tell(abroad, 15, shorten=False)
+    rows.add_user(abroad.litellm, "older", "both@example.com", created_at=utc(-1))
+    rows.add_user(abroad.litellm, "younger", "both@example.com", created_at=utc(-0.5))
+    assert differences(abroad) == []
+    for column in ("created_at", "updated_at", "last_active_at"):
+        found = abroad.openwebui.value(f"SELECT {column} FROM \"user\" WHERE email = 'both@example.com'")
+        assert abs(found - datetime.now().timestamp()) < 60, column
+
+
+def test_the_audit_is_cut_at_its_retention(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "audit_retention_days": 30})
+    for number, days in enumerate((29, 31, 400)):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        pair.litellm_admin.run(
+            "UPDATE user_bridge.sync_audit SET created_at = created_at - %s * interval '1 day' WHERE record_id = %s",
+            [days, f"u{number}"],
+        )
+    assert {"task": "audit rows removed", "done": 2} in pair.litellm_admin.rows(MAINTAIN)
+    assert {row["record_id"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit")} == {"u0"}
+
+
+def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
+    settings = {"password_cost": 4, "removal_accounts": 0, "removal_percent": 0, "audit_retention_days": 30}
+    install_bridge(pair, settings)
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    rows.add_user(pair.litellm, "u2", "bob@example.com")
+    rows.add_key(pair.litellm, TOKENS["over"], "u1", key_alias="over")
+    rows.change_user(pair.litellm, "u2", metadata={"scim_active": False})
+    assert [row["entity_id"] for row in parked(pair)] == ["u2"]
+    pair.litellm_admin.run("SELECT user_bridge.pause()")
+    # Now there is something to do for each part.
+    expire_unnoticed(pair, "over", utc(-0.5))
+    rows.change_user(pair.litellm, "u2", metadata={})
+    pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'")
+    pair.litellm_admin.run("UPDATE user_bridge.sync_audit SET created_at = created_at - interval '31 days'")
+    before = queued(pair)
+    assert [row["task"] for row in pair.litellm_admin.rows(MAINTAIN)] == ["audit rows removed"]
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit") == 0
+    assert queued(pair) == before
+    assert [row["entity_id"] for row in parked(pair)] == ["u2"]
+    assert pair.openwebui.value("SELECT count(*) FROM auth WHERE password = ''") == 0
+
+    pair.litellm_admin.run("SELECT user_bridge.resume()")
+    done = {row["task"]: row["done"] for row in pair.litellm_admin.rows(MAINTAIN)}
+    assert done["parked removals of what is back"] == 1
+    assert done["initial passwords expired"] == 2
+    while drain(pair):
+        pass
+    assert (mapped_keys(pair), parked(pair)) == (0, [])
+    assert openwebui.accounts(pair)["bob@example.com"] == ("bob", "user")

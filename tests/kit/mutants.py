@@ -1,0 +1,273 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests would not notice: random small changes to SQL and Python, each run against the tests that see it.
+
+Each mutant is planted in a copy of the checkout, so that modules, playbooks and the kit all get it. A survivor is
+either equivalent to the original, or a test is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from kit.common import REPO, KitError, cache_dir, say
+from kit.mutations import Mutation, python_mutations, sql_mutations
+from kit.prepare import VENV
+
+TEMPLATES = "roles/triggers/templates"
+GENERATORS: dict[str, tuple[str, Callable[[str], list[Mutation]]]] = {
+    "sql": (f"{TEMPLATES}/**/*.sql.j2", sql_mutations),
+    "python": ("plugins/**/*.py", python_mutations),
+}
+# A mutant that makes a test hang is noticed, too.
+STAGE_SECONDS = 600
+
+# Which tests see which files: the first pattern that fits, then what its kind has in common. Cheap ones first.
+_SQL: tuple[tuple[str, str], ...] = (
+    ("*/engine/openwebui/guard*", "removal_counting removals"),
+    ("*/engine/openwebui/*compare*", "reconcile"),
+    ("*/engine/openwebui/preview*", "reconcile"),
+    ("*/engine/openwebui/bulk*", "many"),
+    ("*/engine/openwebui/remove_data*", "removal_counting playbooks_states"),
+    ("*/engine/openwebui/*", "queue_rules delivery accounts many"),
+    ("*/engine/litellm/*compare*", "reconcile"),
+    ("*/engine/litellm/reconcile*", "queue_rules reconcile"),
+    ("*/engine/litellm/migrate*", "modules_bridge_migration"),
+    ("*/engine/litellm/status*", "modules_bridge_info security"),
+    ("*/engine/litellm/held_changes*", "removal_counting removals"),
+    ("*/engine/litellm/maintenance*", "upkeep mapping"),
+    ("*/engine/litellm/*", "queue_rules delivery removal_counting removals upkeep"),
+    ("*/entities/user/openwebui/*", "accounts mapping removals"),
+    ("*/entities/api_key/*", "mapping upkeep"),
+    ("*/entities/*", "mapping removal_counting"),
+)
+_SQL_LAST = "oracle reconcile injected_bugs hard_races hard_crashes hard_poison modules_bridge_info"
+_PYTHON: tuple[tuple[str, str], ...] = tuple(
+    (f"*{subject}*", f"modules_{tests}")
+    for subject, tests in (
+        ("takeover", "takeover"),
+        ("migration", "bridge_migration"),
+        ("progress", "bridge_migration"),
+        ("target", "bridge_target"),
+        ("sync", "bridge_sync"),
+        ("audit_info", "listing"),
+        ("mapping_info", "listing"),
+        ("listing", "listing"),
+        ("info", "bridge_info"),
+        ("install", "bridge_install"),
+        ("plan", "bridge_install"),
+        ("remove", "bridge_install"),
+        ("sql_split", "bridge_install"),
+        ("catalog", "bridge_install"),
+        ("settings", "bridge_install"),
+        ("_pg", "login"),
+        ("_session", "login"),
+        ("causes", "login"),
+    )
+)
+_PYTHON_LAST = "modules_all modules_login modules_bridge_info modules_bridge_install"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    path: str
+    mutation: Mutation
+
+    @property
+    def text(self) -> str:
+        return self.mutation.apply(self.original)
+
+    @property
+    def original(self) -> str:
+        return (REPO / self.path).read_text(encoding="utf-8")
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.mutation.line(self.original)}"
+
+    def diff(self) -> str:
+        before, after = self.original.splitlines(), self.text.splitlines()
+        lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
+        return "\n".join(f"    {line}" for line in lines)
+
+
+def candidates(kind: str, pattern: str = "*") -> list[Mutant]:
+    """Every mutant of a kind, in the files that the pattern names."""
+    files, generate = GENERATORS[kind]
+    return [
+        Mutant(path, mutation)
+        for path in sorted(each.relative_to(REPO).as_posix() for each in REPO.glob(files))
+        if fnmatchcase(path, pattern)
+        for mutation in generate((REPO / path).read_text(encoding="utf-8"))
+    ]
+
+
+def draw(kinds: list[list[Mutant]], number: int, seed: int) -> Iterator[Mutant]:
+    """Mutants of each kind in turn; the rarer an operator, the likelier each of its mutants."""
+    chance = random.Random(seed)
+    queues = [_shuffled(mutants, chance) for mutants in kinds if mutants]
+    while queues and number > 0:
+        for queue in list(queues):
+            if number > 0 and queue:
+                yield queue.pop()
+                number -= 1
+            elif not queue:
+                queues.remove(queue)
+
+
+def _shuffled(mutants: list[Mutant], chance: random.Random) -> list[Mutant]:
+    """In random order, the last to be taken first; an operator with four times as many comes twice as often."""
+    count: dict[str, int] = {}
+    for mutant in mutants:
+        count[mutant.mutation.operator] = count.get(mutant.mutation.operator, 0) + 1
+    # Efraimidis and Spirakis: a random order in which each has its weight.
+    return sorted(mutants, key=lambda one: chance.random() ** (count[one.mutation.operator] ** 0.5))
+
+
+def stages(path: str) -> list[list[str]]:
+    """The tests that see a file, from the cheapest on; a later stage is run when an earlier one has noticed nothing."""
+    is_sql = path.endswith(".sql.j2")
+    first = next((tests for pattern, tests in (_SQL if is_sql else _PYTHON) if fnmatchcase(path, pattern)), "")
+    chosen = [_integration(first), _integration(_SQL_LAST if is_sql else _PYTHON_LAST)]
+    if not is_sql:
+        chosen = [["tests/unit"], *chosen]
+    seen: set[str] = set()
+    found = []
+    for stage in chosen:
+        found.append([test for test in stage if test not in seen])
+        seen.update(stage)
+    return [stage for stage in found if stage]
+
+
+def _integration(names: str) -> list[str]:
+    # The takeover's file is not called after a module.
+    files = [name if name != "modules_takeover" else "takeover" for name in names.split()]
+    return [f"tests/integration/test_{name}.py" for name in files]
+
+
+class Tree:
+    """A copy of the checkout in which one file at a time is another."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        shutil.rmtree(home, ignore_errors=True)
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            if (REPO / name).is_file():
+                (home / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPO / name, home / name)
+        (home / ".venv").symlink_to(VENV)
+        link = home / ".collections" / "ansible_collections" / "llmops" / "user_bridge"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(home)
+
+    def plant(self, mutant: Mutant) -> None:
+        (self.home / mutant.path).write_text(mutant.text, encoding="utf-8")
+
+    def restore(self, mutant: Mutant) -> None:
+        (self.home / mutant.path).write_text(mutant.original, encoding="utf-8")
+
+    def failure(self, tests: list[str], seconds: float = STAGE_SECONDS) -> str | None:
+        """The first test that fails; None: all pass."""
+        env = {
+            **os.environ,
+            "USER_BRIDGE_CACHE": str(cache_dir()),
+            "PYTHONPATH": str(self.home / "tests"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.home / ".collections"),
+            "ANSIBLE_HOME": str(self.home / ".ansible"),
+        }
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", *tests]
+        try:
+            done = subprocess.run(
+                command, cwd=self.home, env=env, capture_output=True, text=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"none ended within {seconds:.0f} s"
+        if done.returncode == 0:
+            return None
+        found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, flags=re.MULTILINE)
+        if found is None:
+            raise KitError(f"pytest ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return found[1]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    mutant: Mutant
+    killed_by: str | None
+    seconds: float
+
+
+def judge(tree: Tree, mutant: Mutant) -> Verdict:
+    started = time.monotonic()
+    tree.plant(mutant)
+    try:
+        failures = (tree.failure(stage) for stage in stages(mutant.path))
+        killed_by = next((failure for failure in failures if failure), None)
+    finally:
+        tree.restore(mutant)
+    if killed_by and killed_by.startswith("tests/") and (again := tree.failure([killed_by])):
+        raise KitError(f"{again} fails without a mutant, too: mend it first")
+    return Verdict(mutant, killed_by, time.monotonic() - started)
+
+
+def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
+    """Verdicts until the mutants or the time are used up."""
+    give_up = time.monotonic() + minutes * 60
+    verdicts: list[Verdict] = []
+    tree = Tree(cache_dir() / f"mutants-{os.getpid()}")
+    try:
+        for mutant in chosen:
+            if time.monotonic() > give_up:
+                say(f"No time is left after {minutes:g} minutes")
+                break
+            verdict = judge(tree, mutant)
+            verdicts.append(verdict)
+            how = f"killed by {verdict.killed_by}" if verdict.killed_by else "SURVIVED"
+            say(f"{mutant.place}: {mutant.mutation.operator}: {how} ({verdict.seconds:.0f} s)")
+    finally:
+        shutil.rmtree(tree.home, ignore_errors=True)
+    return verdicts
+
+
+def report(verdicts: list[Verdict]) -> str:
+    survivors = [verdict.mutant for verdict in verdicts if verdict.killed_by is None]
+    parts = [f"{mutant.place}: {mutant.mutation.operator}\n{mutant.diff()}" for mutant in survivors]
+    return "\n\n".join([*parts, f"{len(survivors)} of {len(verdicts)} mutants survived"])
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m kit.mutants", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--number", type=int, default=40, help="how many mutants (default %(default)s)")
+    parser.add_argument("--seed", type=int, help="draws the same mutants again (default: another each time)")
+    parser.add_argument("--minutes", type=float, default=120, help="draws none after that (default %(default)s)")
+    parser.add_argument("--only", choices=sorted(GENERATORS), help="only SQL, or only Python")
+    parser.add_argument("--path", default="*", help="only files that match, e.g. '*/commit.sql.j2'")
+    parser.add_argument("--fail", action="store_true", help="a survivor is an error")
+    options = parser.parse_args(arguments)
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    kinds = [candidates(kind, options.path) for kind in ([options.only] if options.only else list(GENERATORS))]
+    say(f"Seed {seed}; {sum(map(len, kinds))} mutants to draw from")
+    verdicts = run(draw(kinds, options.number, seed), options.minutes)
+    print(report(verdicts))
+    return 1 if options.fail and any(verdict.killed_by is None for verdict in verdicts) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KitError as error:
+        sys.exit(str(error))

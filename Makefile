@@ -152,6 +152,11 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	$(call say,stories)
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
 
+.PHONY: mutants
+mutants: venv ## Random mutants of SQL and Python, and which of them no test notices (MUTANTS=40 SEED=)
+	$(call say,mutants)
+	@$(KIT) $(BIN)/python -m kit.mutants $(if $(MUTANTS),--number $(MUTANTS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: prefetch
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
@@ -165,7 +170,7 @@ test: venv ## Everything that proves something once; what each target took is in
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours
-	@$(MAKE) test TARGETS="$(filter-out versions,$(TARGETS)) molecule-faults stories" WEEKLY=1 PG=all CORE=all
+	@$(MAKE) test TARGETS="$(filter-out versions,$(TARGETS)) molecule-faults stories mutants" WEEKLY=1 PG=all CORE=all
 
 .PHONY: clean
 clean: demo-clean ## Remove everything that these targets made in the checkout

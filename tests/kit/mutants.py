@@ -57,8 +57,6 @@ _SQL: tuple[tuple[str, str], ...] = (
     ("*/entities/api_key/*", "upkeep"),
 )
 _SQL_OTHERS = "mapping removals delivery upkeep bulk reconcile oracle modules_bridge_info injected_bugs"
-    "mapping removals delivery upkeep bulk reconcile oracle modules_bridge_info modules_bridge_sync injected_bugs"
-)
 _PYTHON: tuple[tuple[str, str], ...] = (
     ("*takeover*", "takeover"),
     ("*migration*", "modules_bridge_migration"),

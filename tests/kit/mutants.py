@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -144,7 +145,6 @@ class Tree:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        shutil.rmtree(home, ignore_errors=True)
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
             if (REPO / name).is_file():
@@ -209,8 +209,8 @@ def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
     """Verdicts until the mutants or the time are used up."""
     give_up = time.monotonic() + minutes * 60
     verdicts: list[Verdict] = []
-    tree = Tree(cache_dir() / f"mutants-{os.getpid()}")
-    try:
+    with tempfile.TemporaryDirectory(prefix="user-bridge-mutants-") as home:
+        tree = Tree(Path(home))
         for mutant in chosen:
             if time.monotonic() > give_up:
                 say(f"No time is left after {minutes:g} minutes")
@@ -219,8 +219,6 @@ def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
             verdicts.append(verdict)
             how = f"killed by {verdict.killed_by}" if verdict.killed_by else "SURVIVED"
             say(f"{mutant.place}: {mutant.mutation.operator}: {how} ({verdict.seconds:.0f} s)")
-    finally:
-        shutil.rmtree(tree.home, ignore_errors=True)
     return verdicts
 
 

@@ -15,6 +15,10 @@ JOBS ?= 3
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
+# For `make mutants`: how many, the seed that draws the same again, and after how many minutes none is drawn any more.
+NUMBER ?= 40
+SEED ?=
+MINUTES ?= 120
 # Not empty: with the tests that only repeat, in other versions or at length, what cheaper ones prove.
 WEEKLY ?=
 comma := ,
@@ -125,6 +129,11 @@ molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell
 molecule-faults: venv ## Proof that the scenarios can fail: each planted fault is caught by the test named for it
 	$(call say,planted faults)
 	@$(KIT) $(BIN)/python -m kit.faulty
+
+.PHONY: mutants
+mutants: venv ## Random small changes to the SQL and the Python that no test notices (NUMBER= SEED= MINUTES=)
+	$(call say,mutants)
+	@$(KIT) $(BIN)/python -m kit.mutants --number $(NUMBER) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
 bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)

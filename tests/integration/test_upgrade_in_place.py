@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bridge_install turns an installed version 1.0.0 into what a fresh installation has, and every table keeps its rows."""
+"""bridge_install turns version 1.0.0 into what a fresh installation has, and every table keeps its rows."""
 
 from __future__ import annotations
 
@@ -144,9 +144,13 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    held = pair.litellm_admin.rows("SELECT entity_type, entity_id, parked_at IS NULL AS free FROM user_bridge.sync_queue")
+    held = pair.litellm_admin.rows(
+        "SELECT entity_type, entity_id, parked_at IS NULL AS free FROM user_bridge.sync_queue"
+    )
     assert {(row["entity_type"], row["free"]) for row in held} == {
-        ("user", False), ("organization_member", False), ("team_member", False)
+        ("user", False),
+        ("organization_member", False),
+        ("team_member", False),
     }
     pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
     drain_all(pair)

@@ -39,27 +39,22 @@ SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
 
 
 def first_version(pair: Pair) -> None:
-    """Version 1.0.0 with its bookkeeping, as the playbook left it."""
+    """Version 1.0.0 as the playbook left it."""
 
     def as_it_was(path: str, _sql: str) -> str:
         """All of a side in place of its first file, and nothing in place of the others."""
-        side = path.partition(".")[0].split("/")[1]
-        return _first_version_sql(side) if path == f"engine/{side}/state.sql.j2" else "SELECT 1"
+        side = path.split("/")[1]
+        if path != f"engine/{side}/state.sql.j2":
+            return "-- Not in version 1.0.0."
+        return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
 
+    # Not a copy of a pair that has today's bridge.
+    pair.make()
     install_bridge(pair, SETTINGS, mutate=as_it_was)
-    for side in SIDES:
-        _install(pair, side, [{"name": f"{side}.sql", "sql": _first_version_sql(side)}])
-
-
-def _first_version_sql(side: str) -> str:
-    return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
 
 
 def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
-    return _install(pair, side, [{"name": path, "sql": sql} for path, sql in render_sql(side).items()])
-
-
-def _install(pair: Pair, side: Side, definitions: list[dict[str, str]]) -> dict[str, Any]:
+    definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
     options = {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions}
     return run_module("bridge_install", options)
 

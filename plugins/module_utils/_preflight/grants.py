@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 
+_CREATE_ROLE = "BEGIN CREATE ROLE {} NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END"
 _OWNER_COMMENT = "Owns the schema user_bridge and all in it; the user bridge runs with its rights"
 
 
@@ -28,7 +29,8 @@ def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[
     found = []
     if asked.owner_role not in facts["roles"] and not role_is_made:
         found += [
-            f"CREATE ROLE {owner} NOLOGIN",
+            # Roles belong to the server: another host of the play may have created it since.
+            f"DO {literal(_CREATE_ROLE.format(owner)).strip()}",
             f"COMMENT ON ROLE {owner} IS {literal(_OWNER_COMMENT).strip()}",
         ]
     if not facts["is_superuser"] and not facts["roles"].get(asked.owner_role, {}).get("login_may_become"):

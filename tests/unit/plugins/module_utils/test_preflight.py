@@ -108,7 +108,7 @@ def bare(side: str, **changes: Any) -> dict[str, Any]:
 def test_a_bare_side_in_the_order_of_one_transaction() -> None:
     made = statements(asked("openwebui"), bare("openwebui"), False)
     assert [" ".join(statement.split()[:2]) for statement in made] == [
-        "CREATE ROLE",
+        "DO 'BEGIN",
         "COMMENT ON",
         "CREATE SCHEMA",
         "CREATE EXTENSION",
@@ -126,7 +126,7 @@ def test_a_bare_side_in_the_order_of_one_transaction() -> None:
 
 def test_the_owner_role_is_created_once_on_one_server() -> None:
     made = statements(asked("openwebui"), bare("openwebui"), True)
-    assert not any(statement.startswith("CREATE ROLE") for statement in made)
+    assert not any("CREATE ROLE" in statement for statement in made)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_privileges_that_only_some_tables_lack() -> None:
 
 def test_names_are_quoted() -> None:
     made = statements(asked("litellm", owner_role='My "own"'), bare("litellm"), False)
-    assert made[0] == 'CREATE ROLE "My ""own""" NOLOGIN'
+    assert 'CREATE ROLE "My ""own""" NOLOGIN' in made[0]
 
 
 def test_rights_of_a_login_without_any() -> None:

@@ -161,11 +161,6 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	$(call say,stories)
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
 
-.PHONY: mutants
-mutants: venv ## Random mutants of SQL and Python, and which of them no test notices (MUTANTS=40 SEED=)
-	$(call say,mutants)
-	@$(KIT) $(BIN)/python -m kit.mutants $(if $(MUTANTS),--number $(MUTANTS)) $(if $(SEED),--seed $(SEED))
-
 .PHONY: prefetch
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
 	@$(KIT) $(BIN)/python -m kit.prefetch

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bridge_install turns an installed version 1.0.0 into what a fresh installation has, and every table keeps its rows."""
+"""bridge_install makes an installed version 1.0.0 equal to a fresh installation, and every table keeps its rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
 
 
 def live_in(pair: Pair) -> None:
-    """Rows in every table: delivered, skipped, failing, held, and queued only."""
+    """Rows in every table: delivered, skipped, held and only queued."""
     session = pair.litellm
     assert pair.litellm_admin.value("SELECT user_bridge.bring_existing()") == 0
     rows.add_organization(session, "o1", "Research")
@@ -138,16 +138,15 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
             upgrade(fresh, side)
             assert recorded(pair, side) == recorded(fresh, side)
             assert in_the_catalog(pair, side) == in_the_catalog(fresh, side)
-    # The session of before goes on, with what its backend has planned and connected.
+    # The session from before the upgrade goes on, with its cached plans and its connection.
     pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
     rows.add_user(pair.litellm, "u5", "dee@example.com")
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    held = pair.litellm_admin.rows("SELECT entity_type, entity_id, parked_at IS NULL AS free FROM user_bridge.sync_queue")
-    assert {(row["entity_type"], row["free"]) for row in held} == {
-        ("user", False), ("organization_member", False), ("team_member", False)
-    }
+    left = pair.litellm_admin.rows("SELECT entity_type, parked_at IS NOT NULL AS held FROM user_bridge.sync_queue")
+    assert {row["entity_type"] for row in left} == {"user", "organization_member", "team_member"}
+    assert all(row["held"] for row in left)
     pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
     drain_all(pair)
     assert differences(pair) == []

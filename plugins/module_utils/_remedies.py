@@ -21,6 +21,10 @@ DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 # A connection could not be opened: libpq's own codes, the bridge's, and none at all from a driver without a connection.
 CONNECTING = ("08000", "08001", "08004", "08006", "UB001")
 
+# Of all languages that PostgreSQL is translated to. The curved ones by number, as ansible-test asks.
+_OPENING = "\"'\u00ab\u00bb\u201c\u201d\u201e\u201a\u2018\u2019\u300c\u300e"
+_CLOSING = "\"'\u00ab\u00bb\u201c\u201d\u2018\u2019\u300d\u300f"
+
 
 class Remedy(NamedTuple):
     """A cause by the name that bridge_info groups by, and what to do about it.
@@ -251,4 +255,4 @@ def _by_names(reason: str, user: str, database: str) -> Remedy | None:
 
 def _quotes(reason: str, name: str) -> bool:
     """Whether a name stands between quotation marks of whatever language."""
-    return bool(name) and re.search(rf"[\"'»«„“”‚‘’「『]\s?{re.escape(name)}\s?[\"'»«“”‘’」』]", reason) is not None
+    return bool(name) and re.search(rf"[{_OPENING}]\s?{re.escape(name)}\s?[{_CLOSING}]", reason) is not None

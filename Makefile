@@ -15,6 +15,10 @@ JOBS ?= 3
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
+# For `make mutants`: how many, the seed that draws the same again, and after how many minutes none is drawn any more.
+NUMBER ?= 40
+SEED ?=
+MINUTES ?= 120
 # Not empty: with the tests that only repeat, in other versions or at length, what cheaper ones prove.
 WEEKLY ?=
 comma := ,
@@ -126,6 +130,11 @@ molecule-faults: venv ## Proof that the scenarios can fail: each planted fault i
 	$(call say,planted faults)
 	@$(KIT) $(BIN)/python -m kit.faulty
 
+.PHONY: mutants
+mutants: venv ## Random small changes to the SQL and the Python that no test notices (NUMBER= SEED= MINUTES=)
+	$(call say,mutants)
+	@$(KIT) $(BIN)/python -m kit.mutants --number $(NUMBER) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)
 	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_MANY=$(MANY) \
@@ -165,7 +174,7 @@ test: venv ## Everything that proves something once; what each target took is in
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours
-	@$(MAKE) test TARGETS="$(filter-out versions,$(TARGETS)) molecule-faults stories" WEEKLY=1 PG=all CORE=all
+	@$(MAKE) test TARGETS="$(filter-out versions,$(TARGETS)) molecule-faults stories mutants" WEEKLY=1 PG=all CORE=all
 
 .PHONY: clean
 clean: demo-clean ## Remove everything that these targets made in the checkout

@@ -21,10 +21,6 @@ DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 # A connection could not be opened: libpq's own codes, the bridge's, and none at all from a driver without a connection.
 CONNECTING = ("08000", "08001", "08004", "08006", "UB001")
 
-# Of all languages that PostgreSQL is translated to. The curved ones by number, as ansible-test asks.
-_OPENING = "\"'\u00ab\u00bb\u201c\u201d\u201e\u201a\u2018\u2019\u300c\u300e"
-_CLOSING = "\"'\u00ab\u00bb\u201c\u201d\u2018\u2019\u300d\u300f"
-
 
 class Remedy(NamedTuple):
     """A cause by the name that bridge_info groups by, and what to do about it.
@@ -253,6 +249,11 @@ def _by_names(reason: str, user: str, database: str) -> Remedy | None:
     return _BY_NAME["database"] if quotes_database else None
 
 
+# Quotation marks of any language: ASCII, guillemets, curly ones and corner brackets.
+_QUOTATION_MARK = "[\"'\u00ab\u00bb\u2018-\u201e\u300c-\u300f]"
+
+
 def _quotes(reason: str, name: str) -> bool:
-    """Whether a name stands between quotation marks of whatever language."""
-    return bool(name) and re.search(rf"[{_OPENING}]\s?{re.escape(name)}\s?[{_CLOSING}]", reason) is not None
+    """Whether a name stands between quotation marks."""
+    quoted = rf"{_QUOTATION_MARK}\s?{re.escape(name)}\s?{_QUOTATION_MARK}"
+    return bool(name) and re.search(quoted, reason) is not None

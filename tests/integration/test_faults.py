@@ -426,8 +426,8 @@ FAULTS = [
     Fault(
         "accounts without a digest not told",
         "engine/openwebui/compare.sql.j2",
-        "WHERE p.desired IS NULL AND p.openwebui_id IS NOT NULL",
-        "WHERE false",
+        "WHERE p.openwebui_id IS NOT NULL AND",
+        "WHERE false AND",
         lambda pair: test_reconcile.test_disabled_accounts_are_compared_one_by_one(test_reconcile.sync(pair)),
     ),
     Fault(

@@ -117,7 +117,7 @@ docker: ## Install Docker from Debian's packages and start it, where no engine a
 	@$(KIT) $(PYTHON) -m kit.engine start
 
 .PHONY: molecule
-molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,remove chooses)
+molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,container chooses)
 	$(call say,molecule)
 	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
 
@@ -165,10 +165,11 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
-TARGETS ?= lint sanity unit matrix integration versions molecule e2e
+# What the linters leave of a core, the unit tests take.
+TARGETS ?= lint+sanity+unit matrix integration versions molecule e2e
 
 .PHONY: test
-test: ## Everything that proves something once; what each target took is in .cache/times.tsv
+test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
 	@$(KIT) $(PYTHON) -m kit.targets $(TARGETS)
 
 .PHONY: test-all

@@ -83,7 +83,7 @@ def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[
 
 
 class Kept:
-    """Bridged pairs that the tests of a module share, one for each pair of versions. Each test finds its pair as new."""
+    """Bridged pairs that the tests of a module share, one for each pair of versions. Each finds its pair as new."""
 
     def __init__(self, server: cluster.Cluster) -> None:
         self.server = server

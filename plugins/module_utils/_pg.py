@@ -9,7 +9,9 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import locale
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.community.postgresql.plugins.module_utils import postgres
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy, server_reason
 
 MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
@@ -36,22 +39,6 @@ _SESSION = (
     "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex; SET LOCAL standard_conforming_strings = on"
 )
 
-# What libpq says, and the variable to look at. The first match wins.
-_CONNECTION_REMEDIES = (
-    ("password authentication failed", "check {user} and {password}"),
-    ("no password supplied", "set {password}"),
-    ("Peer authentication failed", "run the task as the operating system user of {user} (become_user), or use {host}"),
-    ("Ident authentication failed", "set {password} and allow it in pg_hba.conf"),
-    ("no pg_hba.conf entry", "allow this login in pg_hba.conf of the server, or check {host} and {ssl_mode}"),
-    ("too many connections", "raise the connection limit of the role {user} or of {db}, or take a smaller parallel"),
-    ("role", "check {user}"),
-    ("database", "check {db}; the database must exist"),
-    ("SSL", "check {ssl_mode} and {ca_cert}"),
-    ("certificate", "check {ssl_mode} and {ca_cert}"),
-    ("too many clients", "raise max_connections of the server or free connections"),
-    ("starting up", "wait until the server has started"),
-)
-
 
 def argument_spec(prefix: str = "") -> dict[str, Any]:
     """The login_* options, without the aliases that community.postgresql 5 has dropped."""
@@ -66,9 +53,12 @@ def argument_spec(prefix: str = "") -> dict[str, Any]:
     return spec
 
 
-def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]]) -> None:
+def run(
+    module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True
+) -> None:
     """Run a module's action and turn its outcome into the module's exit: the only place that does."""
-    postgres.ensure_required_libs(module)
+    if needs_driver:
+        postgres.ensure_required_libs(module)
     try:
         result = action(module)
     except BridgeError as error:
@@ -85,29 +75,53 @@ def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
     }
 
 
-def connect(login: dict[str, Any], prefix: str = "") -> Any:
-    """Open a connection in autocommit mode, so that every transaction in the code is a visible one.
-
-    The prefix is that of the options in messages.
-    """
+def open_connection(login: dict[str, Any]) -> Any:
+    """Open a connection in autocommit mode, so that every transaction in the code is a visible one."""
+    if not postgres.HAS_PSYCOPG:
+        raise ConnectionFailed(login, f"{sys.executable} has neither psycopg2 nor psycopg")
     quiet = SimpleNamespace(params={}, warn=lambda message: None, fail_json=_raise)
     conn_params = postgres.get_conn_params(quiet, login, warn_db_default=False)
     conn_params.setdefault("connect_timeout", 10)
     conn_params.setdefault("client_encoding", "UTF8")
     if "PGAPPNAME" not in os.environ:
         conn_params.setdefault("application_name", "llmops.user_bridge")
+    # AnsibleModule takes the locale of the environment over; libpq's own messages are matched by their English words.
+    locale.setlocale(locale.LC_MESSAGES, "C")
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise BridgeError(connection_message(str(error), conn_params, prefix))
+        raise ConnectionFailed(conn_params, str(error))
+    return connection
+
+
+def connect(login: dict[str, Any], prefix: str = "") -> Any:
+    """The same, with errors that name the options; the prefix is that of these options."""
+    try:
+        connection = open_connection(login)
+    except ConnectionFailed as error:
+        raise BridgeError(connection_message(error, prefix)) from None
     version = postgres.get_server_version(connection)
     if version < MIN_SERVER_VERSION:
         connection.close()
         raise BridgeError(
-            f"the server of {_place(conn_params)} is PostgreSQL {major_of(version)}, "
-            f"the bridge needs {MIN_SERVER_VERSION // 10000} or newer; "
+            f"the server of {login['login_host'] or 'the local socket'}:{login['login_port']}/{login['login_db']}"
+            f" is PostgreSQL {major_of(version)}, the bridge needs {MIN_SERVER_VERSION // 10000} or newer; "
             f"upgrade the server or check {prefix}login_host and {prefix}login_port"
         )
     return connection
+
+
+class ConnectionFailed(Exception):
+    """A server did not let the login in, or did not answer."""
+
+    def __init__(self, conn_params: dict[str, Any], text: str) -> None:
+        super().__init__(text)
+        self.reason = server_reason(text)
+        host = str(conn_params.get("host") or os.environ.get("PGHOST") or "the local socket")
+        port = conn_params.get("port") or os.environ.get("PGPORT") or 5432
+        named = str(conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "")
+        self.place = f"{host}:{port}/{named or '(default)'}"
+        self.user = str(conn_params.get("user") or os.environ.get("PGUSER") or "")
+        self.remedy = connection_remedy("", self.reason, self.user, named or self.user)
 
 
 def _raise(msg: str, **dummy: Any) -> None:
@@ -119,27 +133,12 @@ def major_of(version: int) -> str:
     return str(version // 10000) if version >= 100000 else f"{version // 10000}.{version // 100 % 100}"
 
 
-def _place(conn_params: dict[str, Any]) -> str:
-    host = str(conn_params.get("host") or os.environ.get("PGHOST") or "the local socket")
-    port = conn_params.get("port") or os.environ.get("PGPORT") or 5432
-    database = conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "(default)"
-    return f"{host}:{port}/{database}"
-
-
-def connection_message(reason: str, conn_params: dict[str, Any], prefix: str = "") -> str:
+def connection_message(failed: ConnectionFailed, prefix: str = "") -> str:
     """One line: where to, as whom, why not, and which option to look at."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    # With several addresses for one host libpq reports each; the server's own word (FATAL) says most.
-    reason = next((line for line in lines if "FATAL:" in line), lines[0] if lines else "unknown reason")
-    reason = reason.rsplit("FATAL:", 1)[-1].strip()
     names = {name: f"{prefix}login_{name}" for name in ("user", "password", "host", "port", "db")}
-    names.update(ssl_mode=f"{prefix}ssl_mode", ca_cert=f"{prefix}ca_cert")
-    remedy = next(
-        (remedy for word, remedy in _CONNECTION_REMEDIES if word in reason),
-        "check {host} and {port}; the server must be running and reachable",
-    ).format(**names)
-    user = conn_params.get("user") or "the default user"
-    return f"cannot connect to {_place(conn_params)} as user {user}: {reason}; {remedy}"
+    names.update(ssl_mode=f"{prefix}ssl_mode", ca_cert=f"{prefix}ca_cert", program="the program")
+    user = failed.user or "the default user"
+    return f"cannot connect to {failed.place} as user {user}: {failed.reason}; {failed.remedy.login.format(**names)}"
 
 
 def cursor(connection: Any) -> Any:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """These tests can fail: faults, planted one by one into the shipped SQL, are caught by the check meant for them.
 
-tests/integration/test_faults.py holds most of them; here they must be seen over HTTP.
+tests/integration/test_faults.py catches most of them in SQL; here they must be seen over HTTP.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from e2e.site import TARGET_TIMEOUT_MS, Site
 from kit.bridge import install_bridge
 from kit.pairs import OWNER_ROLE
 from test_faults import FAULTS
+
+pytestmark = pytest.mark.weekly
 
 Check = Callable[[Site, Path], None]
 SETTINGS = {"target_timeout_ms": TARGET_TIMEOUT_MS}

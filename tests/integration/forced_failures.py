@@ -66,7 +66,7 @@ def secret_variables() -> set[str]:
     }
     # An embedded cluster says its port together with its password; that is none.
     made = {name: text for name, text in made.items() if not name.endswith("_port")}
-    while more := {name for name, text in made.items() if name not in secret and _words(text) & secret}:
+    while more := {name for name, text in made.items() if name not in secret and words(text) & secret}:
         secret |= more
     return secret
 
@@ -115,11 +115,11 @@ def _rewrite(
     for task in tasks:
         if "block" in task:
             around = {key: value for key, value in task.items() if key != "block"}
-            inside = inherits or bool(_words(json.dumps(around)) & secret)
+            inside = inherits or bool(words(json.dumps(around)) & secret)
             yield {**around, "block": list(_rewrite(task["block"], secret, rig, inside, role, failing, handlers))}
             continue
         (module,) = (key for key in task if "." in key)
-        if _NO_MODULE.match(module) or not (inherits or _words(json.dumps(task)) & secret):
+        if _NO_MODULE.match(module) or not (inherits or words(json.dumps(task)) & secret):
             yield task
             continue
         failing.add(Task(role, task["name"]))
@@ -137,5 +137,5 @@ def _rewrite(
         }
 
 
-def _words(text: str) -> set[str]:
+def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))

@@ -1,45 +1,38 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the shipped playbooks and roles against a pair of databases, and looks at what they did to them."""
+"""Runs the shipped playbooks and roles against pairs of databases, and looks at what they did to them.
+
+A process of ansible-playbook costs a second before its first task, so cases are hosts of one inventory (`play_hosts`)
+where they can be.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kit import recap
 from kit.bridge import drop_bridged_templates
-from kit.cluster import SUPERUSER
+from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
+from kit.recap import Run
 
 DEPLOY = REPO / "deploy-bridge.yml"
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
-_RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a playbook run printed and how it ended."""
-
-    output: str
-    changed: int
-    failed: int
-
-    @property
-    def words(self) -> str:
-        """Without Ansible's line breaks and JSON's backslashes, so that a message can be looked for."""
-        return " ".join(self.output.replace('\\"', '"').replace("\\n", " ").split())
+Plays = list[dict[str, Any]]
+# Group to host to the variables of the host.
+Inventory = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def variables(pair: Pair, **overrides: Any) -> dict[str, Any]:
@@ -57,25 +50,54 @@ def variables(pair: Pair, **overrides: Any) -> dict[str, Any]:
 
 
 def play(
-    playbook: Path | list[dict[str, Any]] | str,
+    playbook: Path | Plays | str,
     values: Mapping[str, Any],
     tmp_path: Path,
     *arguments: str,
     env: Mapping[str, str] | None = None,
 ) -> Run:
     """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
-    if isinstance(playbook, list):
-        path = tmp_path / "play.yml"
-        path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
-        playbook = path
+    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     given = tmp_path / "variables.json"
     given.write_text(json.dumps(values), encoding="utf-8")
+    return _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+
+
+def play_hosts(
+    plays: Plays, inventory: Inventory, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> Run:
+    """Run plays on hosts that all are this machine; each has variables of its own, as from an inventory.
+
+    Ansible ends the run with a play in which every host fails, and leaves a host that failed out of later plays.
+    """
+    path = tmp_path / "inventory.json"
+    groups = {
+        group: {"hosts": {name: {**_LOCAL, **host} for name, host in hosts.items()}}
+        for group, hosts in inventory.items()
+    }
+    path.write_text(json.dumps(groups), encoding="utf-8")
+    return _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
+
+
+_LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+
+def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
+    if not isinstance(playbook, list):
+        return str(playbook)
+    path = tmp_path / "play.yml"
+    path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
+    """One process of ansible-playbook."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), str(playbook), "-e", f"@{given}", *arguments],
+        [str(Path(sys.executable).parent / "ansible-playbook"), playbook, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=1800,
         cwd=tmp_path,
         env={
             **os.environ,
@@ -86,12 +108,21 @@ def play(
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
-            **(env or {}),
+            **env,
         },
     )
-    recap = _RECAP.findall(done.stdout)
-    assert recap, done.stdout
-    return Run(done.stdout, sum(int(changed) for changed, _ in recap), sum(int(failed) for _, failed in recap))
+    return recap.read(done.stdout)
+
+
+def on(group: str, playbook: Path | str) -> dict[str, Any]:
+    """A shipped playbook on one group of the inventory."""
+    return {"ansible.builtin.import_playbook": str(playbook), "vars": {"bridge_hosts": group}}
+
+
+def shipped(playbook: str, group: str, **keywords: Any) -> Plays:
+    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take."""
+    plays: Plays = yaml.safe_load((REPO / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    return [{**each, "hosts": group, **keywords} for each in plays]
 
 
 def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:
@@ -151,13 +182,82 @@ _CATALOGS = (
 )
 
 
+def described(pair: Pair) -> dict[str, list[str]]:
+    """Objects, owners and privileges by name, without the oids that a copy or a repair does not keep."""
+    return {
+        side: [row["described"] for row in session.rows(_DESCRIBED)]
+        for side, session in (("litellm", pair.litellm_admin), ("openwebui", pair.openwebui_admin))
+    }
+
+
+_DESCRIBED = f"""
+SELECT described FROM (
+    SELECT format('function %s %s %s %s', p.oid::regprocedure, proowner::regrole,
+                  {_acl("proacl", "f", "proowner")}, md5(pg_get_functiondef(p.oid))) AS described
+      FROM pg_proc AS p WHERE pronamespace = to_regnamespace('user_bridge') AND prokind <> 'a'
+    UNION ALL
+    SELECT format('relation %s %s %s %s', c.oid::regclass, relkind, relowner::regrole,
+                  {_acl("relacl", "r", "relowner")})
+      FROM pg_class AS c
+     WHERE relnamespace IN (to_regnamespace('user_bridge'), 'public'::regnamespace) AND relkind <> 'i'
+    UNION ALL
+    SELECT format('trigger %s %s %s', tgrelid::regclass, tgenabled, pg_get_triggerdef(oid))
+      FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT format('schema %s %s %s', nspname, nspowner::regrole, {_acl("nspacl", "n", "nspowner")})
+      FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'
+    UNION ALL
+    SELECT format('default %s %s %s', defaclrole::regrole, defaclobjtype, defaclacl) FROM pg_default_acl
+    UNION ALL
+    SELECT format('extension %s %s', extname, extnamespace::regnamespace) FROM pg_extension
+    UNION ALL
+    SELECT format('server %s %s', srvname,
+                  ARRAY(SELECT o FROM unnest(srvoptions) AS o WHERE o NOT LIKE 'dbname=%' ORDER BY 1))
+      FROM pg_foreign_server
+) AS every ORDER BY described
+"""
+
+
+@contextmanager
+def clone(pair: Pair) -> Iterator[Pair]:
+    """The pair with its bridge once more, as if it had been deployed there; dropped afterwards."""
+    names = (pair.litellm_db, pair.openwebui_db)
+    pair.close()
+    wait_until(lambda: not _sessions(pair.cluster, names))
+    made = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
+    made.make(dict(pair.databases))
+    try:
+        # Rights on the database itself are not copied.
+        made.openwebui_admin.run(f'GRANT CONNECT ON DATABASE "{made.openwebui_db}" TO "{SYNC_USER}"')
+        made.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET dbname '{made.openwebui_db}')")
+        yield made
+    finally:
+        made.drop()
+
+
+def _sessions(cluster: Cluster, names: tuple[str, ...]) -> int:
+    """The bridge's connection ends a moment after the session that it belongs to."""
+    with closing(cluster.connect()) as connection:
+        return int(
+            Session(connection).value("SELECT count(*) FROM pg_stat_activity WHERE datname = ANY (%s)", [list(names)])
+        )
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Until the condition holds; an error when it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come about"
+        time.sleep(0.05)
+
+
 def forget_roles(pair: Pair) -> None:
     """Roles belong to the whole server: take the bridge's away, as on a server that never had a bridge."""
     drop_bridged_templates(pair.cluster)
     pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
 
 
-def role_play(*roles: str, **keywords: Any) -> list[dict[str, Any]]:
+def role_play(*roles: str, **keywords: Any) -> Plays:
     """A play of somebody else's that uses the collection's roles."""
     names = [f"llmops.user_bridge.{role}" for role in roles]
     return [{"hosts": "localhost", "gather_facts": False, "roles": names, **keywords}]

@@ -748,7 +748,8 @@ class TestKeys:
         if quick.openwebui_version == "0.6.30":
             quick.openwebui.run("UPDATE \"user\" SET api_key = 'sk-mine' WHERE id = 'usr_u1'")
         else:
-            quick.openwebui.run("INSERT INTO api_key VALUES ('key_usr_u1', 'usr_u1', 'sk-mine', NULL, NULL, NULL, 1, 1)")
+            mine = "('key_usr_u1', 'usr_u1', 'sk-mine', NULL, NULL, NULL, 1, 1)"
+            quick.openwebui.run(f"INSERT INTO api_key VALUES {mine}")
         rows.add_key(quick.litellm, self.TOKEN, "u1")
         rows.delete(quick.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
         assert self.slot(quick) == "sk-mine"

@@ -36,7 +36,9 @@ from modules_support import (
     run_module,
 )
 
-every_module = pytest.mark.parametrize("module", MODULES)
+# bridge_preflight_info returns problems instead of failing: test_modules_bridge_preflight_info.py has its tests.
+FAILING = [module for module in MODULES if module != "bridge_preflight_info"]
+every_module = pytest.mark.parametrize("module", FAILING)
 
 
 @pytest.fixture
@@ -75,10 +77,10 @@ def checked(message: str) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"login_port": 1}, "; check login_host and login_port; the server must be running and reachable"),
+        ({"login_port": 1}, "; check login_host and login_port: the server must run, and be reachable"),
         ({"login_password": "wrong one"}, "password authentication failed .*; check login_user and login_password"),
-        ({"login_db": "nowhere"}, "check login_db; the database must exist"),
-        ({"connect_params": {"dbname": "nowhere"}}, "check login_db; the database must exist"),
+        ({"login_db": "nowhere"}, "set login_db to the database that the program uses"),
+        ({"connect_params": {"dbname": "nowhere"}}, "set login_db to the database that the program uses"),
         ({"ssl_mode": "require"}, "check ssl_mode and ca_cert"),
     ],
 )
@@ -100,7 +102,7 @@ def test_a_second_login_that_does_not_work(deployed: Pair, module: str) -> None:
     assert "check openwebui_login_host and openwebui_login_port" in message
 
 
-@pytest.mark.parametrize("module", sorted({*MODULES} - {"bridge_audit_info", "bridge_mapping_info"}))
+@pytest.mark.parametrize("module", sorted({*FAILING} - {"bridge_audit_info", "bridge_mapping_info"}))
 def test_an_owner_that_is_not_there(deployed: Pair, module: str) -> None:
     options = {**a_call(deployed, module), "owner": "nobody"}
     if module == "bridge_info":

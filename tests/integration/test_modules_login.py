@@ -135,7 +135,7 @@ def fails(module: str, options: dict[str, Any], driver: str) -> str:
     return str(failed.value)
 
 
-@every_module
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "bridge_preflight_info"])
 @both_drivers
 def test_tls_with_certificates_on_both_ends(secured: Secured, module: str, driver: str) -> None:
     options = {**a_call(secured.pair, module), **secured.certified}

@@ -13,10 +13,28 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
+import existing_users
 from kit import litellm, pairs
 from kit.cluster import Cluster
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
-from playbooks_support import READ_ONLY, Run, deploy, forget_roles, play, role_play, snapshot, variables
+from kit.recap import Run
+from playbooks_support import (
+    READ_ONLY,
+    deploy,
+    described,
+    forget_roles,
+    play,
+    play_hosts,
+    role_play,
+    snapshot,
+    variables,
+)
+
+# A hash for each of the existing users would be what the first run measures.
+SETTINGS: dict[str, Any] = {
+    "bridge_initial_password": "none",
+    "bridge_migrate_batch_size": existing_users.BATCH,
+}
 
 
 def user_arrives(pair: Pair, user_id: str) -> bool:
@@ -52,11 +70,12 @@ def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("deployed")
     with pairs.pair(server) as pair:
         forget_roles(pair)
+        existing_users.write(pair)
         before = snapshot(pair)
-        check = deploy(pair, folder, "--check", "--diff")
+        check = deploy(pair, folder, "--check", "--diff", **SETTINGS)
         after_check = snapshot(pair)
-        first = deploy(pair, folder)
-        yield Deployed(pair, before, after_check, check, first, deploy(pair, folder, env=READ_ONLY))
+        first = deploy(pair, folder, **SETTINGS)
+        yield Deployed(pair, before, after_check, check, first, deploy(pair, folder, env=READ_ONLY, **SETTINGS))
 
 
 def test_check_mode_shows_what_it_would_make_and_makes_nothing(deployed: Deployed) -> None:
@@ -80,29 +99,63 @@ def test_the_second_run_changes_nothing(deployed: Deployed) -> None:
     assert deployed.second.changed == 0, deployed.second.output
 
 
-def test_drift_is_repaired(deployed: Deployed, tmp_path: Path) -> None:
-    pair = deployed.pair
-    pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
-    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_TeamTable" FROM "{OWNER_ROLE}"')
-    pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
-    pair.openwebui_admin.run(f'REVOKE INSERT ON "user" FROM "{OWNER_ROLE}"')
-    pair.openwebui_admin.run(f'REVOKE USAGE ON SCHEMA user_bridge FROM "{SYNC_USER}"')
-    pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s' CREATEDB")
-    pair.openwebui_admin.run(
-        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public REVOKE INSERT ON TABLES FROM "{OWNER_ROLE}"'
+# ---- who was there before ------------------------------------------------------------------------------------
+
+
+def test_everybody_with_an_email_of_their_own_is_there_once(deployed: Deployed) -> None:
+    accounts = deployed.pair.openwebui.rows(
+        "SELECT id, a.email FROM \"user\" JOIN auth AS a USING (id, email) WHERE email LIKE 'person-%'"
     )
-    shown = deploy(pair, tmp_path, "--check", "--diff")
-    repaired = deploy(pair, tmp_path)
-    assert repaired.changed == shown.changed > 0
-    assert user_arrives(pair, "after-the-repair")
-    assert not pair.openwebui_admin.value("SELECT rolcreatedb FROM pg_roles WHERE rolname = %s", [SYNC_USER])
-    assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
+    expected = {existing_users.account_of(n): f"person-{n}@example.com" for n in existing_users.SYNCED}
+    for n in existing_users.REPEATED & existing_users.SYNCED:
+        expected[existing_users.account_of(n)] = f"person-{n - 20}@example.com"
+    assert {account["id"]: account["email"] for account in accounts} == expected
+    assert len(accounts) == len(expected)
 
 
-def test_the_report_is_for_people(deployed: Deployed, tmp_path: Path) -> None:
-    pair = deployed.pair
+def test_everybody_else_is_skipped_with_the_reason(deployed: Deployed) -> None:
+    skipped = deployed.pair.litellm_admin.rows(
+        "SELECT DISTINCT ON (record_id) record_id, error_message FROM user_bridge.sync_audit"
+        " WHERE operation = 'SYNC_USER' AND sync_result = 'SKIPPED' ORDER BY record_id, id DESC"
+    )
+    reasons = {int(row["record_id"].removeprefix("person-")): row["error_message"] for row in skipped}
+    assert set(reasons) == existing_users.WITHOUT_EMAIL | existing_users.DUPLICATES
+    assert all(reasons.values())
+    last = (
+        "SELECT DISTINCT ON (operation, record_id) operation, record_id, sync_result, error_message"
+        " FROM user_bridge.sync_audit ORDER BY operation, record_id, id DESC"
+    )
+    failed = f"SELECT * FROM ({last}) AS last WHERE sync_result = 'FAILED' LIMIT 5"
+    assert deployed.pair.litellm_admin.rows(failed) == []
+
+
+def test_an_account_that_was_there_keeps_what_is_its_own(deployed: Deployed) -> None:
+    kept = deployed.pair.openwebui.rows(
+        "SELECT u.id, u.settings ->> 'ui' IS NOT NULL AS settings, a.password = 'the hash of ' || a.email AS password,"
+        " (SELECT count(*) FROM chat WHERE user_id = u.id) AS chats"
+        " FROM \"user\" AS u JOIN auth AS a USING (id) WHERE u.id LIKE 'own-%'"
+    )
+    assert len(kept) == len(existing_users.ADOPTED)
+    assert all(row["settings"] and row["password"] and row["chats"] == 1 for row in kept)
+
+
+def test_memberships_and_roles_of_everybody(deployed: Deployed) -> None:
+    synced = existing_users.SYNCED
+    counts = deployed.pair.openwebui.rows("SELECT group_id, count(*) FROM group_member GROUP BY group_id")
+    expected = {f"grp_org-{o}": sum(n % 10 == o for n in synced) for o in existing_users.ORGANIZATIONS}
+    expected["grp_team_team-1"] = len(synced.intersection(existing_users.TEAM))
+    assert {row["group_id"]: row["count"] for row in counts} == expected
+    admins = "SELECT id FROM \"user\" WHERE role = 'admin' AND email LIKE 'person-%'"
+    assert deployed.pair.openwebui.rows(admins) == [{"id": "usr_person-1"}]
+
+
+# ---- drift ---------------------------------------------------------------------------------------------------
+
+
+def test_drift_is_reported_and_repaired(deployed: Deployed, tmp_path: Path) -> None:
+    pair, status = deployed.pair, "llmops.user_bridge.bridge_status"
     # debug puts each line of the report into quotes, and so does a person's screen.
-    healthy = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path, env=READ_ONLY)
+    healthy = play(status, variables(pair), tmp_path, env=READ_ONLY)
     assert healthy.failed == 0, healthy.output
     for line in (
         "Health: OK",
@@ -114,15 +167,32 @@ def test_the_report_is_for_people(deployed: Deployed, tmp_path: Path) -> None:
         "Queue: 0 waiting, 0 of them failing",
     ):
         assert line in healthy.words, healthy.output
+
+    sound = described(pair)
     pair.openwebui_admin.run(f'REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM "{SYNC_USER}"')
     litellm.new_user(pair.litellm, "waits", "waits@example.com")
-    broken = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path, env=READ_ONLY)
+    pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
+    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_TeamTable" FROM "{OWNER_ROLE}"')
+    pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
+    pair.openwebui_admin.run(f'REVOKE INSERT ON "user" FROM "{OWNER_ROLE}"')
+    pair.openwebui_admin.run(f'REVOKE USAGE ON SCHEMA user_bridge FROM "{SYNC_USER}"')
+    pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s' CREATEDB")
+    pair.openwebui_admin.run(
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public REVOKE INSERT ON TABLES FROM "{OWNER_ROLE}"'
+    )
+    broken = play(status, variables(pair), tmp_path, env=READ_ONLY)
     assert broken.failed == 1, broken.output
     for words in ("Health: BROKEN", "Queue: 1 waiting", "The bridge is broken: ", "apply"):
         assert words in broken.words, broken.output
-    deploy(pair, tmp_path)
-    pair.litellm_admin.run("SELECT user_bridge.drain(10)")
-    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+    shown = deploy(pair, tmp_path, "--check", "--diff", **SETTINGS)
+    assert described(pair) != sound
+    repaired = deploy(pair, tmp_path, **SETTINGS)
+    assert repaired.changed >= shown.changed > 0
+    assert described(pair) == sound
+    assert not pair.openwebui_admin.value("SELECT rolcreatedb FROM pg_roles WHERE rolname = %s", [SYNC_USER])
+    assert user_arrives(pair, "after-the-repair")
+    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'waits@example.com'") == 1
 
 
 def test_what_the_roles_may_not_do(deployed: Deployed) -> None:
@@ -195,15 +265,18 @@ def test_the_oldest_programs_and_extensions_that_are_somewhere_else(pair: Pair, 
 
 def test_roles_alone_in_somebody_elses_play(pair: Pair, tmp_path: Path) -> None:
     """Each role by itself, facts not injected, every host for itself, and names of roles of the user's own."""
-    free = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
     values = variables(pair, bridge_owner_role="My Bridge", bridge_sync_user="my.sync")
-    plays = {role: role_play(role) for role in ("postgres", "sync_user", "triggers")}
-    for role, one in plays.items():
-        run = play(one, values, tmp_path, env=free)
-        assert run.failed == 0, run.output
-        assert (run.changed > 0) == (role != "postgres"), run.output
+    roles = ("postgres", "sync_user", "triggers")
+    plays = [play for role in roles for play in role_play(role, hosts=role)]
+    env = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
+    first = play_hosts(plays, {role: {f"{role}_alone": values} for role in roles}, tmp_path, env=env)
+    for role in roles:
+        done = first.hosts[f"{role}_alone"]
+        assert (done.changed > 0, done.failed) == (role != "postgres", 0), first.output
+    # What is there needs no password any more.
     values.pop("bridge_sync_password")
-    again = play([*plays["triggers"], *plays["postgres"]], values, tmp_path, env={**free, **READ_ONLY})
+    inventory = {role: {f"{role}_again": values} for role in ("triggers", "postgres")}
+    again = play_hosts([plays[2], plays[0]], inventory, tmp_path, env={**env, **READ_ONLY})
     assert (again.changed, again.failed) == (0, 0), again.output
     assert user_arrives(pair, "first")
     pair.litellm_admin.run("DROP SCHEMA user_bridge CASCADE")

@@ -13,15 +13,27 @@ import pytest
 
 from kit import litellm
 from kit.pairs import OWNER_ROLE, SYNC_USER, Pair
-from playbooks_support import READ_ONLY, Run, forget_roles, play, refused, unchanged, variables
+from playbooks_support import READ_ONLY, forget_roles, play_hosts, refused, shipped, unchanged, variables
 
 DEPLOYER: dict[str, Any] = {"bridge_login_user": "deployer", "bridge_login_password": "deployer's password"}
 
 
-def run(playbook: str, pair: Pair, tmp_path: Path, **options: Any) -> Run:
-    env = options.pop("env", None)
-    values = variables(pair, **{**DEPLOYER, **options})
-    return play(f"llmops.user_bridge.{playbook}", values, tmp_path, env=env)
+# The second run of a playbook, in sessions that cannot write.
+AGAIN = "again"
+
+
+def run(pair: Pair, tmp_path: Path, *steps: str, **overrides: Any) -> None:
+    """Playbooks one after the other in one process; each changes something, and nothing where the step says so."""
+    values = variables(pair, **{**DEPLOYER, **overrides})
+    groups = {step.replace(" ", "_"): {step.replace(" ", "_"): values} for step in steps}
+    plays = []
+    for step, group in zip(steps, groups, strict=True):
+        playbook, _, again = step.partition(" ")
+        plays += shipped(playbook, group, **({"environment": READ_ONLY} if again else {}))
+    done = play_hosts(plays, groups, tmp_path)
+    for step, group in zip(steps, groups, strict=True):
+        host = done.hosts[group]
+        assert (host.changed > 0, host.failed) == (AGAIN not in step, 0), done.output
 
 
 @pytest.fixture
@@ -57,30 +69,19 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
     assert "USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION" in asked
     pair.litellm_admin.run("GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO deployer WITH GRANT OPTION")
 
-    first = run("deploy_bridge", pair, tmp_path)
-    assert (first.changed > 0, first.failed) == (True, 0), first.output
+    run(pair, tmp_path, "deploy_bridge")
     litellm.new_user(pair.litellm, "first", "first@example.com")
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
-    for playbook in ("deploy_bridge", "bridge_status", "migrate_users"):
-        with unchanged(pair):
-            again = run(playbook, pair, tmp_path, env=READ_ONLY)
-        assert (again.changed, again.failed) == (0, 0), again.output
+    with unchanged(pair):
+        run(pair, tmp_path, "deploy_bridge again", "bridge_status again", "migrate_users again")
 
     # Somebody changed it on the server; this login cannot compare, only try.
     pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s'")
-    repaired = run("deploy_bridge", pair, tmp_path)
-    assert (repaired.changed > 0, repaired.failed) == (True, 0), repaired.output
-    rotated = run("rotate_sync_password", pair, tmp_path, bridge_sync_password="another day")
-    assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
+    run(pair, tmp_path, "deploy_bridge")
+    run(pair, tmp_path, "rotate_sync_password", "rotate_sync_password again", bridge_sync_password="another day")
     litellm.new_user(pair.litellm, "second", "second@example.com")
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'second@example.com'") == 1
-    again = run("rotate_sync_password", pair, tmp_path, bridge_sync_password="another day", env=READ_ONLY)
-    assert (again.changed, again.failed) == (0, 0), again.output
-
-    for playbook in ("pause_bridge", "resume_bridge", "remove_bridge"):
-        once = run(playbook, pair, tmp_path)
-        assert (once.changed > 0, once.failed) == (True, 0), once.output
-        again = run(playbook, pair, tmp_path, env=READ_ONLY)
-        assert (again.changed, again.failed) == (0, 0), again.output
+    ends = ("pause_bridge", "resume_bridge", "remove_bridge")
+    run(pair, tmp_path, *(step for playbook in ends for step in (playbook, f"{playbook} {AGAIN}")))
     left = pair.litellm_admin.rows("SELECT rolname FROM pg_roles WHERE rolname IN (%s, %s)", [OWNER_ROLE, SYNC_USER])
     assert left == []

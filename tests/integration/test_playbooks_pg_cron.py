@@ -15,7 +15,8 @@ from conftest import missing
 from kit import binaries, litellm, pairs
 from kit.cluster import Cluster, running
 from kit.pairs import Pair
-from playbooks_support import READ_ONLY, Run, deploy, play, refused, role_play, variables
+from kit.recap import Run
+from playbooks_support import READ_ONLY, deploy, play, role_play, variables
 
 CRON: dict[str, Any] = {"bridge_maintenance": "pg_cron"}
 SETTINGS = {"shared_preload_libraries": "pg_cron", "cron.use_background_workers": "on"}
@@ -38,12 +39,6 @@ def jobs(cluster: Cluster) -> list[dict[str, Any]]:
         )
     finally:
         session.close()
-
-
-def test_a_server_without_it(pair: Pair, tmp_path: Path) -> None:
-    words = refused(pair, tmp_path, **CRON).words
-    assert "bridge_maintenance is pg_cron, but the server of LiteLLM's database" in words
-    assert "shared_preload_libraries" in words and "set bridge_maintenance to systemd or none" in words
 
 
 def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ import forced_failures
 from forced_failures import Task
 from kit.cluster import SUPERUSER
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
-from playbooks_support import DEPLOY, READ_ONLY, Run, forget_roles, play, variables
+from kit.recap import Run
+from playbooks_support import DEPLOY, READ_ONLY, forget_roles, play, variables
 
 NAME = "llmops.user_bridge.deploy_bridge"
 PLAYBOOKS = (
@@ -92,59 +94,32 @@ def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> No
     assert verbose(pair, tmp_path, bridge_login_password="canary-of-nobody").failed == 1
     # Owners: they cannot be written.
     run = verbose(pair, tmp_path, env=READ_ONLY)
-    assert run.failed == 1 and "postgres : Owner" in run.output
+    assert run.failed == 1 and "Create the owner or set its password" in run.output
     no_owners: dict[str, Any] = {"bridge_litellm_owner_password": None, "bridge_openwebui_owner_password": None}
     # The sync user: it cannot be made.
     pair.cluster.execute(f'CREATE ROLE "{OWNER_ROLE}"')
     with logging_everything(pair):
         run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
-        assert run.failed == 1 and "Sync user with its password" in run.output
+        assert run.failed == 1 and "Create or alter the sync user" in run.output
     # The connection: it leads nowhere, it is written to nowhere.
     with logging_everything(pair):
         run = verbose(pair, tmp_path, bridge_target_port=1, **no_owners)
-        assert run.failed == 1 and "Connection from LiteLLM's database" in run.output
+        assert run.failed == 1 and "Provide or drop the connection" in run.output
         run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
         assert run.failed == 1 and "there is something to change" in run.words
     _restore(pair)
 
 
-# What no run of this file reaches, and what does.
+# Which role's tasks no run of this file reaches, by the start of their names, and what does.
 ELSEWHERE = {
-    **dict.fromkeys(
-        [
-            Task("postgres", "Configure | Read the settings, those of other files than ours too"),
-            Task("postgres", "Configure | Logins over TCP, with SCRAM"),
-            Task("postgres", "See whether a setting waits for a restart"),
-        ],
-        "package mode: Molecule's scenario secrets",
-    ),
-    **dict.fromkeys(
-        [
-            Task("postgres", "Container | Refuse what no container can be reached with"),
-            Task("postgres", "Container | Ask whether it answers already"),
-            Task("postgres", "Container | Refuse another password than the one that its volume has"),
-            Task("postgres", "Container | Container"),
-            Task("postgres", "Container | Read what ALTER SYSTEM holds"),
-            Task("postgres", "Container | Wait until it answers"),
-        ],
-        "container mode: Molecule's scenario container",
-    ),
-    **dict.fromkeys(
-        [
-            Task("maintenance", "Pg_cron | Extension"),
-            Task("maintenance", "Pg_cron | Look for the extension"),
-            Task("maintenance", "Pg_cron | Look at its jobs"),
-            Task("maintenance", "Pg_cron | Job"),
-            Task("maintenance", "Pg_cron | Remove the job"),
-        ],
-        "test_playbooks_pg_cron",
-    ),
-    **dict.fromkeys(
-        [Task("sync_user", "Password of the sync user"), Task("sync_user", "Connection with it")],
-        "test_playbooks_managed; the same modules with the same options as two tasks before them",
-    ),
-    Task("bridge", "Look | Refuse an operating system user who is not there"): "its message names the variable only",
-    Task("maintenance", "Timer | Password"): "systemd, and a file with no_log",
+    ("postgres", "Configure | "): "package mode: molecule/default/tests/test_secrets.py",
+    ("postgres", "Find out whether a setting waits for a restart"): "package mode, too",
+    ("postgres", "Container | "): "container mode: molecule/container",
+    ("maintenance", "Pg_cron | "): "test_playbooks_pg_cron",
+    ("sync_user", "Set the password of the sync user"): "test_playbooks_managed; the same module as for a superuser",
+    ("sync_user", "Connect with it"): "test_playbooks_managed; the same module as for a superuser",
+    ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
+    ("maintenance", "Timer | Write its password file"): "a file, with systemd only: tests/unit/test_role_secrets.py",
 }
 
 
@@ -162,9 +137,16 @@ def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> 
         assert "rigged: " in run.output
         seen |= forced_failures.failed(run.output)
     seen |= embedded(pair, tmp_path, env)
-    assert tasks - seen == set(ELSEWHERE)
+    left = {task: _start(task) for task in tasks - seen}
+    assert None not in left.values(), left
+    assert set(left.values()) == set(ELSEWHERE)
     # The sync user went with the bridge.
     _restore(pair, "litellm", "openwebui")
+
+
+def _start(task: Task) -> tuple[str, str] | None:
+    """The entry of ELSEWHERE for a task."""
+    return next((each for each in ELSEWHERE if each[0] == task.role and task.name.startswith(each[1])), None)
 
 
 def embedded(pair: Pair, tmp_path: Path, env: Mapping[str, str]) -> set[Task]:
@@ -185,6 +167,10 @@ def embedded(pair: Pair, tmp_path: Path, env: Mapping[str, str]) -> set[Task]:
         try:
             password = (home / "superuser_password").read_text(encoding="utf-8")
             assert len(password) == 32 and password not in run.output
+            assert {stat.S_IMODE(path.stat().st_mode) for path in (home, home / "data")} == {0o700}
+            assert stat.S_IMODE((home / "superuser_password").stat().st_mode) == 0o600
+            owners = {path.owner() for path in (home, home / "data", home / "superuser_password")}
+            assert len(owners) == 1 and "root" not in owners
         finally:
             verbose(pair, tmp_path, "--tags", "bridge_postgres", bridge_postgres_state="stopped", **values)
     return forced_failures.failed(run.output)

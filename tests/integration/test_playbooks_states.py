@@ -1,11 +1,17 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""States times playbooks: what a first run changes, and that a second one changes nothing."""
+"""States times playbooks: what a first run changes, and that a second one changes nothing.
+
+Copies of one deployed bridge are brought into each state. A state is a host, so each playbook runs once for all states:
+first what changes nothing, then what changes something, then that again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +20,19 @@ import pytest
 from kit import litellm, pairs, upstream
 from kit.cluster import Cluster
 from kit.pairs import OWNER_ROLE, SYNC_USER, Pair
-from playbooks_support import READ_ONLY, Run, forget_roles, play, role_play, snapshot, unchanged, variables
+from playbooks_support import (
+    READ_ONLY,
+    Inventory,
+    Run,
+    clone,
+    described,
+    forget_roles,
+    on,
+    play_hosts,
+    role_play,
+    snapshot,
+    variables,
+)
 
 PLAYBOOKS = (
     "deploy_bridge",
@@ -25,17 +43,14 @@ PLAYBOOKS = (
     "resume_bridge",
     "remove_bridge",
 )
-
-
 ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
 TAGS = tuple(f"bridge_{role}" for role in ROLES if role != "bridge")
 # As sites have it that are strict, or ahead of the default.
 FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
-
-
-def run(playbook: str, pair: Pair, tmp_path: Path, *arguments: str, **options: Any) -> Run:
-    env = options.pop("env", None)
-    return play(f"llmops.user_bridge.{playbook}", variables(pair, **options), tmp_path, *arguments, env=env)
+# Roles belong to the whole server: two hosts at once could change the same one.
+ONE_BY_ONE = {"ANSIBLE_FORKS": "1"}
+# Of a bridge whose login nobody else uses.
+OWN_SYNC_USER = "sync_user_of_one"
 
 
 def nothing(pair: Pair) -> None:
@@ -73,156 +88,285 @@ def recreate_a_table(pair: Pair) -> None:
 
 
 def change_the_password(pair: Pair) -> None:
-    pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s'")
+    pair.openwebui_admin.run(f"ALTER ROLE \"{OWN_SYNC_USER}\" PASSWORD 'somebody else''s'")
 
 
 def run_the_upstream_scripts(pair: Pair) -> None:
-    # Their tables stay when their triggers and functions go, and their scripts do not bear that.
-    pair.litellm.run("DROP TABLE IF EXISTS sync_audit, sync_mapping")
     upstream.install(pair)
 
 
-def record_version(version: str) -> Callable[[Pair], None]:
-    def record(pair: Pair) -> None:
-        for admin in (pair.litellm_admin, pair.openwebui_admin):
-            admin.run("UPDATE user_bridge.installed_object SET version = %s WHERE kind = 'bridge'", [version])
-
-    return record
+def record_version(pair: Pair, version: str) -> None:
+    for admin in (pair.litellm_admin, pair.openwebui_admin):
+        admin.run("UPDATE user_bridge.installed_object SET version = %s WHERE kind = 'bridge'", [version])
 
 
-# How the bridge comes into the state; the playbook; what the first run does: "changes", "nothing" or "fails". A second
-# run never changes anything.
-TABLE: list[tuple[str, Callable[[Pair], None], str, str]] = [
-    ("pristine", nothing, "bridge_status", "fails"),
-    ("pristine", nothing, "migrate_users", "fails"),
-    ("pristine", nothing, "rotate_sync_password", "fails"),
-    ("pristine", nothing, "pause_bridge", "fails"),
-    ("pristine", nothing, "resume_bridge", "fails"),
-    ("pristine", nothing, "remove_bridge", "nothing"),
-    ("pristine", nothing, "deploy_bridge", "changes"),
-    ("deployed", nothing, "bridge_status", "nothing"),
-    ("deployed", nothing, "migrate_users", "nothing"),
-    ("deployed", nothing, "rotate_sync_password", "nothing"),
-    ("deployed", nothing, "resume_bridge", "nothing"),
-    ("deployed", nothing, "pause_bridge", "changes"),
-    ("paused", pause, "bridge_status", "fails"),
-    ("paused", pause, "deploy_bridge", "nothing"),
-    ("paused", pause, "migrate_users", "fails"),
-    ("paused", pause, "rotate_sync_password", "nothing"),
-    ("paused", pause, "resume_bridge", "changes"),
-    ("trigger dropped", drop_a_trigger, "bridge_status", "fails"),
-    ("trigger dropped", nothing, "deploy_bridge", "changes"),
-    ("trigger disabled", disable_a_trigger, "bridge_status", "fails"),
-    ("trigger disabled", nothing, "deploy_bridge", "changes"),
-    ("function edited", edit_a_function, "bridge_status", "fails"),
-    ("function edited", nothing, "deploy_bridge", "changes"),
-    ("grants lost", lose_a_grant, "bridge_status", "fails"),
-    ("grants lost", nothing, "deploy_bridge", "changes"),
-    ("table recreated", recreate_a_table, "bridge_status", "fails"),
-    ("table recreated", nothing, "deploy_bridge", "changes"),
-    ("password changed", change_the_password, "bridge_status", "fails"),
-    ("password changed", nothing, "deploy_bridge", "changes"),
-    ("older version", record_version("0.9.0"), "bridge_status", "fails"),
-    ("older version", nothing, "deploy_bridge", "changes"),
-    ("newer version", record_version("9.0.0"), "deploy_bridge", "fails"),
-    ("drifted", drop_a_trigger, "remove_bridge", "changes"),
-    ("removed", nothing, "bridge_status", "fails"),
-    ("removed", nothing, "migrate_users", "fails"),
-    ("removed", nothing, "rotate_sync_password", "fails"),
-    ("removed", nothing, "pause_bridge", "fails"),
-    ("removed", nothing, "resume_bridge", "fails"),
-    ("removed", nothing, "remove_bridge", "nothing"),
-    ("removed", nothing, "deploy_bridge", "changes"),
-    ("upstream scripts", run_the_upstream_scripts, "bridge_status", "nothing"),
-    ("upstream scripts", nothing, "deploy_bridge", "changes"),
-    ("paused", pause, "remove_bridge", "changes"),
-    ("upstream scripts alone", run_the_upstream_scripts, "remove_bridge", "nothing"),
-    ("upstream scripts alone", nothing, "deploy_bridge", "changes"),
-]
+def become_newer(pair: Pair) -> None:
+    record_version(pair, "9.0.0")
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_check_mode_on_a_pristine_host(pair: Pair, tmp_path: Path, playbook: str) -> None:
-    forget_roles(pair)
-    with unchanged(pair):
-        done = run(playbook, pair, tmp_path, "--check", "--diff")
-    assert done.failed == 0, done.output
-    assert (done.changed > 0) == (playbook == "deploy_bridge"), done.output
+def become_older(pair: Pair) -> None:
+    """Another version lacks objects, has others besides, and has left work in the queue."""
+    admin = pair.litellm_admin
+    admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    litellm.new_user(pair.litellm, "waiting", "waiting@example.com")
+    admin.run("CREATE FUNCTION user_bridge.of_version_0_9() RETURNS integer LANGUAGE sql AS 'SELECT 9'")
+    admin.run(f'ALTER FUNCTION user_bridge.of_version_0_9() OWNER TO "{OWNER_ROLE}"')
+    # Only objects in its own books are bridge_install's to drop.
+    admin.run(
+        "INSERT INTO user_bridge.installed_object (kind, name, definition, fingerprint, server_major, version)"
+        " SELECT kind, 'user_bridge.of_version_0_9()', '', '', server_major, '0.9.0'"
+        " FROM user_bridge.installed_object WHERE kind = 'function' LIMIT 1"
+    )
+    admin.run("DROP FUNCTION user_bridge.check_sync_status() CASCADE")
+    admin.run("CREATE OR REPLACE FUNCTION user_bridge.version() RETURNS text LANGUAGE sql AS $$SELECT 'older'::text$$")
+    drop_a_trigger(pair)
+    record_version(pair, "0.9.0")
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_each_role_alone_in_check_mode_on_a_pristine_host(pair: Pair, tmp_path: Path, role: str) -> None:
-    forget_roles(pair)
-    with unchanged(pair):
-        done = play(role_play(role), variables(pair), tmp_path, "--check", "--diff", env=FREE)
-    assert done.failed == 0, done.output
-    assert (done.changed > 0) == (role in ("bridge", "sync_user", "triggers")), done.output
+DRIFTS: Mapping[str, Callable[[Pair], None]] = {
+    "trigger_dropped": drop_a_trigger,
+    "trigger_disabled": disable_a_trigger,
+    "function_edited": edit_a_function,
+    "grants_lost": lose_a_grant,
+    "table_recreated": recreate_a_table,
+}
+# How a copy of the bridge that stays "deployed" comes into the state. Besides there are "pristine"; "upstream_alone",
+# which has the upstream scripts only; and "password_changed", a bridge with a login of its own.
+STATES: Mapping[str, Callable[[Pair], None]] = {
+    **DRIFTS,
+    "to_be_paused": nothing,
+    "paused": pause,
+    "paused_and_removed": pause,
+    "drifted_and_removed": drop_a_trigger,
+    "older_version": become_older,
+    "newer_version": become_newer,
+    "upstream_scripts": run_the_upstream_scripts,
+}
+FAILS, NOTHING = (0, 1), (0, 0)
+# Runs that change nothing; each playbook needs a host that does not fail, see play_hosts.
+LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "bridge_status": {
+        "pristine": FAILS,
+        "deployed": NOTHING,
+        "paused": FAILS,
+        **dict.fromkeys(DRIFTS, FAILS),
+        "password_changed": FAILS,
+        "older_version": FAILS,
+        "upstream_scripts": NOTHING,
+    },
+    "migrate_users": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
+    "rotate_sync_password": {"pristine": FAILS, "deployed": NOTHING, "paused": NOTHING},
+    "pause_bridge": {"pristine": FAILS, "paused": NOTHING},
+    "resume_bridge": {"pristine": FAILS, "deployed": NOTHING},
+    "remove_bridge": {"pristine": NOTHING, "upstream_alone": NOTHING},
+    "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
+}
+# Runs that change something, and nothing when they are run again.
+REPAIRED = (*DRIFTS, "password_changed", "older_version", "upstream_scripts", "upstream_alone")
+CHANGES: Mapping[str, tuple[str, ...]] = {
+    "pause_bridge": ("to_be_paused",),
+    "resume_bridge": ("paused",),
+    "deploy_bridge": REPAIRED,
+    "remove_bridge": ("drifted_and_removed", "paused_and_removed"),
+}
 
 
-def test_each_role_and_each_tag_alone_changes_nothing_that_is_there(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
-    assert run("deploy_bridge", pair, tmp_path).failed == 0
-    runs = {role: play(role_play(role), variables(pair), tmp_path, env={**FREE, **READ_ONLY}) for role in ROLES}
-    runs |= {tag: run("deploy_bridge", pair, tmp_path, "--tags", tag, env={**FREE, **READ_ONLY}) for tag in TAGS}
-    for name, done in runs.items():
-        assert (done.changed, done.failed) == (0, 0), f"{name}: {done.output}"
+def host_of(state: str, playbook: str) -> str:
+    return f"{state}.{playbook}"
 
 
-def test_removal_leaves_no_trace(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
-    before = snapshot(pair)
-    assert run("deploy_bridge", pair, tmp_path).failed == 0
-    litellm.new_user(pair.litellm, "stays", "stays@example.com")
-    done = run("remove_bridge", pair, tmp_path)
-    assert done.failed == 0, done.output
-    assert snapshot(pair) == before
-    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'stays@example.com'") == 1
+@dataclass(frozen=True)
+class Bridges:
+    """A pair in each state."""
+
+    pairs: Mapping[str, Pair]
+
+    def inventory(self, runs: Mapping[str, Any]) -> Inventory:
+        """A group for each playbook, with a host for each state."""
+        return {
+            playbook: {host_of(state, playbook): self.variables(state) for state in states}
+            for playbook, states in runs.items()
+        }
+
+    def variables(self, state: str) -> dict[str, Any]:
+        own = {"bridge_sync_user": OWN_SYNC_USER} if state == "password_changed" else {}
+        return variables(self.pairs[state], **own)
+
+    def snapshots(self) -> dict[str, Any]:
+        return {state: snapshot(pair) for state, pair in self.pairs.items()}
 
 
-def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
-    """What the bridge made goes; what people made, and whom it adopted, stays."""
-    forget_roles(pair)
-    before = pair.openwebui.rows('SELECT id, role, email FROM "user" ORDER BY id')
-    adopted = pair.openwebui.value('SELECT email FROM "user" ORDER BY id LIMIT 1')
-    assert run("deploy_bridge", pair, tmp_path).failed == 0
-    litellm.new_user(pair.litellm, "made", "made@example.com")
-    litellm.new_user(pair.litellm, "adopted", adopted, role="proxy_admin")
-    assert pair.openwebui.value('SELECT count(*) FROM "user"') == len(before) + 1
-    done = run("remove_bridge", pair, tmp_path, bridge_remove_data=True)
-    assert done.failed == 0, done.output
-    assert pair.openwebui.rows('SELECT id, role, email FROM "user" ORDER BY id') == before
-    again = run("remove_bridge", pair, tmp_path, bridge_remove_data=True, env=READ_ONLY)
-    assert (again.changed, again.failed) == (0, 0), again.output
+def plays(runs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [on(playbook, f"llmops.user_bridge.{playbook}") for playbook in runs]
 
 
-# Last, because roles belong to the whole server, and this bridge stays until the end.
 @pytest.fixture(scope="module")
-def bridge(server: Cluster) -> Iterator[Pair]:
-    """One bridge that goes through all states, in the order of the table."""
+def pristine(server: Cluster) -> Iterator[Pair]:
     with pairs.pair(server) as pair:
         forget_roles(pair)
-        litellm.new_user(pair.litellm, "first", "first@example.com")
         yield pair
 
 
+@dataclass(frozen=True)
+class Checked:
+    """Every playbook and every role in check mode on a host that has never seen a bridge."""
+
+    run: Run
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    names = (*PLAYBOOKS, *(f"role_{role}" for role in ROLES))
+    of_roles = [play for role in ROLES for play in role_play(role, hosts=f"role_{role}")]
+    before = snapshot(pristine)
+    done = play_hosts(
+        [*plays(dict.fromkeys(PLAYBOOKS)), *of_roles],
+        {name: {host_of("pristine", name): variables(pristine)} for name in names},
+        tmp_path_factory.mktemp("check"),
+        "--check",
+        "--diff",
+        env=FREE,
+    )
+    return Checked(done, before, snapshot(pristine))
+
+
+@pytest.mark.parametrize("name", [*PLAYBOOKS, *(f"role_{role}" for role in ROLES)])
+def test_check_mode_on_a_pristine_host(checked: Checked, name: str) -> None:
+    done = checked.run.hosts[host_of("pristine", name)]
+    assert done.failed == 0, done.output
+    makes = ("deploy_bridge", "role_bridge", "role_sync_user", "role_triggers")
+    assert (done.changed > 0) == (name in makes), checked.run.output
+
+
+def test_check_mode_changes_nothing(checked: Checked) -> None:
+    assert checked.after == checked.before
+
+
+@pytest.fixture(scope="module")
+def bridges(
+    server: Cluster, pristine: Pair, checked: Checked, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridges]:
+    with ExitStack() as stack:
+        deployed, password_changed, upstream_alone = (stack.enter_context(pairs.pair(server)) for _ in range(3))
+        for pair in (deployed, password_changed, upstream_alone):
+            litellm.new_user(pair.litellm, "first", "first@example.com")
+        made = {
+            "pristine": pristine,
+            "deployed": deployed,
+            "password_changed": password_changed,
+            "upstream_alone": upstream_alone,
+        }
+        runs = {"deploy_bridge": ("deployed", "password_changed")}
+        folder = tmp_path_factory.mktemp("deployed")
+        done = play_hosts(plays(runs), Bridges(made).inventory(runs), folder, env=ONE_BY_ONE)
+        assert all(host.changed > 0 and host.failed == 0 for host in done.hosts.values()), done.output
+        copies = {state: stack.enter_context(clone(deployed)) for state in STATES}
+        for state, pair in copies.items():
+            STATES[state](pair)
+        change_the_password(password_changed)
+        run_the_upstream_scripts(upstream_alone)
+        yield Bridges({**made, **copies})
+
+
+@dataclass(frozen=True)
+class Looked:
+    """All of LOOKS in one process, with the catalogs around it."""
+
+    run: Run
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked:
+    before = bridges.snapshots()
+    hosts = play_hosts(plays(LOOKS), bridges.inventory(LOOKS), tmp_path_factory.mktemp("looks"))
+    return Looked(hosts, before, bridges.snapshots())
+
+
 @pytest.mark.parametrize(
-    ("state", "playbook", "expected"),
-    [pytest.param(row[1], row[2], row[3], id=f"{row[0]}-{row[2]}".replace(" ", "_")) for row in TABLE],
+    ("playbook", "state", "expected"),
+    [
+        pytest.param(playbook, state, expected, id=f"{state}-{playbook}")
+        for playbook, states in LOOKS.items()
+        for state, expected in states.items()
+    ],
 )
-def test_state_and_playbook(
-    bridge: Pair, tmp_path: Path, state: Callable[[Pair], None], playbook: str, expected: str
-) -> None:
-    state(bridge)
-    if expected == "fails":
-        with unchanged(bridge):
-            refused = run(playbook, bridge, tmp_path)
-        assert (refused.changed, refused.failed) == (0, 1), refused.output
-        return
-    first = run(playbook, bridge, tmp_path)
-    assert first.failed == 0, first.output
-    assert (first.changed > 0) == (expected == "changes"), first.output
-    second = run(playbook, bridge, tmp_path, env=READ_ONLY) if expected == "changes" else first
-    assert (second.changed, second.failed) == (0, 0), second.output
-    if playbook == "deploy_bridge" and state is not pause:
-        assert bridge.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
-        assert bridge.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
+def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, expected: tuple[int, int]) -> None:
+    done = looked.run.hosts[host_of(state, playbook)]
+    assert (done.changed, done.failed) == expected, looked.run.output
+
+
+@pytest.mark.parametrize("state", [*STATES, "pristine", "deployed", "password_changed", "upstream_alone"])
+def test_it_has_changed_nothing(looked: Looked, state: str) -> None:
+    assert looked.after[state] == looked.before[state]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """All of CHANGES in one process, and again in another, whose sessions cannot write."""
+
+    first: Run
+    again: Run
+    bridges: Bridges
+
+
+@pytest.fixture(scope="module")
+def changed(bridges: Bridges, looked: Looked, tmp_path_factory: pytest.TempPathFactory) -> Changed:
+    folder = tmp_path_factory.mktemp("changes")
+    first = play_hosts(plays(CHANGES), bridges.inventory(CHANGES), folder, env=ONE_BY_ONE)
+    # A drift whose repair leaves the bridge as it was deployed needs no second run of its own.
+    runs = {**CHANGES, "deploy_bridge": [state for state in REPAIRED if state not in DRIFTS]}
+    alone = {f"role_{role}": {host_of("deployed", role): bridges.variables("deployed")} for role in ROLES}
+    of_roles = [play for role in ROLES for play in role_play(role, hosts=f"role_{role}")]
+    env = {**FREE, **READ_ONLY}
+    again = play_hosts([*plays(runs), *of_roles], {**bridges.inventory(runs), **alone}, folder, env=env)
+    return Changed(first, again, bridges)
+
+
+@pytest.mark.parametrize(
+    ("playbook", "state"),
+    [
+        pytest.param(playbook, state, id=f"{state}-{playbook}")
+        for playbook, states in CHANGES.items()
+        for state in states
+    ],
+)
+def test_a_run_that_changes_something(changed: Changed, playbook: str, state: str) -> None:
+    first = changed.first.hosts[host_of(state, playbook)]
+    assert (first.changed > 0, first.failed) == (True, 0), changed.first.output
+    if state not in DRIFTS:
+        again = changed.again.hosts[host_of(state, playbook)]
+        assert (again.changed, again.failed) == NOTHING, changed.again.output
+    pair = changed.bridges.pairs[state]
+    if playbook == "remove_bridge":
+        assert described(pair) == described(changed.bridges.pairs["pristine"])
+    else:
+        emails = pair.openwebui.rows(
+            "SELECT email FROM \"user\" WHERE email IN ('first@example.com', 'waiting@example.com')"
+        )
+        assert len(emails) == (2 if state == "older_version" else 1)
+    if playbook == "deploy_bridge":
+        assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+
+@pytest.mark.parametrize("state", [*DRIFTS, "older_version"])
+def test_it_is_as_it_was_deployed(changed: Changed, state: str) -> None:
+    assert described(changed.bridges.pairs[state]) == described(changed.bridges.pairs["deployed"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_alone_changes_nothing_that_is_there(changed: Changed, role: str) -> None:
+    done = changed.again.hosts[host_of("deployed", role)]
+    assert (done.changed, done.failed) == NOTHING, changed.again.output
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
+    runs = {"deploy_bridge": ("deployed",)}
+    env = {**FREE, **READ_ONLY}
+    done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
+    host = done.hosts[host_of("deployed", "deploy_bridge")]
+    assert (host.changed, host.failed) == NOTHING, done.output

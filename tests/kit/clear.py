@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bridged pair for many tests: rows, settings and sequences are put back between them, which is cheaper than a copy."""
+"""A bridged pair for many tests: rows and sequences are put back between them, which is cheaper than a copy."""
 
 from __future__ import annotations
 

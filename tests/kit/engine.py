@@ -139,7 +139,7 @@ class Image:
 def images(distribution: str) -> tuple[Image, Image, Image]:
     """Each is built on the one before.
 
-    A bare machine; one with PostgreSQL as the distribution's package leaves it, and with a user who may sudo;
+    A bare machine with a user who may sudo; the same with PostgreSQL as the distribution's package leaves it;
     PostgreSQL alone, which takes what its official image takes.
     """
     bare = _image(distribution, _base_name(distribution), _DOCKERFILE, _PREPARE)
@@ -179,14 +179,14 @@ rm -f /usr/sbin/policy-rc.d /etc/machine-id
 touch /etc/machine-id
 systemctl mask console-getty.service getty@.service systemd-logind.service systemd-udevd.service \\
     systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
+useradd --create-home admin
+echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
 """
 
 _INSTALL = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -y install --no-install-recommends postgresql python3-psycopg2 acl
-useradd --create-home admin
-echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
 """
 
 _DOCKERFILE = """

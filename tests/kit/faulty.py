@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scenarios can fail: faults, planted into a copy of the checkout, that a named test of a scenario must catch.
+"""Molecule's tests can fail: faults, planted into a copy of the checkout, that a named test of `default` must catch.
 
 Usage: python3 -m kit.faulty [FAULT...]    (all of them by default)
 
@@ -25,15 +25,15 @@ from kit.common import REPO, KitError, cache_dir, say
 
 @dataclass(frozen=True)
 class Fault:
-    """`old` becomes `new` in one file; `caught_by` is a test of `scenario`."""
+    """`old` becomes `new` in one file; `caught_by` is a test of the scenario."""
 
     path: str
     old: str
     new: str
     caught_by: str
-    scenario: str = "default"
 
 
+SCENARIO = "default"
 # Of faults in the SQL, what must not fail besides: SQL that no longer runs would be caught by anything.
 HEALTHY = "test_the_bridge_finds_itself_healthy"
 _TEMPLATES = "roles/triggers/templates"
@@ -63,18 +63,17 @@ FAULTS = {
         "test_a_write_of_litellms_is_there_at_its_commit",
     ),
     "rights too wide": Fault(
-        "roles/sync_user/tasks/main.yml",
-        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,NOSUPERUSER',
-        'password: "{{ sync_user_password }}"\n        role_attr_flags: LOGIN,SUPERUSER',
+        "roles/sync_user/vars/main.yml",
+        "__sync_user_attributes: LOGIN,NOSUPERUSER",
+        "__sync_user_attributes: LOGIN,SUPERUSER",
         "test_what_the_sync_user_cannot_do",
     ),
     "secret in a task's output": Fault(
         "roles/sync_user/tasks/main.yml",
-        "- name: Roles, schemas, extensions and grants\n",
+        "- name: Log in to both databases\n",
         "- name: Said aloud\n  ansible.builtin.debug:\n    var: sync_user_password\n\n"
-        "- name: Roles, schemas, extensions and grants\n",
-        "test_a_deployment_and_a_new_password",
-        "secrets",
+        "- name: Log in to both databases\n",
+        "test_no_run_leaves_a_password_anywhere",
     ),
 }
 
@@ -123,11 +122,10 @@ def catches(name: str) -> bool:
     with log.open("w", encoding="utf-8") as sink:
 
         def step(command: str) -> int:
-            return scenarios.molecule(command, fault.scenario, environment(copy), copy, sink)
+            return scenarios.molecule(command, SCENARIO, environment(copy), copy, sink)
 
         step("destroy")
-        # A scenario whose tests run the playbook has nothing to converge; Molecule's `create` prepares, too.
-        prepared = step("converge" if (copy / "molecule" / fault.scenario / "converge.yml").exists() else "create")
+        prepared = step("converge")
         verified = step("verify") if prepared == 0 else 0
         step("destroy")
     if prepared:
@@ -144,12 +142,12 @@ def run(names: list[str]) -> None:
     for name in names or FAULTS:
         started = time.monotonic()
         caught = catches(name)
-        where = f"{FAULTS[name].scenario}, {FAULTS[name].caught_by}"
+        where = f"{FAULTS[name].caught_by}"
         say(f"==> {name}: {'caught' if caught else 'MISSED'} by {where} ({time.monotonic() - started:.0f} s)")
         if not caught:
             missed.append(name)
     if missed:
-        raise KitError(f"faults that the scenarios did not catch: {', '.join(missed)}")
+        raise KitError(f"faults that no test caught: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

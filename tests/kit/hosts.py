@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ import testinfra
 import testinfra.host
 import yaml
 
+from kit import recap
 from kit.cluster import SUPERUSER
 from kit.common import REPO
+from kit.recap import Run
 
 _GROUP_VARS = REPO / "molecule" / "inventory" / "group_vars"
 VARIABLES: dict[str, Any] = {}
@@ -93,23 +94,15 @@ class Database:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a playbook run printed and how it ended; `log` is what Ansible wrote into its log file."""
+class Logged(Run):
+    """`log` is what Ansible wrote into its log file."""
 
-    output: str
-    log: str
-    changed: int
-    failed: int
-
-    @property
-    def words(self) -> str:
-        """Without Ansible's line breaks and JSON's backslashes, so that a message can be looked for."""
-        return " ".join(self.output.replace('\\"', '"').replace("\\n", " ").split())
+    log: str = ""
 
 
 def play(
     playbook: str, hosts: str, scratch: Path, *arguments: str, env: Mapping[str, str] | None = None, **variables: Any
-) -> Run:
+) -> Logged:
     """Run a playbook of the collection on a group of the scenarios' inventory, as a user would from a shell."""
     given, log = scratch / "variables.json", scratch / "ansible.log"
     given.write_text(json.dumps({"bridge_hosts": hosts, **variables}), encoding="utf-8")
@@ -132,11 +125,21 @@ def play(
             **(env or {}),
         },
     )
-    recaps = _RECAP.findall(done.stdout)
-    assert recaps, done.stdout
-    changed, failed = (sum(int(recap[place]) for recap in recaps) for place in (0, 1))
-    return Run(done.stdout, log.read_text(encoding="utf-8"), changed, failed)
+    ended = recap.read(done.stdout)
+    return Logged(ended.output, ended.changed, ended.failed, ended.hosts, log.read_text(encoding="utf-8"))
 
 
-_RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=(\d+)", re.MULTILINE)
+def play_aliases(
+    playbook: str, host: str, group: str, cases: Mapping[str, Mapping[str, Any]], scratch: Path, *arguments: str
+) -> Logged:
+    """Run a playbook once for many cases: each is another name for one host of a group, with variables of its own."""
+    path = scratch / "aliases.json"
+    aliases = {name: {**variables, "ansible_host": host} for name, variables in cases.items()}
+    path.write_text(
+        json.dumps({"aliases": {"hosts": aliases}, group: {"hosts": dict.fromkeys(cases, {})}}), encoding="utf-8"
+    )
+    # It is one machine, which has one lock of apt's.
+    return play(playbook, "aliases", scratch, "--inventory", str(path), *arguments, env={"ANSIBLE_FORKS": "1"})
+
+
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}

@@ -56,4 +56,3 @@ def readme(role: str) -> str:
 def _shown(default: Any) -> str:
     text = default if isinstance(default, str) else json.dumps(default)
     return f"`{reference(default) or text}`" if text else "empty"
-

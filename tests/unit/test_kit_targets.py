@@ -44,10 +44,17 @@ def test_all_passed(project: Path) -> None:
     assert targets.main(["good"]) == 0
 
 
+def test_side_by_side_each_counts_and_is_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert targets.main(["good+bad"]) == 1
+    assert (project / "make-bad.log").read_text(encoding="utf-8") in capsys.readouterr().err
+    kept = (project / "times.tsv").read_text(encoding="utf-8")
+    assert [line.split("\t")[0] for line in kept.splitlines()] == ["target", "good", "bad", "total"]
+
+
 def test_times_are_minutes_and_seconds() -> None:
-    table = targets.lines([targets.Run("unit", 59.6, 125.2, 0), targets.Run("lint", 61, 0.4, 2)])
+    table = targets.lines([targets.Run("unit", 59.6, 125.2, 0), targets.Run("lint", 61, 0.4, 2)], 70)
     assert table[1:] == [
         ("unit", "1:00", "2:05", "passed"),
         ("lint", "1:01", "0:00", "FAILED"),
-        ("total", "2:01", "2:06", ""),
+        ("total", "1:10", "2:06", ""),
     ]

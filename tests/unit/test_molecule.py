@@ -26,8 +26,10 @@ def test_every_scenario_has_hosts_and_a_place_in_the_order() -> None:
 def test_a_planted_fault_still_finds_its_place_and_its_test(name: str) -> None:
     fault = faulty.FAULTS[name]
     assert (REPO / fault.path).read_text(encoding="utf-8").count(fault.old) == 1
-    (tests,) = (REPO / "molecule" / fault.scenario / "tests").glob("test_*.py")
-    assert re.search(rf"^def {fault.caught_by}\(", tests.read_text(encoding="utf-8"), re.MULTILINE)
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in (REPO / "molecule" / faulty.SCENARIO / "tests").glob("*.py")
+    )
+    assert re.search(rf"^def {fault.caught_by}\(", tests, re.MULTILINE)
 
 
 def test_without_an_engine_it_says_so_and_in_ci_it_fails(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,13 +16,8 @@ from kit import role_readmes as readmes
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
-# Composed of other variables, not set by users: the spec leaves them to the entry point inspect.
+# Composed of other variables, not set by users, so not in the spec.
 COMPOSED = {"bridge_litellm", "bridge_openwebui"}
-
-
-def documented(role: str) -> dict[str, Any]:
-    options = readmes.options(role)
-    return {**options, **readmes.options(role, "inspect")} if role == "bridge" else options
 
 
 def variable_names(text: str) -> set[str]:
@@ -38,7 +32,7 @@ def test_every_role_is_covered() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_spec_and_defaults_have_the_same_variables(role: str) -> None:
     optional = {"bridge_sync_password", "bridge_postgres_dir"} if role == "bridge" else set()
-    assert set(documented(role)) - optional == set(readmes.load(role, "defaults")) - COMPOSED
+    assert set(readmes.options(role)) - optional == set(readmes.load(role, "defaults")) - COMPOSED
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -46,7 +40,7 @@ def test_spec_and_defaults_have_the_same_values(role: str) -> None:
     """A spec can hold literal defaults only; a default that is a template has none in the spec."""
     defaults = readmes.load(role, "defaults")
     literal = {name: value for name, value in defaults.items() if "{{" not in json.dumps(value)}
-    assert {name: option["default"] for name, option in documented(role).items() if "default" in option} == literal
+    assert {name: option["default"] for name, option in readmes.options(role).items() if "default" in option} == literal
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "bridge"])
@@ -63,7 +57,7 @@ def test_defaults_come_from_the_role_bridge(role: str) -> None:
 
 def test_every_secret_is_marked() -> None:
     for role in ROLES:
-        for name, option in documented(role).items():
+        for name, option in readmes.options(role).items():
             assert option.get("no_log", False) == name.endswith("password") or name.endswith("initial_password"), name
 
 
@@ -73,7 +67,7 @@ def test_messages_name_variables_that_exist() -> None:
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("bridge_*.py")}
     modules |= {path.stem for path in (ROOT / "playbooks").glob("bridge_*.yml")}
     tags = {f"bridge_{role}" for role in ROLES}
-    prefixes = {"bridge_", "bridge_login_", "bridge_openwebui_login_", "bridge_inspect_"}
+    prefixes = {"bridge_", "bridge_login_", "bridge_openwebui_login_"}
     for path in [*ROOT.glob("roles/*/README.md"), *ROOT.glob("roles/*/t*/*.*"), ROOT / "README.md"]:
         unknown = variable_names(path.read_text(encoding="utf-8")) - known - modules - tags - prefixes
         assert not unknown, (path, unknown)
@@ -95,7 +89,7 @@ def test_tags_are_prefixed_and_documented() -> None:
 
 def test_the_version_is_one() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
-    assert readmes.load("triggers", "vars")["__triggers_version"] == galaxy["version"]
+    assert readmes.load("bridge", "vars")["__bridge_version"] == galaxy["version"]
 
 
 def test_action_group_has_every_module() -> None:

@@ -13,9 +13,10 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from kit.hosts import PASSWORDS, VARIABLES, Database, Refused, play
+from kit.hosts import PASSWORDS, VARIABLES, Database, Logged, Refused, play, play_aliases
 
-testinfra_hosts = ["docker://user-bridge-container"]
+HOST = "user-bridge-container"
+testinfra_hosts = [f"docker://{HOST}"]
 
 ADDRESS, PORT = os.environ["USER_BRIDGE_GATEWAY"], VARIABLES["bridge_login_port"]
 CONTAINER = testinfra.get_host("local://").docker(VARIABLES["bridge_postgres_container"])
@@ -163,36 +164,42 @@ def test_no_password_is_left_on_the_host_but_the_timers(host: Host) -> None:
 # ---- another run ---------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "no password": ({"bridge_login_password": ""}, ["bridge_login_password is empty", "from a vault"]),
-    "another password than the volume's": (
+    "no_password": ({"bridge_login_password": ""}, ["bridge_login_password is empty", "from a vault"]),
+    "another_password_than_the_volumes": (
         {"bridge_login_password": "canary-of-a-mistake"},
         ["bridge_login_password is not the password of postgres", "A volume that has data keeps its password"],
     ),
-    "a name to publish on": (
+    "name_to_publish_on": (
         {"bridge_login_host": "localhost"},
         ['bridge_login_host is "localhost"', "set it to an address of the play's host"],
     ),
-    "an image that nobody has": (
+    "image_that_nobody_has": (
         {"bridge_postgres_image": "127.0.0.1:1/none:none"},
         ["Docker does not run user-bridge-molecule", "bridge_postgres_image", "127.0.0.1:1/none", "refused"],
     ),
-    "a password for the timer forgotten": (
-        {"bridge_maintenance_password": ""},
-        ["set bridge_maintenance_password"],
-    ),
+    "no_password_of_the_timer": ({"bridge_maintenance_password": ""}, ["set bridge_maintenance_password"]),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_mistake_is_refused_and_changes_nothing(tmp_path: Path, case: str) -> None:
-    variables, expected = REFUSED[case]
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    """One run of the playbook on all of them."""
     before = container()
-    run = play("deploy_bridge", "container", tmp_path, "-vvv", **variables)
-    assert (run.changed, run.failed) == (0, 1), run.output
-    for words in expected:
-        assert words in run.words, run.output
+    cases = {name: variables for name, (variables, _) in REFUSED.items()}
+    scratch = tmp_path_factory.mktemp("refusals")
+    run = play_aliases("deploy_bridge", HOST, "container", cases, scratch, "-vvv")
     assert "canary-of" not in run.output
-    assert (container()["Id"], container()["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    after = container()
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    return run
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_mistake_is_refused_and_changes_nothing(refusals: Logged, case: str) -> None:
+    refusal = refusals.hosts[case]
+    assert (refusal.changed, refusal.failed) == (0, 1), refusals.output
+    for words in REFUSED[case][1]:
+        assert words in refusal.words, refusal.output
 
 
 def test_a_restart_loses_nothing(litellm: Database, openwebui: Database) -> None:

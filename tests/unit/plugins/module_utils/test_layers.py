@@ -19,6 +19,7 @@ PREFIX = "ansible_collections.llmops.user_bridge.plugins."
 ORDER = (
     "_errors",
     "_names",
+    "_remedies",
     "_types",
     "_version",
     "_pg",
@@ -35,6 +36,7 @@ ORDER = (
     "_migration",
     "_takeover",
     "_info",
+    "_preflight",
 )
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path

@@ -24,7 +24,7 @@ LOGIN = {"host": "db", "port": 5433, "user": "me", "dbname": "litellm"}
         (
             'connection to server at "db" (::1), port 5433 failed: Connection refused\n\tIs the server running?\n'
             'connection to server at "db" (127.0.0.1), port 5433 failed: FATAL:  database "x" does not exist\n',
-            'database "x" does not exist; check login_db',
+            'database "x" does not exist; set login_db to the database that the program uses',
         ),
         ('FATAL:  role "me" does not exist', "check login_user"),
         ('FATAL:  too many connections for role "me"', "raise the connection limit of the role login_user"),
@@ -36,13 +36,13 @@ LOGIN = {"host": "db", "port": 5433, "user": "me", "dbname": "litellm"}
     ],
 )
 def test_connection_message(reason: str, expected: str) -> None:
-    message = _pg.connection_message(reason, LOGIN)
+    message = _pg.connection_message(_pg.ConnectionFailed(LOGIN, reason))
     assert message.startswith("cannot connect to db:5433/litellm as user me: ")
     assert expected in message and "\n" not in message
 
 
 def test_connection_message_names_the_options_of_the_second_login() -> None:
-    message = _pg.connection_message("FATAL:  no pg_hba.conf entry", {}, "openwebui_")
+    message = _pg.connection_message(_pg.ConnectionFailed({}, "FATAL:  no pg_hba.conf entry"), "openwebui_")
     assert "openwebui_login_host and openwebui_ssl_mode" in message
 
 

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What one database, its server and its login have, read from the catalog.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+
+SIDES = ("litellm", "openwebui")
+PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
+# LiteLLM's side calls Open WebUI's; Open WebUI's side hashes passwords.
+EXTENSIONS = {"litellm": "dblink", "openwebui": "pgcrypto"}
+
+_SCRAM = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$[A-Za-z0-9+/=]+:([A-Za-z0-9+/=]+)\Z")
+
+# Whether somebody is admin in Open WebUI, or becomes it by what LiteLLM says: a table and a query.
+_ADMINS = {
+    "litellm": (
+        'public."LiteLLM_UserTable"',
+        'SELECT count(*) FROM public."LiteLLM_UserTable"'
+        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) <> ''",
+    ),
+    "openwebui": ('public."user"', "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
+}
+
+_SERVER = f"""
+SELECT current_setting('server_version_num')::integer AS version_num, current_setting('server_version') AS version,
+       pg_is_in_recovery() AS is_standby, extract(epoch FROM pg_postmaster_start_time())::text AS started_at,
+       current_setting('cron.database_name', true) AS cron_database,
+       current_database()::text AS database, r.rolname::text AS login, r.rolsuper AS is_superuser,
+       r.rolsuper OR r.rolcreaterole AS may_create_roles, r.rolsuper OR r.rolcreatedb AS may_create_databases,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+       has_table_privilege('pg_authid', 'SELECT') AS reads_passwords,
+       EXISTS (SELECT FROM pg_database WHERE datname = %(db)s) AS database_exists,
+       EXISTS (SELECT FROM pg_roles WHERE rolname = %(program_owner)s) AS program_owner_exists,
+       (SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = '{SCHEMA}') AS schema_owner
+  FROM pg_roles AS r WHERE r.rolname = current_user"""
+
+_EXTENSION = f"""
+SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+         WHERE e.extname = %(extension)s) AS extension_schema,
+       EXISTS (SELECT FROM pg_available_extensions WHERE name = %(extension)s) AS extension_is_available,
+       EXISTS (SELECT FROM pg_available_extension_versions AS v
+                WHERE v.name = %(extension)s AND to_jsonb(v) ->> 'trusted' = 'true') AS extension_is_trusted,
+       EXISTS (SELECT FROM pg_extension AS e
+                 JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+                 JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+                WHERE e.extname = %(extension)s AND d.deptype = 'e' AND p.pronamespace = to_regnamespace('{SCHEMA}')
+                  AND has_function_privilege('public', p.oid, 'EXECUTE')) AS extension_is_public"""
+
+# PostgreSQL 16 tells the right to become a role from being a member of it.
+_ROLES = f"""
+SELECT r.rolname::text AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
+       r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS has_attributes,
+       EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid) AS is_member,
+       pg_has_role(r.oid, 'MEMBER') AS login_is_member,
+       pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER'
+                               ELSE 'SET' END) AS login_may_become,
+       coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') FROM pg_namespace AS n
+                  WHERE n.nspname = '{SCHEMA}'), false) AS uses_schema,
+       EXISTS (SELECT FROM pg_database AS d, aclexplode(d.datacl) AS a
+                WHERE d.datname = current_database() AND a.grantee = r.oid AND a.privilege_type = 'CONNECT') AS connects
+  FROM pg_roles AS r WHERE r.rolname = ANY (%(names)s::text[])"""
+
+_TABLES = """
+SELECT t.name, pg_get_userbyid(c.relowner)::text AS owner, pg_has_role(c.relowner, 'USAGE') AS is_mine,
+       ARRAY(SELECT p.name FROM unnest(%(privileges)s::text[]) AS p(name), pg_roles AS r
+              WHERE r.rolname = %(owner_role)s AND has_table_privilege(r.oid, c.oid, p.name)) AS held
+  FROM unnest(%(tables)s::text[]) AS t(name)
+  JOIN pg_class AS c ON c.oid = to_regclass('public.' || quote_ident(t.name))"""
+
+# Of the program and of the extension; the bridge's own belongs to the owner role.
+_SCHEMAS = f"""
+SELECT n.nspname::text AS name,
+       coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') FROM pg_roles AS r
+                  WHERE r.rolname = %(owner_role)s), false) AS used
+  FROM pg_namespace AS n
+ WHERE n.nspname = 'public' OR n.nspname <> '{SCHEMA}' AND n.nspname = %(extension_schema)s"""
+
+_DEFAULT_PRIVILEGES = """
+SELECT DISTINCT a.privilege_type::text AS name
+  FROM pg_default_acl AS d, aclexplode(d.defaclacl) AS a, pg_roles AS r
+ WHERE d.defaclobjtype = 'r' AND d.defaclnamespace = to_regnamespace('public') AND r.rolname = %(owner_role)s
+   AND a.grantee = r.oid AND pg_get_userbyid(d.defaclrole) = %(program_owner)s"""
+
+_WRAPPER = """
+SELECT coalesce((SELECT has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE') FROM pg_roles AS r
+                  WHERE r.rolname = %(owner_role)s), false) AS used,
+       has_foreign_data_wrapper_privilege(w.oid, 'USAGE WITH GRANT OPTION') AS may_grant
+  FROM pg_foreign_data_wrapper AS w WHERE w.fdwname = 'dblink_fdw'"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the facts of one side are asked for. program_owner owns the program's tables, owner_role the bridge."""
+
+    side: str
+    db: str
+    program_owner: str
+    owner_role: str
+    sync_user: str
+    timer_user: str
+    tables: dict[str, dict[str, Any]]
+    privileges: tuple[str, ...]
+
+    @property
+    def required_tables(self) -> list[str]:
+        """Those that every supported version of the program has."""
+        return [name for name, table in self.tables.items() if "since" not in (table or {})]
+
+
+def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
+    """The facts, inside a transaction of C(_pg.transaction). None of them is a secret."""
+    names = {"owner_role": asked.owner_role, "program_owner": asked.program_owner, "db": asked.db}
+    (facts,) = _pg.rows(cur, _SERVER, names)
+    facts.update(_pg.rows(cur, _EXTENSION, {"extension": EXTENSIONS[asked.side]})[0])
+    roles = [name for name in (asked.owner_role, asked.sync_user, asked.timer_user) if name]
+    facts["roles"] = {row.pop("name"): row for row in _pg.rows(cur, _ROLES, {"names": roles})}
+    tables = _pg.rows(cur, _TABLES, {**names, "tables": list(asked.tables), "privileges": list(asked.privileges)})
+    facts["tables"] = {row.pop("name"): row for row in tables}
+    schemas = _pg.rows(cur, _SCHEMAS, {**names, "extension_schema": facts["extension_schema"]})
+    facts["schemas"] = {row["name"]: row["used"] for row in schemas}
+    facts["default_privileges"] = [row["name"] for row in _pg.rows(cur, _DEFAULT_PRIVILEGES, names)]
+    facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
+    facts["admins"] = _admins(cur, asked.side)
+    return facts
+
+
+def _admins(cur: Any, side: str) -> int | None:
+    """None where there is no table to count in, or the login may not."""
+    table, query = _ADMINS[side]
+    readable = "SELECT has_table_privilege(to_regclass(%(table)s), 'SELECT')"
+    return int(_pg.value(cur, query)) if _pg.value(cur, readable, {"table": table}) else None
+
+
+def has_password(cur: Any, role: str, password: str) -> bool | None:
+    """Whether a role's stored verifier is that of the password; None where only PostgreSQL itself could tell."""
+    verifier = _pg.value(cur, "SELECT rolpassword FROM pg_authid WHERE rolname = %(role)s", {"role": role})
+    return is_verifier_of(verifier or "", password)
+
+
+def is_verifier_of(verifier: str, password: str) -> bool | None:
+    """RFC 5802, section 3: ServerKey = HMAC(Hi(password, salt, iterations), "Server Key")."""
+    parts = _SCRAM.match(verifier)
+    if parts is None:
+        return None
+    try:
+        salt, server_key = base64.b64decode(parts[2]), base64.b64decode(parts[3])
+    except binascii.Error:
+        return None
+    normal = unicodedata.normalize("NFKC", password).encode("utf-8")
+    salted = hashlib.pbkdf2_hmac("sha256", normal, salt, int(parts[1]))
+    return hmac.compare_digest(hmac.new(salted, b"Server Key", hashlib.sha256).digest(), server_key)

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the roles, schemas, extensions and grants of one side lack, as statements and as rights that the login lacks.
+
+Nothing here reads or writes a database.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
+
+_OWNER_COMMENT = "Owns the schema user_bridge and all in it; the user bridge runs with its rights"
+
+
+def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[str]:
+    """What is missing, in the order of one transaction.
+
+    role_is_made: the other side's statements create the owner role, because both databases are on one server.
+    """
+    owner = quote(asked.owner_role)
+    found = []
+    if asked.owner_role not in facts["roles"] and not role_is_made:
+        found.append(_create_role(owner))
+    if not facts["is_superuser"] and not facts["roles"].get(asked.owner_role, {}).get("login_may_become"):
+        # A superuser may become any role; everybody else has to be a member to hand objects to the owner role.
+        found.append(f"GRANT {owner} TO {quote(facts['login'])}")
+    if facts["schema_owner"] is None:
+        found.append(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {owner}")
+    if facts["extension_schema"] is None:
+        found.append(f"CREATE EXTENSION {EXTENSIONS[asked.side]} SCHEMA {SCHEMA}")
+    return found + _of_owner_role(asked, facts) + _of_logins(asked, facts)
+
+
+def _create_role(owner: str) -> str:
+    """Another host of the play may create it at the same time, for another bridge on this server."""
+    body = (
+        f"BEGIN CREATE ROLE {owner} NOLOGIN; COMMENT ON ROLE {owner} IS {literal(_OWNER_COMMENT)}; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
+    )
+    return f"DO {literal(body)}"
+
+
+def _of_owner_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    owner = quote(asked.owner_role)
+    found = []
+    for schema, is_used in sorted(facts["schemas"].items()):
+        if not is_used:
+            found.append(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {owner}")
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name, table in facts["tables"].items():
+        privileges = tuple(name for name in asked.privileges if name not in table["held"])
+        if privileges:
+            lacking.setdefault(privileges, []).append(f"public.{quote(name)}")
+    for privileges, tables in lacking.items():
+        found.append(f"GRANT {', '.join(privileges)} ON TABLE {', '.join(sorted(tables))} TO {owner}")
+    if asked.side == "openwebui" and not set(asked.privileges) <= set(facts["default_privileges"]):
+        # For the tables that an upgrade of Open WebUI creates.
+        found.append(
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(asked.program_owner)} IN SCHEMA public"
+            f" GRANT {', '.join(asked.privileges)} ON TABLES TO {owner}"
+        )
+    if _lacks_wrapper(asked, facts):
+        found.append(f"GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO {owner}")
+    if facts["is_superuser"] and (facts["extension_schema"] is None or facts["extension_is_public"]):
+        # PostgreSQL lets everybody execute an extension's functions, and the schema's users include the sync user.
+        found += [
+            f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO {owner}",
+            f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC",
+        ]
+    return found
+
+
+def _of_logins(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    found = []
+    if asked.side == "openwebui":
+        if not _role(facts, asked.sync_user, "connects"):
+            found.append(f"GRANT CONNECT ON DATABASE {quote(facts['database'])} TO {quote(asked.sync_user)}")
+        if not _role(facts, asked.sync_user, "uses_schema"):
+            found.append(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {quote(asked.sync_user)}")
+    if asked.side == "litellm" and asked.timer_user and not _role(facts, asked.timer_user, "uses_schema"):
+        found.append(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {quote(asked.timer_user)}")
+    return found
+
+
+def _role(facts: dict[str, Any], name: str, what: str) -> bool:
+    return bool(facts["roles"].get(name, {}).get(what))
+
+
+def _lacks_wrapper(asked: Asked, facts: dict[str, Any]) -> bool:
+    """A superuser gives the foreign server to the owner role without USAGE on the wrapper."""
+    wrapper = facts["wrapper"]
+    return bool(asked.side == "litellm" and wrapper and not facts["is_superuser"] and not wrapper["used"])
+
+
+def lacking_rights(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    """What the login would have to have for the statements and for the bridge's triggers."""
+    if facts["is_superuser"]:
+        return []
+    extension = EXTENSIONS[asked.side]
+    login_role = asked.sync_user if asked.side == "openwebui" else asked.timer_user
+    found = [
+        f"CREATEROLE, to create the role {name}"
+        for name in (asked.owner_role, login_role)
+        if name and name not in facts["roles"] and not facts["may_create_roles"]
+    ]
+    if facts["schema_owner"] is None and not facts["may_create_schemas"]:
+        found.append(f"CREATE on the database {facts['database']}")
+    if facts["extension_schema"] is None and not (facts["extension_is_trusted"] and facts["may_create_schemas"]):
+        found.append(f"superuser, to create the extension {extension} (or have an administrator create it)")
+    owners = {
+        table["owner"]
+        for name, table in facts["tables"].items()
+        if name in asked.required_tables and not table["is_mine"]
+    }
+    found += [f"membership in {owner}, which owns the tables" for owner in sorted(owners)]
+    if _lacks_wrapper(asked, facts) and not facts["wrapper"]["may_grant"]:
+        found.append("USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION")
+    owner_role = facts["roles"].get(asked.owner_role)
+    if owner_role and not owner_role["login_is_member"] and not facts["may_create_roles"]:
+        found.append(f"membership in {asked.owner_role}, which exists")
+    return found
+
+
+def sync_user_fits(facts: dict[str, Any], name: str) -> bool:
+    """It may log in and has no attribute that would let it do more."""
+    return _role(facts, name, "can_login") and not _role(facts, name, "has_attributes")

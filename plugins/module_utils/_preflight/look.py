@@ -1,0 +1,202 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One look at both databases before a run, over one connection to each.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
+    SIDES,
+    Asked,
+    has_password,
+    read_facts,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import statements, sync_user_fits
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
+    Checks,
+    Unreached,
+    Variables,
+    problems,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import server_options
+
+OTHER_PREFIX = "openwebui_"
+# Queues everything that exists when that is due, which a read-only transaction refuses; otherwise it returns 0.
+_BACKFILL = f"SELECT {SCHEMA}.backfill()"
+_WAITING = f"SELECT EXISTS (SELECT FROM {SCHEMA}.sync_queue WHERE parked_at IS NULL)"
+
+
+def gather(params: dict[str, Any]) -> dict[str, Any]:
+    """Facts, problems and plan. A side that cannot be reached has no facts, but a problem."""
+    sides = {side: _variables(params, side) for side in SIDES}
+    seen: dict[str, dict[str, Any]] = {}
+    unreached: dict[str, Unreached] = {}
+    plan: dict[str, Any] = {}
+    # LiteLLM's side last: its connection also tests the way to the other one.
+    for side in reversed(SIDES):
+        try:
+            seen[side] = _look(params, sides[side], seen, plan)
+        except _pg.ConnectionFailed as error:
+            unreached[side] = Unreached(error.reason, error.remedy)
+        except _pg.PgError as error:
+            reason = _pg.describe(error)
+            unreached[side] = Unreached(reason, connection_remedy(_pg.sqlstate(error), reason))
+    complete = len(seen) == len(SIDES)
+    one_server = _is_one_server(seen)
+    if complete and params["depth"] == "bridge":
+        plan["statements"] = {
+            side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
+        }
+    plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
+    checks = Checks(params["depth"], params["maintenance"], params["maintenance_db"] or "", params["allow_no_admin"])
+    return {
+        "changed": False,
+        "sides": {side: seen[side] for side in SIDES if side in seen},
+        "one_server": one_server,
+        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks),
+        "plan": plan,
+    }
+
+
+def _login(params: dict[str, Any], side: str) -> dict[str, Any]:
+    """The login of one side; while the databases may not exist, to the maintenance database."""
+    login = params if side == "litellm" else _pg.second_login(params, OTHER_PREFIX)
+    return {**login, "login_db": params["maintenance_db"] or login["login_db"]}
+
+
+def _variables(params: dict[str, Any], side: str) -> Variables:
+    login = params if side == "litellm" else _pg.second_login(params, OTHER_PREFIX)
+    first = {name: params[name] for name in _pg.argument_spec() if name != "login_db"}
+    is_shared = all(login[name] == value for name, value in first.items())
+    declared = params["registry"][side]
+    return Variables(
+        side=side,
+        login_prefix="bridge_login_" if side == "litellm" or is_shared else "bridge_openwebui_login_",
+        login_host=login["login_host"] or login["login_unix_socket"],
+        login_port=login["login_port"],
+        login_user=login["login_user"],
+        asked=Asked(
+            side=side,
+            db=login["login_db"],
+            program_owner=params[f"{side}_owner"],
+            owner_role=params["owner"],
+            sync_user=params["sync_user"],
+            timer_user=params["timer_user"] or "",
+            tables=declared["tables"],
+            privileges=tuple(declared["privileges"]),
+        ),
+    )
+
+
+def _look(
+    params: dict[str, Any], variables: Variables, seen: dict[str, dict[str, Any]], plan: dict[str, Any]
+) -> dict[str, Any]:
+    """The facts of one side, and the parts of the plan that stand in its database."""
+    side, asked = variables.side, variables.asked
+    connection = _pg.open_connection(_login(params, side))
+    cur = _pg.cursor(connection)
+    try:
+        with _pg.transaction(cur, read_only=True):
+            facts = read_facts(cur, asked)
+            if params["depth"] == "bridge":
+                if side == "openwebui":
+                    plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
+                else:
+                    plan["timer_user"] = bool(asked.timer_user) and _user_differs(
+                        cur, facts, asked.timer_user, params["timer_password"]
+                    )
+                    plan["takeover"] = _is_upstream(cur, params)
+                    plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
+        if params["depth"] == "bridge" and side == "litellm" and "openwebui" in seen:
+            plan["connection"] = _connection_differs(connection, params, _is_one_server({**seen, side: facts}))
+        return facts
+    finally:
+        connection.close()
+
+
+def _is_one_server(seen: dict[str, dict[str, Any]]) -> bool:
+    """Two names can be one server, and one name (a pooler's) two; the microsecond of its start tells."""
+    return len(seen) == len(SIDES) and len({facts["started_at"] for facts in seen.values()}) == 1
+
+
+def _user_differs(cur: Any, facts: dict[str, Any], name: str, password: str | None) -> bool:
+    """Whether a login has to be created or altered. Where its password cannot be read, the connection tells later."""
+    if not sync_user_fits(facts, name) or not password:
+        return True
+    return bool(facts["reads_passwords"]) and has_password(cur, name, password) is not True
+
+
+def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
+    """Whether there is something to take over from the upstream SQL scripts."""
+    if not params["takeover"]:
+        return False
+    try:
+        with _pg.savepoint(cur):
+            found = source.look(cur, params["takeover_drop_tables"])
+    except (BridgeError, _pg.PgError):
+        # The takeover itself says what is wrong, when the bridge's own triggers are there.
+        return True
+    return bool(found.is_live or (params["takeover_drop_tables"] and found.tables))
+
+
+def _is_due(cur: Any, query: str) -> bool:
+    """Whether a query returns something, or cannot: functions and tables may be missing, and a write is refused."""
+    try:
+        with _pg.savepoint(cur):
+            return bool(_pg.value(cur, query))
+    except _pg.PgError:
+        return True
+
+
+def _connection_differs(connection: Any, params: dict[str, Any], one_server: bool) -> bool:
+    """Whether the foreign server or the user mapping has to be changed, or does not work as it is."""
+    if not params["target_host"] or not params["sync_password"]:
+        return True
+    try:
+        wanted = server.Wanted(
+            owner=params["owner"],
+            options=server_options({**params, "synchronous_commit_off": one_server}),
+            user=params["sync_user"],
+            password=params["sync_password"],
+            verify="connection",
+            check_mode=True,
+        )
+        return server.present(connection, wanted).changed
+    except (BridgeError, _pg.PgError):
+        # bridge_target says what is wrong, after what can be set right has been.
+        return True
+
+
+def _wrong_values(params: dict[str, Any]) -> list[str]:
+    """Values that the modules of later tasks would refuse when something has been changed already."""
+    read = ArgumentSpecValidator(SPEC).validate(params["settings"] or {})
+    found = [f"settings: {message}." for message in read.error_messages]
+    if not found:
+        found += _refused(lambda: checked(read.validated_parameters))
+    if params["target_host"] is not None:
+        found += _refused(lambda: server_options({**params, "synchronous_commit_off": False}))
+    return found
+
+
+def _refused(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except BridgeError as error:
+        return [f"{error}."]
+    return []

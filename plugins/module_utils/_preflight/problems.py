@@ -1,0 +1,181 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run cannot go on with, as sentences that name the variable, what is wrong with it, and the remedy.
+
+Nothing here reads or writes a database.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
+
+# How far a run goes: whether the servers can be used at all, whether they can have the bridge, and the bridge itself.
+DEPTHS = ("reach", "server", "bridge")
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of one side, by what they hold, and the values that sentences quote."""
+
+    side: str
+    login_prefix: str
+    login_host: str
+    login_port: int
+    login_user: str
+    asked: Asked
+
+    def __getitem__(self, name: str) -> str:
+        """The name of a variable: db and owner are the side's, the others those of its login."""
+        return f"bridge_{self.side}_{name}" if name in ("db", "owner") else f"{self.login_prefix}{name}"
+
+    @property
+    def program(self) -> str:
+        return PROGRAMS[self.side]
+
+    @property
+    def where(self) -> str:
+        return f"{self.program}'s database \"{self.asked.db}\" ({self['db']})"
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """A side that could not be looked at."""
+
+    reason: str
+    remedy: Remedy
+
+
+@dataclass(frozen=True)
+class Checks:
+    depth: str
+    maintenance: str
+    maintenance_db: str
+    allow_no_admin: bool
+
+
+def problems(
+    sides: dict[str, Variables], seen: dict[str, dict[str, Any]], unreached: dict[str, Unreached], checks: Checks
+) -> list[str]:
+    """All of them at once, LiteLLM's side first. None: the run can go on."""
+    found = []
+    for side, variables in sides.items():
+        if side in unreached:
+            found.append(_cannot_look(variables, unreached[side]))
+        elif side in seen:
+            found += _of_server(variables, seen[side], checks)
+            if checks.depth == "bridge":
+                found += _of_bridge(variables, seen[side])
+    if checks.depth == "bridge" and not checks.allow_no_admin and _has_no_admin(seen):
+        found.append(
+            f"{sides['openwebui'].where} has no admin yet, and no LiteLLM proxy_admin with an email would become one. "
+            "Users that exist before the first admin lock Open WebUI out of its first sign-up. Sign up the first admin "
+            "in Open WebUI, or set bridge_allow_no_admin to true."
+        )
+    return found
+
+
+def _has_no_admin(seen: dict[str, dict[str, Any]]) -> bool:
+    """Known only where both sides were reached, and Open WebUI's users can be read."""
+    return set(seen) == set(PROGRAMS) and seen["openwebui"]["admins"] == 0 and not seen["litellm"]["admins"]
+
+
+def _cannot_look(variables: Variables, unreached: Unreached) -> str:
+    names = {name: variables[name] for name in ("user", "password", "host", "port", "db", "ssl_mode", "ca_cert")}
+    remedy = unreached.remedy.login.format(program=variables.program, **names)
+    if unreached.remedy.name == "database":
+        remedy += ", or bridge_create_databases to true to have it made"
+    return (
+        f"Cannot look into {variables.where} at {variables.login_host or 'the local socket'}, port "
+        f'{variables.login_port}, as "{variables.login_user}": {unreached.reason}; {remedy}.'
+    )
+
+
+def _of_server(variables: Variables, facts: dict[str, Any], checks: Checks) -> list[str]:
+    found = []
+    where, side = variables.where, variables.side
+    if facts["version_num"] < MIN_SERVER_VERSION:
+        found.append(
+            f"{variables['host']}, {variables['port']}: the server of {where} is PostgreSQL {facts['version']}; the "
+            f"bridge needs PostgreSQL {MIN_SERVER_VERSION // 10000} or newer. Upgrade the server or name another one."
+        )
+    if facts["is_standby"]:
+        found.append(f"{variables['host']}: the server of {where} is a read-only standby. Name the primary server.")
+    may_create = facts["may_create_databases"] and (facts["may_create_roles"] or facts["program_owner_exists"])
+    if checks.maintenance_db and not facts["database_exists"] and not may_create:
+        found.append(
+            f'{where} does not exist, and "{variables.login_user}" ({variables["user"]}) may not create it and its '
+            "owner: it lacks CREATEDB or CREATEROLE. Grant them, have an administrator create the database, or name "
+            "another login."
+        )
+    extension = EXTENSIONS[side]
+    if checks.depth != "reach" and not facts["extension_is_available"] and facts["extension_schema"] is None:
+        found.append(
+            f"The server of {where} does not have the extension {extension}. Install PostgreSQL's contrib modules "
+            f"there (package postgresql-contrib) or name another server with {variables['host']}."
+        )
+    if side == "litellm" and checks.maintenance == "pg_cron" and not facts["cron_database"]:
+        found.append(
+            f"bridge_maintenance is pg_cron, but the server of {where} has not loaded it. Add pg_cron to its "
+            "shared_preload_libraries and restart it, or set bridge_maintenance to systemd or none."
+        )
+    return found
+
+
+def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
+    asked, where = variables.asked, variables.where
+    found = []
+    missing = sorted(set(asked.required_tables) - set(facts["tables"]))
+    owners = {facts["tables"][name]["owner"] for name in asked.required_tables if name in facts["tables"]}
+    others = sorted(owners - {asked.program_owner})
+    if missing:
+        tables = ", ".join(f'"{name}"' for name in missing)
+        found.append(
+            f"{where} has no table {tables} in schema public. Start {variables.program} once on this database, so that "
+            f"it creates its tables, or set {variables['db']} to the database that it uses."
+        )
+    elif others:
+        belong = '", "'.join(others)
+        found.append(
+            f"{variables['owner']} is \"{asked.program_owner}\", but the tables in {where} belong to \"{belong}\". Set "
+            f"{variables['owner']} to the role that {variables.program} logs in as."
+        )
+    found += _of_roles(variables, facts)
+    if facts["schema_owner"] not in (None, asked.owner_role):
+        found.append(
+            f'bridge_owner_role: the schema user_bridge in {where} exists and belongs to "{facts["schema_owner"]}", '
+            f'not to "{asked.owner_role}". Set bridge_owner_role to its owner if an earlier bridge made it; otherwise '
+            "remove or rename the schema."
+        )
+    rights = lacking_rights(asked, facts)
+    if rights:
+        found.append(
+            f'{variables["user"]}: "{variables.login_user}" lacks rights in {where}: {"; ".join(rights)}. Grant them '
+            f"or set {variables['user']} to a role that has them."
+        )
+    return found
+
+
+def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
+    asked, found = variables.asked, []
+    owner, sync_user = facts["roles"].get(asked.owner_role), facts["roles"].get(asked.sync_user)
+    if owner and (owner["can_login"] or owner["has_attributes"]):
+        found.append(
+            f'bridge_owner_role: "{asked.owner_role}" exists in the server of {variables.where} and may log in or has '
+            "other rights of its own. Name a role that the bridge may have to itself."
+        )
+    if variables.side == "openwebui" and sync_user and (sync_user["is_superuser"] or sync_user["is_member"]):
+        found.append(
+            f'bridge_sync_user: "{asked.sync_user}" exists and is a superuser or a member of other roles, which the '
+            "bridge's login must not be. Name a role that the bridge may have to itself."
+        )
+    return found

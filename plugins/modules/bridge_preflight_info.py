@@ -1,0 +1,346 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bridge_preflight_info
+short_description: Read both databases before a run of the user bridge, and plan the run
+version_added: 1.0.0
+author:
+  - llmops.user_bridge contributors (@llmops)
+description:
+  - Reads the catalogs of LiteLLM's and of Open WebUI's database, over one connection to each, in read-only
+    transactions.
+  - Returns what would stop a deployment as sentences that name the variable of the roles, what is wrong with it, and
+    the remedy.
+  - Returns which parts of a deployment have something to do. The roles of this collection include only these.
+  - Does not fail when a server cannot be reached or the driver is missing. That is one of the RV(problems).
+options:
+  depth:
+    description:
+      - V(reach) checks whether both servers can be used at all.
+      - V(server) also checks whether they have the extensions.
+      - V(bridge) also checks the databases, the roles and the rights of the login, and makes the RV(plan).
+    type: str
+    choices: [reach, server, bridge]
+    default: bridge
+  registry:
+    description:
+      - The tables of the programs that the bridge uses, and its privileges on them. The entry C(sides) of the
+        collection's C(registry.yml).
+    type: dict
+    required: true
+    suboptions:
+      litellm:
+        description:
+          - LiteLLM's tables.
+        type: dict
+        required: true
+        suboptions: &side
+          privileges:
+            description:
+              - Privileges of the owner role on each of the tables.
+            type: list
+            elements: str
+            required: true
+          tables:
+            description:
+              - The names of the tables as keys. One with C(since) does not exist in every version of the program.
+            type: dict
+            required: true
+      openwebui:
+        description:
+          - Open WebUI's tables.
+        type: dict
+        required: true
+        suboptions: *side
+  litellm_owner:
+    description:
+      - Role that owns LiteLLM's tables.
+    type: str
+    default: litellm
+  openwebui_owner:
+    description:
+      - Role that owns Open WebUI's tables.
+    type: str
+    default: openwebui
+  openwebui_login_db:
+    description:
+      - Open WebUI's database. Required.
+    required: true
+  maintenance_db:
+    description:
+      - Database to log in to while the two databases may not exist. RV(sides) then says whether they do.
+    type: str
+  owner:
+    description:
+      - Role that owns the bridge's schema.
+    type: str
+    default: user_bridge_owner
+  sync_user:
+    description:
+      - Role that LiteLLM's server logs in to Open WebUI's database as.
+    type: str
+    default: sync_user
+  sync_password:
+    description:
+      - Password of O(sync_user). Without it the plan always has the sync user and the connection.
+    type: str
+  timer_user:
+    description:
+      - Role that the timer logs in to LiteLLM's database as, where it has one of its own.
+    type: str
+  timer_password:
+    description:
+      - Password of O(timer_user).
+    type: str
+  timer_files:
+    description:
+      - Files of the timer on the target. RV(plan.timer) says whether any of them exists.
+    type: list
+    elements: path
+  maintenance:
+    description:
+      - What will run the maintenance. V(pg_cron) has to be loaded by LiteLLM's server.
+    type: str
+    choices: [none, pg_cron, systemd]
+    default: none
+  allow_no_admin:
+    description:
+      - Whether an Open WebUI without an admin is accepted.
+    type: bool
+    default: false
+  settings:
+    description:
+      - Settings of the bridge whose values are checked, see O(llmops.user_bridge.bridge_install#module:settings).
+    type: dict
+  takeover:
+    description:
+      - Whether to look for what the upstream SQL scripts have installed, see M(llmops.user_bridge.bridge_takeover).
+    type: bool
+    default: true
+  takeover_drop_tables:
+    description:
+      - Whether their tables are to be dropped, too.
+    type: bool
+    default: false
+  target_host:
+    description:
+      - Host of Open WebUI's server as LiteLLM's server reaches it. Without it the plan always has the connection.
+    type: str
+  target_port:
+    description:
+      - Port of Open WebUI's server as LiteLLM's server reaches it.
+    type: int
+    default: 5432
+  target_db:
+    description:
+      - Open WebUI's database.
+    type: str
+  target_sslmode:
+    description:
+      - TLS between the servers, as C(sslmode) of libpq.
+    type: str
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+    default: prefer
+  target_sslrootcert:
+    description:
+      - File on LiteLLM's server with the certificates of the authorities that Open WebUI's server is checked against.
+    type: str
+  target_timeout_ms:
+    description:
+      - Time in milliseconds after which Open WebUI's server gives up a statement of the bridge.
+    type: int
+    default: 2000
+extends_documentation_fragment:
+  - llmops.user_bridge._login
+  - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._attributes
+  - llmops.user_bridge._attributes.info_module
+  - llmops.user_bridge._attributes.actiongroup
+notes:
+  - A server answers a login that it refuses in its own C(lc_messages) and libpq does not pass on its SQLSTATE. In other
+    languages than English the remedy goes by the names that the message quotes.
+seealso:
+  - module: llmops.user_bridge.bridge_install
+  - module: llmops.user_bridge.bridge_target
+  - module: llmops.user_bridge.bridge_info
+"""
+
+EXAMPLES = r"""
+- name: Read both databases on one server
+  llmops.user_bridge.bridge_preflight_info:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    openwebui_login_db: openwebui
+    registry:
+      litellm:
+        privileges: [SELECT]
+        tables:
+          LiteLLM_UserTable: {}
+      openwebui:
+        privileges: [SELECT, INSERT, UPDATE, DELETE]
+        tables:
+          user: {}
+          group_member: {since: 0.6.37}
+    sync_password: "{{ bridge_sync_password }}"
+    target_host: 127.0.0.1
+    target_db: openwebui
+  register: preflight
+
+- name: Stop before anything is changed
+  ansible.builtin.assert:
+    that: preflight.problems | length == 0
+    fail_msg: "{{ preflight.problems | join(' ') }}"
+"""
+
+RETURN = r"""
+problems:
+  description: What has to be set right before a deployment, one sentence or more for each problem.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - >-
+      bridge_login_host: the server of LiteLLM's database "litellm" (bridge_litellm_db) is a read-only standby. Name the
+      primary server.
+sides:
+  description: The facts of C(litellm) and C(openwebui). A side that could not be reached is missing.
+  returned: success
+  type: dict
+  contains:
+    database_exists:
+      description: Whether the database exists.
+      type: bool
+      sample: true
+    is_superuser:
+      description: Whether the login is a superuser.
+      type: bool
+      sample: true
+    reads_passwords:
+      description: Whether the login can compare passwords with the stored ones.
+      type: bool
+      sample: true
+    cron_database:
+      description: The database that pg_cron works in, null where it is not loaded.
+      type: str
+      sample: postgres
+    extension_schema:
+      description: The schema of the extension that this side needs, null where it is not installed.
+      type: str
+      sample: user_bridge
+    schema_owner:
+      description: The owner of the schema C(user_bridge), null where there is none.
+      type: str
+      sample: user_bridge_owner
+    roles:
+      description: The roles of the bridge that exist on the server, with their attributes.
+      type: dict
+    tables:
+      description: The tables of the program that exist, with their owners and the privileges that the owner role holds.
+      type: dict
+one_server:
+  description: Whether both databases are on one server.
+  returned: success
+  type: bool
+  sample: true
+plan:
+  description: Which parts of a deployment have something to do.
+  returned: success
+  type: dict
+  contains:
+    statements:
+      description: For each side the statements that create roles, schema and extension and grant what is missing.
+      returned: with O(depth=bridge), when both sides were reached
+      type: dict
+      sample:
+        litellm: [GRANT SELECT ON TABLE public."LiteLLM_UserTable" TO "user_bridge_owner"]
+        openwebui: []
+    sync_user:
+      description: Whether the sync user has to be created or altered, or its password set.
+      returned: with O(depth=bridge), when Open WebUI's side was reached
+      type: bool
+      sample: false
+    timer_user:
+      description: The same for the login of the timer.
+      returned: with O(depth=bridge), when LiteLLM's side was reached
+      type: bool
+      sample: false
+    connection:
+      description: Whether the foreign server or the user mapping differ, or the connection does not work.
+      returned: with O(depth=bridge), when both sides were reached
+      type: bool
+      sample: false
+    takeover:
+      description: Whether there is something to take over from the upstream SQL scripts.
+      returned: with O(depth=bridge), when LiteLLM's side was reached
+      type: bool
+      sample: false
+    backfill:
+      description: Whether existing entities have to be queued, or something in the queue waits.
+      returned: with O(depth=bridge), when LiteLLM's side was reached
+      type: bool
+      sample: false
+    timer:
+      description: Whether a file of the timer exists.
+      returned: success
+      type: bool
+      sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import OTHER_PREFIX, gather
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import DEPTHS
+
+
+def main() -> None:
+    side = {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "privileges": {"type": "list", "elements": "str", "required": True},
+            "tables": {"type": "dict", "required": True},
+        },
+    }
+    spec = {**_pg.argument_spec(), **_pg.argument_spec(OTHER_PREFIX)}
+    spec[f"{OTHER_PREFIX}login_db"]["required"] = True
+    spec.update(
+        depth={"type": "str", "choices": list(DEPTHS), "default": "bridge"},
+        registry={"type": "dict", "required": True, "options": {"litellm": side, "openwebui": side}},
+        litellm_owner={"type": "str", "default": "litellm"},
+        openwebui_owner={"type": "str", "default": "openwebui"},
+        maintenance_db={"type": "str"},
+        owner={"type": "str", "default": "user_bridge_owner"},
+        sync_user={"type": "str", "default": "sync_user"},
+        sync_password={"type": "str", "no_log": True},
+        timer_user={"type": "str"},
+        timer_password={"type": "str", "no_log": True},
+        timer_files={"type": "list", "elements": "path"},
+        maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"], "default": "none"},
+        allow_no_admin={"type": "bool", "default": False},
+        settings={"type": "dict"},
+        takeover={"type": "bool", "default": True},
+        takeover_drop_tables={"type": "bool", "default": False},
+        target_host={"type": "str"},
+        target_port={"type": "int", "default": 5432},
+        target_db={"type": "str"},
+        target_sslmode={
+            "type": "str",
+            "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+            "default": "prefer",
+        },
+        target_sslrootcert={"type": "str"},
+        target_timeout_ms={"type": "int", "default": 2000},
+    )
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    _pg.run(module, lambda module: gather(module.params), needs_driver=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""bridge_preflight_info against real databases: what it sees and refuses, and that its plan is all there is to do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import binaries, cluster, upstream
+from kit.bridge import REGISTRY
+from kit.cluster import Cluster, running
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import pair as new_pair
+from modules_support import DRIVERS, READ_ONLY, ModuleFailed, a_call, ensure_roles, install, run_module, without_a_write
+
+MODULE = "bridge_preflight_info"
+both_drivers = pytest.mark.parametrize("driver", DRIVERS)
+
+
+def look(pair: Pair, *, driver: str = DRIVERS[0], env: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """One look at both sides; it never fails and never changes anything."""
+    found = run_module(MODULE, {**a_call(pair, MODULE), **changes}, driver=driver, env={**READ_ONLY, **(env or {})})
+    assert found["changed"] is False
+    return found
+
+
+def problem(pair: Pair, **changes: Any) -> str:
+    """The only problem that a look finds."""
+    (found,) = look(pair, **changes)["problems"]
+    for secret in (*PASSWORDS.values(), "wrong one"):
+        assert secret not in found
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def installed(server: Cluster) -> Iterator[Pair]:
+    """A bridge for the tests that only look."""
+    with new_pair(server) as made:
+        install(made)
+        yield made
+
+
+def carry_out(pair: Pair, plan: dict[str, Any]) -> None:
+    """Do what the plan says about roles, schemas, extensions and grants, as the role sync_user does."""
+    ensure_roles(pair)
+    pair.litellm_admin.run(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"')
+    for side, session in (("litellm", pair.litellm_admin), ("openwebui", pair.openwebui_admin)):
+        if plan["statements"][side]:
+            session.run("BEGIN; " + "; ".join(plan["statements"][side]) + "; COMMIT")
+
+
+def test_a_bare_pair_and_what_its_plan_makes_of_it(pair: Pair) -> None:
+    pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
+    found = look(pair)
+    assert found["problems"] == [] and found["one_server"] is True
+    assert {name: found["plan"][name] for name in ("sync_user", "connection", "backfill")} == dict.fromkeys(
+        ("sync_user", "connection", "backfill"), True
+    )
+    assert found["plan"]["takeover"] is False and found["plan"]["timer"] is False
+    carry_out(pair, found["plan"])
+    after = look(pair)["plan"]
+    assert after["statements"] == {"litellm": [], "openwebui": []} and after["sync_user"] is False
+    assert after["connection"] is True
+
+
+def test_nothing_to_do(installed: Pair) -> None:
+    installed.litellm_admin.run("SELECT user_bridge.backfill(); DELETE FROM user_bridge.sync_queue")
+    found = without_a_write(installed.litellm_admin, lambda: look(installed))
+    assert found["problems"] == []
+    assert found["sides"]["litellm"]["schema_owner"] == OWNER_ROLE
+    assert found["plan"] == {
+        "statements": {"litellm": [], "openwebui": []},
+        "sync_user": False,
+        "timer_user": False,
+        "connection": False,
+        "takeover": False,
+        "backfill": False,
+        "timer": False,
+    }
+
+
+def test_a_lost_grant_on_each_table(installed: Pair) -> None:
+    sessions = {"litellm": installed.litellm_admin, "openwebui": installed.openwebui_admin}
+    for side, session in sessions.items():
+        for table in REGISTRY["sides"][side]["tables"]:
+            session.run(f'REVOKE SELECT ON "{table}" FROM "{OWNER_ROLE}"')
+    plan = look(installed)["plan"]["statements"]
+    for side, session in sessions.items():
+        tables = ", ".join(f'public."{table}"' for table in sorted(REGISTRY["sides"][side]["tables"]))
+        assert plan[side] == [f'GRANT SELECT ON TABLE {tables} TO "{OWNER_ROLE}"']
+        session.run(plan[side][0])
+
+
+def test_what_makes_each_part_necessary(pair: Pair) -> None:
+    install(pair)
+    pair.litellm_admin.run("SELECT user_bridge.backfill(); DELETE FROM user_bridge.sync_queue")
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET group_id_prefix = 'other_'")
+    assert look(pair)["plan"]["backfill"] is True
+    pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
+    assert look(pair)["plan"]["connection"] is True
+    pair.cluster.execute(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'another'")
+    assert look(pair)["plan"]["sync_user"] is True
+    password = PASSWORDS[SYNC_USER].replace("'", "''")
+    pair.cluster.execute(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD '{password}' CREATEDB")
+    assert look(pair)["plan"]["sync_user"] is True
+    pair.cluster.execute(f'ALTER ROLE "{SYNC_USER}" NOCREATEDB')
+    assert look(pair)["plan"]["sync_user"] is False
+
+
+def test_the_timers_login_and_files(installed: Pair, tmp_path: Path) -> None:
+    file = tmp_path / "user-bridge.timer"
+    options = {"timer_user": "timer_login", "timer_password": "tick", "timer_files": [str(file)]}
+    plan = look(installed, **options)["plan"]
+    assert plan["timer_user"] is True and plan["timer"] is False
+    file.touch()
+    installed.cluster.execute("CREATE ROLE timer_login LOGIN PASSWORD 'tick'")
+    try:
+        plan = look(installed, **options)["plan"]
+        assert plan["timer_user"] is False and plan["timer"] is True
+        assert plan["statements"]["litellm"] == ['GRANT USAGE ON SCHEMA user_bridge TO "timer_login"']
+    finally:
+        installed.cluster.execute("DROP ROLE timer_login")
+
+
+def test_what_the_upstream_scripts_have_left(pair: Pair) -> None:
+    upstream.install(pair)
+    assert look(pair)["plan"]["takeover"] is True
+    assert look(pair, takeover=False)["plan"]["takeover"] is False
+    assert look(pair, takeover_drop_tables=True)["plan"]["takeover"] is True
+
+
+UNREACHED: list[tuple[dict[str, Any], str]] = [
+    ({"login_port": 1}, "port 1, .*check bridge_login_host and bridge_login_port"),
+    ({"login_host": "nowhere.invalid"}, "check bridge_login_host and bridge_login_port"),
+    (
+        {"login_password": "wrong one"},
+        "password authentication failed .*check bridge_login_user and bridge_login_password",
+    ),
+    ({"ssl_mode": "require"}, "check bridge_login_ssl_mode and bridge_login_ca_cert"),
+]
+
+
+@both_drivers
+@pytest.mark.parametrize(("changes", "said"), UNREACHED)
+def test_servers_that_cannot_be_reached(installed: Pair, driver: str, changes: dict[str, Any], said: str) -> None:
+    found = look(installed, driver=driver, **changes)
+    assert found["sides"] == {} and found["one_server"] is False and len(found["problems"]) == 2
+    for program, message in zip(("LiteLLM", "Open WebUI"), found["problems"], strict=True):
+        assert message.startswith(f"Cannot look into {program}'s database")
+        assert re.search(said, message), message
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_a_database_that_does_not_exist(installed: Pair, side: str) -> None:
+    name = "login_db" if side == "litellm" else "openwebui_login_db"
+    message = problem(installed, **{name: "nowhere"})
+    assert f"set bridge_{side}_db to the database that" in message and "bridge_create_databases" in message
+
+
+def test_the_second_login(installed: Pair) -> None:
+    for changes, said in (
+        ({"openwebui_login_port": 1}, "check bridge_openwebui_login_host and bridge_openwebui_login_port"),
+        (
+            {"openwebui_login_password": "wrong one"},
+            "check bridge_openwebui_login_user and",
+        ),
+    ):
+        assert said in problem(installed, **changes)
+
+
+@pytest.fixture
+def german(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """A server with German messages, where this machine has PostgreSQL's translation and can make the locale."""
+    found = binaries.find(max(binaries.installed()))
+    translation = Path("/usr/share/locale/de/LC_MESSAGES") / f"postgres-{found.major}.mo"
+    if not (translation.exists() and Path("/usr/share/i18n/locales/de_DE").exists() and shutil.which("localedef")):
+        pytest.skip("no German translation of PostgreSQL or no definition of the locale on this machine")
+    spawn = cluster._spawn
+    with tempfile.TemporaryDirectory(dir="/tmp") as locales:
+        Path(locales).chmod(0o755)
+        subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", f"{locales}/de_DE.UTF-8"], check=True)
+        monkeypatch.setattr(
+            cluster, "_spawn", lambda command, *rest: spawn(["/usr/bin/env", f"LOCPATH={locales}", *command], *rest)
+        )
+        with running(found, settings={"lc_messages": "de_DE.UTF-8"}) as server, new_pair(server) as pair:
+            yield pair
+
+
+def test_a_server_that_answers_in_another_language(german: Pair) -> None:
+    """The words do not fit then, and libpq hides the SQLSTATE: the names that the message quotes tell the cause."""
+    for driver in DRIVERS:
+        for changes, word, said in (
+            ({"login_password": "wrong one"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
+            ({"login_user": "nobody"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
+            ({"login_db": "nowhere"}, "existiert nicht", "set bridge_litellm_db to the database that LiteLLM uses"),
+        ):
+            message = look(german, driver=driver, **changes)["problems"][0]
+            assert word in message and said in message
+    # The same between the two servers.
+    install(german)
+    options = a_call(german, "bridge_target")
+    for changes, said in (
+        ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password"),
+        ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db"),
+    ):
+        with pytest.raises(ModuleFailed, match=said):
+            run_module("bridge_target", {**options, **changes})
+
+
+@both_drivers
+def test_pgoptions_of_the_target_are_honoured(installed: Pair, driver: str) -> None:
+    found = look(installed, driver=driver, env={"PGOPTIONS": "-c no_such.thing"})
+    assert all("no_such.thing" in message for message in found["problems"]) and found["sides"] == {}
+
+
+def test_without_a_driver(installed: Pair, tmp_path: Path) -> None:
+    """Also in check mode on a host that has none yet: the roles decide whether that matters."""
+    for name in ("psycopg", "psycopg2"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError", encoding="utf-8")
+    path = f"{tmp_path}:{Path(__file__).resolve().parents[2] / '.collections'}"
+    found = run_module(MODULE, a_call(installed, MODULE), env={"PYTHONPATH": path})
+    assert len(found["problems"]) == 2 and "install the Python library psycopg2" in found["problems"][0]
+
+
+def test_databases_that_are_not_there_yet(installed: Pair) -> None:
+    found = look(
+        installed, depth="server", maintenance_db="postgres", login_db="not_yet", openwebui_login_db="nor_this"
+    )
+    assert found["problems"] == [] and "statements" not in found["plan"]
+    assert [side["database_exists"] for side in found["sides"].values()] == [False, False]
+
+
+def test_values_that_later_modules_would_refuse(installed: Pair) -> None:
+    assert "bridge_backoff_seconds) must be from" in problem(installed, settings={"backoff_seconds": "-3"})
+    assert "settings: " in problem(installed, settings={"backoff_seconds": "soon"})
+    assert "target_port (bridge_target_port) must be from" in problem(installed, target_port=0)
+    assert "target_timeout_ms" in problem(installed, target_timeout_ms=1)
+    assert "target_host (bridge_target_host) is empty" in problem(installed, target_host="")
+
+
+def test_owners_and_roles_that_are_not_the_bridges(installed: Pair) -> None:
+    assert 'bridge_litellm_owner is "someone"' in problem(installed, litellm_owner="someone")
+    assert 'bridge_openwebui_owner is "someone"' in problem(installed, openwebui_owner="someone")
+    said = look(installed, owner=SYNC_USER)["problems"]
+    assert any("bridge_owner_role" in message and "may log in" in message for message in said)
+    assert "bridge_sync_user" in problem(installed, sync_user="postgres")
+
+
+def test_other_checks(pair: Pair) -> None:
+    assert "bridge_maintenance is pg_cron" in problem(pair, maintenance="pg_cron")
+    pair.openwebui_admin.run("UPDATE \"user\" SET role = 'user'")
+    assert "has no admin yet" in problem(pair)
+    assert look(pair, allow_no_admin=True)["problems"] == []
+
+
+def test_other_options_of_the_connection_are_compared(installed: Pair) -> None:
+    for changes in ({"target_sslmode": "require"}, {"target_sslrootcert": "/ca.crt"}, {"sync_password": ""}):
+        assert look(installed, **changes)["plan"]["connection"] is True

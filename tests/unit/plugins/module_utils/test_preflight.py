@@ -1,0 +1,329 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import Asked, is_verifier_of
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
+    lacking_rights,
+    statements,
+    sync_user_fits,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
+    Checks,
+    Unreached,
+    Variables,
+    problems,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
+
+PRIVILEGES = {"litellm": ("SELECT",), "openwebui": ("SELECT", "INSERT")}
+TABLES: dict[str, dict[str, dict[str, str]]] = {
+    "litellm": {"LiteLLM_UserTable": {}},
+    "openwebui": {"user": {}, "group_member": {"since": "0.6.37"}},
+}
+
+
+def asked(side: str, **changes: Any) -> Asked:
+    values: dict[str, Any] = {
+        "side": side,
+        "db": f"{side}_db",
+        "program_owner": side,
+        "owner_role": "own",
+        "sync_user": "sync",
+        "timer_user": "timer" if side == "litellm" else "",
+        "tables": TABLES[side],
+        "privileges": PRIVILEGES[side],
+    }
+    return Asked(**{**values, **changes})
+
+
+def role(**changes: bool) -> dict[str, bool]:
+    names = ("can_login", "is_superuser", "has_attributes", "is_member", "login_is_member", "login_may_become")
+    return {**dict.fromkeys((*names, "uses_schema", "connects"), False), **changes}
+
+
+def facts(side: str, **changes: Any) -> dict[str, Any]:
+    """Of a side on which nothing is missing, seen by a superuser."""
+    values: dict[str, Any] = {
+        "version_num": 150000,
+        "version": "15.0",
+        "is_standby": False,
+        "cron_database": None,
+        "database": f"{side}_db",
+        "login": "postgres",
+        "is_superuser": True,
+        "may_create_roles": True,
+        "may_create_databases": True,
+        "may_create_schemas": True,
+        "database_exists": True,
+        "program_owner_exists": True,
+        "schema_owner": "own",
+        "extension_schema": "user_bridge",
+        "extension_is_available": True,
+        "extension_is_trusted": False,
+        "extension_is_public": False,
+        "roles": {
+            "own": role(login_is_member=True, login_may_become=True),
+            "sync": role(can_login=True, uses_schema=True, connects=True),
+            "timer": role(can_login=True, uses_schema=True),
+        },
+        "tables": {name: {"owner": side, "is_mine": True, "held": list(PRIVILEGES[side])} for name in TABLES[side]},
+        "schemas": {"public": True},
+        "default_privileges": ["SELECT", "INSERT"],
+        "wrapper": {"used": True, "may_grant": True} if side == "litellm" else None,
+        "admins": 1,
+    }
+    return {**values, **changes}
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_nothing_missing_is_no_statement(side: str) -> None:
+    assert statements(asked(side), facts(side), False) == []
+    assert lacking_rights(asked(side), facts(side, is_superuser=False)) == []
+
+
+BARE: dict[str, Any] = {
+    "schema_owner": None,
+    "extension_schema": None,
+    "roles": {},
+    "schemas": {"public": False},
+    "default_privileges": [],
+    "wrapper": None,
+}
+
+
+def bare(side: str, **changes: Any) -> dict[str, Any]:
+    tables = {name: {"owner": side, "is_mine": True, "held": []} for name in TABLES[side]}
+    return facts(side, **{**BARE, "tables": tables, **changes})
+
+
+def test_a_bare_side_in_the_order_of_one_transaction() -> None:
+    made = statements(asked("openwebui"), bare("openwebui"), False)
+    assert [" ".join(statement.split()[:2]) for statement in made] == [
+        "DO 'BEGIN",
+        "CREATE SCHEMA",
+        "CREATE EXTENSION",
+        "GRANT USAGE",
+        "GRANT SELECT,",
+        "ALTER DEFAULT",
+        "GRANT EXECUTE",
+        "REVOKE EXECUTE",
+        "GRANT CONNECT",
+        "GRANT USAGE",
+    ]
+    assert 'GRANT SELECT, INSERT ON TABLE public."group_member", public."user" TO "own"' in made
+    assert 'FOR ROLE "openwebui" IN SCHEMA public' in made[5]
+
+
+def test_the_owner_role_is_created_once_on_one_server() -> None:
+    made = statements(asked("openwebui"), bare("openwebui"), True)
+    assert not any("CREATE ROLE" in statement for statement in made)
+
+
+@pytest.mark.parametrize(
+    ("side", "changes", "statement"),
+    [
+        ("litellm", {"schemas": {"public": True, "ext": False}}, 'GRANT USAGE ON SCHEMA "ext" TO "own"'),
+        ("litellm", {"roles": {**facts("litellm")["roles"], "timer": role()}}, 'SCHEMA user_bridge TO "timer"'),
+        ("openwebui", {"default_privileges": ["SELECT"]}, "ALTER DEFAULT PRIVILEGES"),
+        ("openwebui", {"extension_is_public": True}, "FROM PUBLIC"),
+        ("openwebui", {"roles": {**facts("openwebui")["roles"], "sync": role(uses_schema=True)}}, "GRANT CONNECT"),
+        (
+            "litellm",
+            {"is_superuser": False, "wrapper": {"used": False, "may_grant": True}},
+            "GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw",
+        ),
+        (
+            "litellm",
+            {"is_superuser": False, "roles": {**facts("litellm")["roles"], "own": role(login_is_member=True)}},
+            'GRANT "own" TO "postgres"',
+        ),
+    ],
+)
+def test_one_thing_missing_is_one_statement(side: str, changes: dict[str, Any], statement: str) -> None:
+    made = statements(asked(side), facts(side, **changes), False)
+    assert statement in made[-1] and len(made) == (2 if "PUBLIC" in statement else 1)
+
+
+def test_privileges_that_only_some_tables_lack() -> None:
+    tables = {
+        "user": {"owner": "openwebui", "is_mine": True, "held": ["SELECT"]},
+        "group_member": {"owner": "openwebui", "is_mine": True, "held": []},
+    }
+    assert statements(asked("openwebui"), facts("openwebui", tables=tables), False) == [
+        'GRANT INSERT ON TABLE public."user" TO "own"',
+        'GRANT SELECT, INSERT ON TABLE public."group_member" TO "own"',
+    ]
+
+
+def test_names_are_quoted() -> None:
+    made = statements(asked("litellm", owner_role='My "own"'), bare("litellm"), False)
+    assert 'CREATE ROLE "My ""own""" NOLOGIN' in made[0]
+
+
+def test_rights_of_a_login_without_any() -> None:
+    nobody = {
+        "is_superuser": False,
+        "may_create_roles": False,
+        "may_create_schemas": False,
+        "tables": {"LiteLLM_UserTable": {"owner": "litellm", "is_mine": False, "held": []}},
+    }
+    assert lacking_rights(asked("litellm"), bare("litellm", **nobody)) == [
+        "CREATEROLE, to create the role own",
+        "CREATEROLE, to create the role timer",
+        "CREATE on the database litellm_db",
+        "superuser, to create the extension dblink (or have an administrator create it)",
+        "membership in litellm, which owns the tables",
+    ]
+    there = facts("litellm", **nobody, wrapper={"used": False, "may_grant": False})
+    there["roles"]["own"] = role()
+    assert lacking_rights(asked("litellm"), there) == [
+        "membership in litellm, which owns the tables",
+        "USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION",
+        "membership in own, which exists",
+    ]
+
+
+def test_a_trusted_extension_needs_no_superuser() -> None:
+    seen = facts("openwebui", is_superuser=False, extension_schema=None, extension_is_trusted=True)
+    assert lacking_rights(asked("openwebui"), seen) == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fits"),
+    [({"can_login": True}, True), ({}, False), ({"can_login": True, "has_attributes": True}, False)],
+)
+def test_sync_user_fits(attributes: dict[str, bool], fits: bool) -> None:
+    assert sync_user_fits({"roles": {"sync": role(**attributes)}}, "sync") is fits
+    assert sync_user_fits({"roles": {}}, "sync") is False
+
+
+CHECKS = Checks(depth="bridge", maintenance="none", maintenance_db="", allow_no_admin=False)
+
+
+def variables(side: str, prefix: str = "bridge_login_", **changes: Any) -> Variables:
+    return Variables(side, prefix, "db.example.com", 5433, "deployer", asked(side, **changes))
+
+
+SIDES = {side: variables(side) for side in ("litellm", "openwebui")}
+
+
+def found(seen: dict[str, Any], checks: Checks = CHECKS, unreached: dict[str, Any] | None = None) -> list[str]:
+    return problems(SIDES, seen, unreached or {}, checks)
+
+
+def test_sound_servers_have_no_problems() -> None:
+    assert found({side: facts(side) for side in SIDES}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"is_standby": True}, "is a read-only standby. Name the primary server"),
+        ({"version_num": 120022, "version": "12.22"}, "is PostgreSQL 12.22; the bridge needs PostgreSQL 13 or newer"),
+        (
+            {"extension_is_available": False, "extension_schema": None},
+            "does not have the extension pgcrypto. Install PostgreSQL's contrib modules",
+        ),
+    ],
+)
+def test_servers_that_no_test_machine_has(changes: dict[str, Any], said: str) -> None:
+    (problem,) = found({"litellm": facts("litellm"), "openwebui": facts("openwebui", **changes)})
+    assert said in problem and 'Open WebUI\'s database "openwebui_db"' in problem and "bridge_login_host" in problem
+
+
+def test_depths() -> None:
+    lacking = {"extension_is_available": False, "extension_schema": None, "schema_owner": "stranger"}
+    seen = {"litellm": facts("litellm", **lacking)}
+    said = {depth: found(seen, Checks(depth, "none", "", True)) for depth in ("reach", "server", "bridge")}
+    assert [len(said[depth]) for depth in ("reach", "server", "bridge")] == [0, 1, 2]
+
+
+def test_the_database_that_may_not_be_created() -> None:
+    lacking = {"database_exists": False, "may_create_databases": False}
+    checks = Checks("server", "none", "postgres", True)
+    (problem,) = found({"litellm": facts("litellm", **lacking)}, checks)
+    assert '"deployer" (bridge_login_user) may not create it' in problem
+    assert found({"litellm": facts("litellm", database_exists=False)}, checks) == []
+
+
+def test_pg_cron_that_is_not_loaded() -> None:
+    checks = Checks("reach", "pg_cron", "", True)
+    assert "shared_preload_libraries" in found({"litellm": facts("litellm")}, checks)[0]
+    assert found({"litellm": facts("litellm", cron_database="postgres")}, checks) == []
+
+
+def test_the_tables_and_their_owner() -> None:
+    (problem,) = found({"litellm": facts("litellm", tables={})}, CHECKS)
+    assert 'no table "LiteLLM_UserTable" in schema public. Start LiteLLM once on this database' in problem
+    others = {"LiteLLM_UserTable": {"owner": "someone", "is_mine": True, "held": ["SELECT"]}}
+    (problem,) = found({"litellm": facts("litellm", tables=others)}, CHECKS)
+    assert 'bridge_litellm_owner is "litellm", but the tables' in problem and 'belong to "someone"' in problem
+
+
+def test_a_table_of_a_newer_version_may_be_missing() -> None:
+    tables = {"user": {"owner": "openwebui", "is_mine": True, "held": ["SELECT", "INSERT"]}}
+    assert found({"openwebui": facts("openwebui", tables=tables)}) == []
+
+
+def test_roles_that_are_not_the_bridges() -> None:
+    roles = {"own": role(can_login=True), "sync": role(can_login=True, is_member=True)}
+    said = found({"openwebui": facts("openwebui", roles=roles)})
+    assert said[0].startswith('bridge_owner_role: "own" exists') and said[1].startswith('bridge_sync_user: "sync"')
+    # On LiteLLM's server nobody logs in as the sync user.
+    assert len(found({"litellm": facts("litellm", roles=roles)})) == 1
+
+
+@pytest.mark.parametrize(
+    ("in_openwebui", "in_litellm", "stops"), [(0, 0, True), (0, None, True), (0, 1, False), (1, 0, False)]
+)
+def test_an_open_webui_without_an_admin(in_openwebui: int, in_litellm: int | None, stops: bool) -> None:
+    seen = {"litellm": facts("litellm", admins=in_litellm), "openwebui": facts("openwebui", admins=in_openwebui)}
+    assert [problem for problem in found(seen) if "has no admin yet" in problem] == found(seen)
+    assert bool(found(seen)) is stops
+    assert found(seen, Checks("bridge", "none", "", True)) == []
+
+
+def test_a_side_that_is_not_reached() -> None:
+    reason = 'database "litellm_db" does not exist'
+    unreached = {"litellm": Unreached(reason, connection_remedy("", reason))}
+    (problem,) = found({"openwebui": facts("openwebui")}, unreached=unreached)
+    assert problem == (
+        'Cannot look into LiteLLM\'s database "litellm_db" (bridge_litellm_db) at db.example.com, port 5433, as '
+        '"deployer": database "litellm_db" does not exist; set bridge_litellm_db to the database that LiteLLM uses, or '
+        "bridge_create_databases to true to have it made."
+    )
+
+
+def test_the_login_of_the_other_server_has_variables_of_its_own() -> None:
+    sides = {"openwebui": variables("openwebui", "bridge_openwebui_login_")}
+    unreached = {"openwebui": Unreached("refused", connection_remedy("", "refused"))}
+    (problem,) = problems(sides, {}, unreached, CHECKS)
+    assert "check bridge_openwebui_login_host and bridge_openwebui_login_port" in problem
+
+
+def verifier(password: str, salt: bytes = b"0123456789abcdef", iterations: int = 4096) -> str:
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    stored, key = base64.b64encode(client).decode(), base64.b64encode(server).decode()
+    return f"SCRAM-SHA-256${iterations}:{base64.b64encode(salt).decode()}${stored}:{key}"
+
+
+@pytest.mark.parametrize("password", ["secret", "päßword \u2460"])
+def test_verifier(password: str) -> None:
+    assert is_verifier_of(verifier(password.replace("\u2460", "1")), password) is True
+    assert is_verifier_of(verifier("another"), password) is False
+
+
+@pytest.mark.parametrize("stored", ["", "md5" + 32 * "0", "SCRAM-SHA-256$4096:=$x:y"])
+def test_verifiers_that_only_postgresql_can_compare(stored: str) -> None:
+    assert is_verifier_of(stored, "secret") is None

@@ -162,7 +162,7 @@ class Tree:
         (self.home / mutant.path).write_text(mutant.original, encoding="utf-8")
 
     def failure(self, tests: str, seconds: float = TEST_SECONDS) -> str | None:
-        """The first test that fails; None: all pass."""
+        """The first test that fails, or the tests if they do not end in time; None: all pass."""
         env = {
             **os.environ,
             "USER_BRIDGE_CACHE": str(cache_dir()),
@@ -176,7 +176,7 @@ class Tree:
                 command, cwd=self.home, env=env, capture_output=True, text=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            return f"the end of {tests} within {seconds:.0f} s"
+            return tests
         if done.returncode == 0:
             return None
         found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, flags=re.MULTILINE)
@@ -187,22 +187,33 @@ class Tree:
 
 @dataclass(frozen=True)
 class Verdict:
+    """`noticed_by`: the test that fails for the mutant; `unclear`: without the mutant, too."""
+
     mutant: Mutant
-    killed_by: str | None
+    noticed_by: str | None
+    unclear: bool
     seconds: float
+
+    @property
+    def survived(self) -> bool:
+        return self.noticed_by is None
+
+    @property
+    def words(self) -> str:
+        if self.survived:
+            return "SURVIVED"
+        return f"unclear, as {self.noticed_by} fails anyway" if self.unclear else f"killed by {self.noticed_by}"
 
 
 def judge(tree: Tree, mutant: Mutant) -> Verdict:
     started = time.monotonic()
     tree.plant(mutant)
     try:
-        failures = map(tree.failure, tests_of(mutant.path))
-        killed_by = next((failure for failure in failures if failure), None)
+        noticed_by = next(filter(None, map(tree.failure, tests_of(mutant.path))), None)
     finally:
         tree.restore(mutant)
-    if killed_by and killed_by.startswith("tests/") and (again := tree.failure(killed_by)):
-        raise KitError(f"{again} fails without a mutant, too: mend it first")
-    return Verdict(mutant, killed_by, time.monotonic() - started)
+    unclear = noticed_by is not None and tree.failure(noticed_by) is not None
+    return Verdict(mutant, noticed_by, unclear, time.monotonic() - started)
 
 
 def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
@@ -217,15 +228,16 @@ def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
                 break
             verdict = judge(tree, mutant)
             verdicts.append(verdict)
-            how = f"killed by {verdict.killed_by}" if verdict.killed_by else "SURVIVED"
-            say(f"{mutant.place}: {mutant.mutation.operator}: {how} ({verdict.seconds:.0f} s)")
+            say(f"{mutant.place}: {mutant.mutation.operator}: {verdict.words} ({verdict.seconds:.0f} s)")
     return verdicts
 
 
 def report(verdicts: list[Verdict]) -> str:
-    survivors = [verdict.mutant for verdict in verdicts if verdict.killed_by is None]
+    survivors = [verdict.mutant for verdict in verdicts if verdict.survived]
     parts = [f"{mutant.place}: {mutant.mutation.operator}\n{mutant.diff()}" for mutant in survivors]
-    return "\n\n".join([*parts, f"{len(survivors)} of {len(verdicts)} mutants survived"])
+    unclear = sum(verdict.unclear for verdict in verdicts)
+    left = f", {unclear} are unclear" if unclear else ""
+    return "\n\n".join([*parts, f"{len(survivors)} of {len(verdicts)} mutants survived{left}"])
 
 
 def main(arguments: list[str]) -> int:
@@ -242,7 +254,7 @@ def main(arguments: list[str]) -> int:
     say(f"Seed {seed}; {sum(map(len, kinds))} mutants to draw from")
     verdicts = run(draw(kinds, options.number, seed), options.minutes)
     print(report(verdicts))
-    return 1 if options.fail and any(verdict.killed_by is None for verdict in verdicts) else 0
+    return 1 if options.fail and any(verdict.survived for verdict in verdicts) else 0
 
 
 if __name__ == "__main__":

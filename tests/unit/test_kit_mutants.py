@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from itertools import islice
+from typing import cast
 
 import pytest
 
@@ -166,7 +167,44 @@ def test_the_report_names_line_and_change_of_a_survivor() -> None:
     path = "plugins/module_utils/_version.py"
     line = (REPO / path).read_text(encoding="utf-8").index("import")
     survivor = mutants.Mutant(path, Mutation("drop a word", line, line + 6, "pass"))
-    text = mutants.report([mutants.Verdict(survivor, None, 1), mutants.Verdict(survivor, "tests/unit", 1)])
+    verdicts = [
+        mutants.Verdict(survivor, None, False, 1),
+        mutants.Verdict(survivor, "tests/unit", False, 1),
+        mutants.Verdict(survivor, "tests/unit", True, 1),
+    ]
+    text = mutants.report(verdicts)
     assert f"{survivor.place}: drop a word" in text
     assert "\n    +" in text and "\n    -" in text
-    assert text.endswith("1 of 2 mutants survived")
+    assert text.endswith("1 of 3 mutants survived, 1 are unclear")
+
+
+class _Tests:
+    """A tree whose tests fail as given, with and without the mutant."""
+
+    def __init__(self, with_it: set[str], without_it: set[str]) -> None:
+        self.planted = False
+        self.failing = {True: with_it, False: without_it}
+
+    def plant(self, _: mutants.Mutant) -> None:
+        self.planted = True
+
+    def restore(self, _: mutants.Mutant) -> None:
+        self.planted = False
+
+    def failure(self, tests: str) -> str | None:
+        return tests if tests in self.failing[self.planted] else None
+
+
+@pytest.mark.parametrize(
+    ("with_it", "without_it", "words"),
+    [
+        (set(), set(), "SURVIVED"),
+        ({"tests/integration/test_takeover.py"}, set(), "killed by tests/integration/test_takeover.py"),
+        ({"tests/unit/plugins"}, {"tests/unit/plugins"}, "unclear, as tests/unit/plugins fails anyway"),
+    ],
+)
+def test_a_mutant_is_killed_by_a_test_that_passes_without_it(
+    with_it: set[str], without_it: set[str], words: str
+) -> None:
+    mutant = mutants.candidates("python", "*/_takeover/*")[0]
+    assert mutants.judge(cast(mutants.Tree, _Tests(with_it, without_it)), mutant).words == words

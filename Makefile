@@ -15,6 +15,10 @@ JOBS ?= 3
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
 SCENARIO ?=
+# For `make mutants`: how many, the seed that draws the same again, and after how many minutes none is drawn any more.
+NUMBER ?= 40
+SEED ?=
+MINUTES ?= 120
 # Not empty: with the tests that only repeat, in other versions or at length, what cheaper ones prove.
 WEEKLY ?=
 comma := ,
@@ -126,6 +130,11 @@ molecule-faults: venv ## Proof that the scenarios can fail: each planted fault i
 	$(call say,planted faults)
 	@$(KIT) $(BIN)/python -m kit.faulty
 
+.PHONY: mutants
+mutants: venv ## Random small changes to the SQL and the Python that no test notices (NUMBER= SEED= MINUTES=)
+	$(call say,mutants)
+	@$(KIT) $(BIN)/python -m kit.mutants --number $(NUMBER) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)
 	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_MANY=$(MANY) \
@@ -151,11 +160,6 @@ chromium:
 stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)
 	$(call say,stories)
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
-
-.PHONY: mutants
-mutants: venv ## Random mutants of SQL and Python, and which of them no test notices (MUTANTS=40 SEED=)
-	$(call say,mutants)
-	@$(KIT) $(BIN)/python -m kit.mutants $(if $(MUTANTS),--number $(MUTANTS)) $(if $(SEED),--seed $(SEED))
 
 .PHONY: prefetch
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images

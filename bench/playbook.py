@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long the second run of the playbook takes, which changes nothing."""
+"""How long the playbook takes: the first run, and the second, which changes nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from kit.pairs import pair
 from playbooks_support import READ_ONLY, deploy
 
 
-def second_run(where: Place) -> list[Figure]:
+def both_runs(where: Place) -> list[Figure]:
     with pair(where.cluster) as fresh:
+        started = time.perf_counter()
         deploy(fresh, where.scratch)
+        first = time.perf_counter() - started
         started = time.perf_counter()
         run = deploy(fresh, where.scratch, env=READ_ONLY)
-        taken = time.perf_counter() - started
+        second = time.perf_counter() - started
     return [
-        Figure("second run of deploy_bridge", taken, "s", 15),
+        Figure("first run of deploy_bridge", first, "s", 12),
+        Figure("second run of deploy_bridge", second, "s", 5),
         Figure("second run of deploy_bridge: changed", run.changed, "tasks", 0),
     ]

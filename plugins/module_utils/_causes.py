@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY as DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import delivery_remedy
 
 

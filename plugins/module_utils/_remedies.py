@@ -249,6 +249,11 @@ def _by_names(reason: str, user: str, database: str) -> Remedy | None:
     return _BY_NAME["database"] if quotes_database else None
 
 
+# Quotation marks of any language: ASCII, guillemets, curly ones and corner brackets.
+_QUOTATION_MARK = "[\"'\u00ab\u00bb\u2018-\u201e\u300c-\u300f]"
+
+
 def _quotes(reason: str, name: str) -> bool:
-    """Whether a name stands between quotation marks of whatever language."""
-    return bool(name) and re.search(rf"[\"'»«„“”‚‘’「『]\s?{re.escape(name)}\s?[\"'»«“”‘’」』]", reason) is not None
+    """Whether a name stands between quotation marks."""
+    quoted = rf"{_QUOTATION_MARK}\s?{re.escape(name)}\s?{_QUOTATION_MARK}"
+    return bool(name) and re.search(quoted, reason) is not None

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY, cause
+from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
 _NO_SUCH_SCHEMA = "3F000"
 _NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")

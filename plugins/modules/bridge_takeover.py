@@ -225,7 +225,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "imported": {"mappings": found.mappings, "audit": found.audit},
         "linked": {"accounts": links["user"], "groups": links["organization"]},
         "repaired": dict(sorted(repaired.items())),
-        "repairs": [repair.result for repair in plan.repairs[: MAX_LISTED]],
+        "repairs": [repair.result for repair in plan.repairs[:MAX_LISTED]],
         "exposed_logins": list(done.survey.logins) if done.survey else [],
         "queued": done.queued,
         "delivered": done.delivered,

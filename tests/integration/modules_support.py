@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+import module_forks
 from kit.bridge import REGISTRY, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
@@ -48,17 +49,18 @@ def run_module(
     env: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The result of one module call. Raises ModuleFailed with the module's message."""
-    arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
-    done = subprocess.run(
-        module_command(name, driver),
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(REPO / ".collections"), **(env or {})},
-    )
-    assert done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}})
+    environment = {**os.environ, "PYTHONPATH": str(REPO / ".collections"), **(env or {})}
+    if any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
+        done = subprocess.run(
+            module_command(name, driver), input=arguments, capture_output=True, text=True, timeout=120, env=environment
+        )
+        output, errors = done.stdout, done.stderr
+    else:
+        *_, module, hidden = module_command(name, driver)
+        output, errors = module_forks.call(Path(module), hidden, arguments, environment)
+    assert output, errors
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     if result.get("failed"):
         raise ModuleFailed(result["msg"])
     return result

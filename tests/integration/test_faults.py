@@ -426,8 +426,8 @@ FAULTS = [
     Fault(
         "accounts without a digest not told",
         "engine/openwebui/compare.sql.j2",
-        "WHERE p.desired IS NULL AND p.openwebui_id IS NOT NULL",
-        "WHERE false",
+        "WHERE p.openwebui_id IS NOT NULL AND",
+        "WHERE false AND",
         lambda pair: test_reconcile.test_disabled_accounts_are_compared_one_by_one(test_reconcile.sync(pair)),
     ),
     Fault(
@@ -686,6 +686,34 @@ FAULTS += [
         "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
         "ORDER BY max(q.next_attempt_at), min(q.enqueued_at)",
         test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
+    ),
+    Fault(
+        "a pause without an end",
+        "engine/litellm/outcome.sql.j2",
+        "least(3600, p_backoff_seconds * 2.0 ^ least(p_attempts, 12))",
+        "p_backoff_seconds * 2.0 ^ least(p_attempts, 12)",
+        test_queue_rules.test_the_pause_after_a_failure_is_an_hour_at_most,
+    ),
+    Fault(
+        "what a delivery finds out left to the drain",
+        "engine/litellm/queue.sql.j2",
+        "    IF FOUND THEN\n        PERFORM setval('user_bridge.backlog', 2);",
+        "    IF false THEN\n        PERFORM setval('user_bridge.backlog', 2);",
+        test_queue_rules.test_what_a_delivery_finds_out_is_left_to_the_next_commit,
+    ),
+    Fault(
+        "many at once fails for a membership that waits",
+        "entities/membership/openwebui/bulk.sql.j2",
+        "coalesce((i.target, i.account) IN (SELECT a.target, a.account FROM added AS a), false)",
+        "(i.target, i.account) IN (SELECT a.target, a.account FROM added AS a)",
+        test_queue_rules.test_many_new_accounts_and_memberships_are_a_few_statements,
+    ),
+    Fault(
+        "an account counted for each thing it loses",
+        "engine/openwebui/guard.sql.j2",
+        "SELECT DISTINCT unnest(user_bridge.accounts_losing(i))",
+        "SELECT unnest(user_bridge.accounts_losing(i))",
+        test_removal_counting.test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait,
     ),
     Fault(
         "the youngest first",

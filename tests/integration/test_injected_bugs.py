@@ -255,6 +255,9 @@ def _drift(pair: Pair) -> None:
     pair.openwebui.run("UPDATE \"group\" SET name = 'x'")
     if openwebui.has_member_table(pair):
         pair.openwebui.run("DELETE FROM group_member")
+    # Something else is on its way meanwhile.
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = true")
+    rows.rename_organization(session, "o0", "O queued")
     pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()")
     preview = "SELECT * FROM user_bridge.preview(ARRAY['user', 'team', 'user_key'], ARRAY['u0', 't0', 'u0'])"
     pair.litellm_admin.rows(preview)
@@ -281,6 +284,14 @@ def _removed_data(pair: Pair) -> None:
     rows.add_key(writer(pair), "8c" * 32, "u0")
     with _rolled_back(pair.openwebui_admin):
         pair.openwebui_admin.rows("SELECT * FROM user_bridge.remove_data()")
+
+
+def _taken_over(pair: Pair) -> None:
+    """What bridge_takeover calls beside what a delivery does."""
+    with _rolled_back(pair.openwebui_admin):
+        pair.openwebui_admin.rows("SELECT user_bridge.link_upstream_rows('[]')")
+    with _rolled_back(pair.openwebui_admin):
+        pair.openwebui_admin.rows("SELECT user_bridge.unlink_accounts('{}')")
 
 
 def _migration(pair: Pair) -> None:
@@ -315,6 +326,7 @@ PARTS: list[Part] = [
     _expired_key,
     _bulk,
     _removed_data,
+    _taken_over,
     _waiting,
     _migration,
     _information,

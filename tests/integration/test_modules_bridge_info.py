@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit.bridge import REGISTRY, install_bridge, render_sql
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
     DRIVERS,
@@ -265,8 +265,12 @@ def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:
 
 
 def test_wrong_password_of_the_sync_user(deployed: Pair) -> None:
+    # The role is the server's: the other databases' bridges log in as it, too.
     deployed.openwebui_admin.run(f"ALTER ROLE {SYNC_USER} PASSWORD 'another one'")
-    found = info(deployed)
+    try:
+        found = info(deployed)
+    finally:
+        ensure_login(deployed.cluster, SYNC_USER)
     assert found["connection"]["state"] == "failed" and "password authentication" in found["connection"]["error"]
     assert "bridge_sync_password" in found["health"]["reasons"][0]
 

@@ -118,7 +118,7 @@ def test_what_makes_each_part_necessary(pair: Pair) -> None:
 
 def test_the_timers_login_and_files(installed: Pair, tmp_path: Path) -> None:
     file = tmp_path / "user-bridge.timer"
-    options = {"timer_user": "timer_login", "timer_password": "tick", "timer_files": [str(file)]}
+    options: dict[str, Any] = {"timer_user": "timer_login", "timer_password": "tick", "timer_files": [str(file)]}
     plan = look(installed, **options)["plan"]
     assert plan["timer_user"] is True and plan["timer"] is False
     file.touch()
@@ -197,12 +197,13 @@ def german(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
 
 def test_a_server_that_answers_in_another_language(german: Pair) -> None:
     """The words do not fit then, and libpq hides the SQLSTATE: the names that the message quotes tell the cause."""
+    refused: list[tuple[dict[str, Any], str, str]] = [
+        ({"login_password": "wrong one"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
+        ({"login_user": "nobody"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
+        ({"login_db": "nowhere"}, "existiert nicht", "set bridge_litellm_db to the database that LiteLLM uses"),
+    ]
     for driver in DRIVERS:
-        for changes, word, said in (
-            ({"login_password": "wrong one"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
-            ({"login_user": "nobody"}, "fehlgeschlagen", "check bridge_login_user and bridge_login_password"),
-            ({"login_db": "nowhere"}, "existiert nicht", "set bridge_litellm_db to the database that LiteLLM uses"),
-        ):
+        for changes, word, said in refused:
             message = look(german, driver=driver, **changes)["problems"][0]
             assert word in message and said in message
     # The same between the two servers.
@@ -263,5 +264,6 @@ def test_other_checks(pair: Pair) -> None:
 
 
 def test_other_options_of_the_connection_are_compared(installed: Pair) -> None:
-    for changes in ({"target_sslmode": "require"}, {"target_sslrootcert": "/ca.crt"}, {"sync_password": ""}):
+    others: list[dict[str, Any]] = [{"target_sslmode": "require"}, {"target_sslrootcert": "/ca"}, {"sync_password": ""}]
+    for changes in others:
         assert look(installed, **changes)["plan"]["connection"] is True

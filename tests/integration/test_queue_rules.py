@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -145,6 +146,58 @@ def test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest(pair: Pair
         rows.add_user(pair.litellm, name, f"{name}@example.com")
     pair.litellm_admin.run("SELECT user_bridge.resume()")
     assert [drained["entity_id"] for _ in range(4) for drained in drain(pair, 1)] == ["u4", "u3", "u2", "u1"]
+
+
+def test_the_pause_after_a_failure_is_an_hour_at_most(pair: Pair) -> None:
+    install_bridge(pair, {**QUICK, "backoff_seconds": 3600})
+    pair.openwebui_admin.run("ALTER TABLE \"user\" ADD CONSTRAINT nobody_is_ann CHECK (email <> 'ann@example.com')")
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET attempts = 100")
+    assert results(drain(pair)) == {"FAILED"}
+    left = "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM user_bridge.sync_queue"
+    assert 3500 < pair.litellm_admin.value(left) <= 3600
+
+
+def test_what_a_delivery_finds_out_is_left_to_the_next_commit(pair: Pair) -> None:
+    """A key is mapped once its user has an account; no drain is needed for it."""
+    install_bridge(pair, QUICK)
+    rows.add_user(pair.litellm, "u1", None)
+    rows.add_key(pair.litellm, "5f" * 32, "u1")
+    drain(pair)
+    rows.change_user(pair.litellm, "u1", user_email="ann@example.com")
+    mapped = "SELECT count(*) FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'"
+    assert pair.litellm_admin.value(mapped) == 0
+    # One commit in 200 ms looks at what others left.
+    time.sleep(0.25)
+    rows.add_user(pair.litellm, "u2", "bob@example.com")
+    assert pair.litellm_admin.value(mapped) == 1
+    assert queue(pair) == []
+
+
+def test_many_new_accounts_and_memberships_are_a_few_statements(pair: Pair) -> None:
+    """What is done at once goes item by item when it fails: only a count tells that it does not fail each time."""
+    install_bridge(pair, QUICK)
+    pair.openwebui_admin.run(
+        "CREATE SEQUENCE public.statements; GRANT USAGE ON public.statements TO PUBLIC;"
+        "CREATE FUNCTION public.counted() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM nextval('public.statements'); RETURN NULL; END$$"
+    )
+    for table in ('"user"', "auth", "group_member"):
+        pair.openwebui_admin.run(
+            f"CREATE TRIGGER counted AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION public.counted()"
+        )
+    rows.add_organization(pair.litellm, "o1", "Research")
+    pair.openwebui_admin.run("SELECT setval('public.statements', 1, false)")
+    writer = pair.connect("litellm", autocommit=False)
+    for number in range(40):
+        rows.add_user(writer, f"u{number}", f"u{number}@example.com")
+        rows.join_organization(writer, "o1", f"u{number}")
+    # A membership that waits for its account does not stop the others.
+    rows.add_user(writer, "nobody", None)
+    rows.join_organization(writer, "o1", "nobody")
+    writer.commit()
+    assert len(openwebui.groups(pair)["grp_o1"][1]) == 40
+    assert pair.openwebui_admin.value("SELECT last_value FROM public.statements") <= 4
 
 
 def queue_the_group(pair: Pair) -> None:

@@ -284,6 +284,22 @@ def test_disabled_accounts_are_compared_one_by_one(synced: Pair) -> None:
 
 
 @EVERY_OPEN_WEBUI
+def test_what_is_equal_costs_no_preview(synced: Pair) -> None:
+    """Both sides make the same digests, and a disabled account, which has none, is equal by its fields."""
+
+    def named(function: str, types: list[str] | None) -> set[tuple[str, str]]:
+        query = f"SELECT f.* FROM user_bridge.settings AS s CROSS JOIN LATERAL user_bridge.{function}(%s, s) AS f"
+        return {(row["entity_type"], row["entity_id"]) for row in synced.litellm_admin.rows(query, [types])}
+
+    assert named("suspects_by_digest", ["organization", "team", "user"]) == set()
+    assert named("suspects_by_roster", ["organization_member", "team_member"]) == set()
+    rows.change_user(synced.litellm, "u1", metadata={"scim_active": False})
+    drain(synced)
+    assert named("suspects_by_digest", ["organization", "team", "user"]) == {("user", "u1")}
+    assert named("find_suspects", None) == set()
+
+
+@EVERY_OPEN_WEBUI
 def test_everything_is_compared_however_small_the_portions(pair: Pair) -> None:
     changed: list[str] = []
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bridge_install turns an installed version 1.0.0 into what a fresh installation has, and every table keeps its rows."""
+"""bridge_install makes an installed version 1.0.0 equal to a fresh installation, and every table keeps its rows."""
 
 from __future__ import annotations
 
@@ -39,33 +39,28 @@ SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
 
 
 def first_version(pair: Pair) -> None:
-    """Version 1.0.0 with its bookkeeping, as the playbook left it."""
+    """Version 1.0.0 as the playbook left it."""
 
     def as_it_was(path: str, _sql: str) -> str:
         """All of a side in place of its first file, and nothing in place of the others."""
-        side = path.partition(".")[0].split("/")[1]
-        return _first_version_sql(side) if path == f"engine/{side}/state.sql.j2" else "SELECT 1"
+        side = path.split("/")[1]
+        if path != f"engine/{side}/state.sql.j2":
+            return "-- Not in version 1.0.0."
+        return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
 
+    # Not a copy of a pair that has today's bridge.
+    pair.make()
     install_bridge(pair, SETTINGS, mutate=as_it_was)
-    for side in SIDES:
-        _install(pair, side, [{"name": f"{side}.sql", "sql": _first_version_sql(side)}])
-
-
-def _first_version_sql(side: str) -> str:
-    return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
 
 
 def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
-    return _install(pair, side, [{"name": path, "sql": sql} for path, sql in render_sql(side).items()])
-
-
-def _install(pair: Pair, side: Side, definitions: list[dict[str, str]]) -> dict[str, Any]:
+    definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
     options = {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions}
     return run_module("bridge_install", options)
 
 
 def live_in(pair: Pair) -> None:
-    """Rows in every table: delivered, skipped, failing, held, and queued only."""
+    """Rows in every table: delivered, skipped, held and only queued."""
     session = pair.litellm
     assert pair.litellm_admin.value("SELECT user_bridge.bring_existing()") == 0
     rows.add_organization(session, "o1", "Research")
@@ -143,16 +138,15 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
             upgrade(fresh, side)
             assert recorded(pair, side) == recorded(fresh, side)
             assert in_the_catalog(pair, side) == in_the_catalog(fresh, side)
-    # The session of before goes on, with what its backend has planned and connected.
+    # The session from before the upgrade goes on, with its cached plans and its connection.
     pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
     rows.add_user(pair.litellm, "u5", "dee@example.com")
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    held = pair.litellm_admin.rows("SELECT entity_type, entity_id, parked_at IS NULL AS free FROM user_bridge.sync_queue")
-    assert {(row["entity_type"], row["free"]) for row in held} == {
-        ("user", False), ("organization_member", False), ("team_member", False)
-    }
+    left = pair.litellm_admin.rows("SELECT entity_type, parked_at IS NOT NULL AS held FROM user_bridge.sync_queue")
+    assert {row["entity_type"] for row in left} == {"user", "organization_member", "team_member"}
+    assert all(row["held"] for row in left)
     pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
     drain_all(pair)
     assert differences(pair) == []

@@ -120,13 +120,13 @@ def install_bridge(
 ) -> None:
     """Install, or install again, on both sides. `mutate` may change each file's SQL before it is applied."""
     chosen = dict(settings or {})
-    changed = _mutants(mutate or _planted[-1])
-    if pair.databases:
-        _install(pair, changed)
-    else:
+    wanted = _wanted(mutate or _planted[-1])
+    if not pair.databases:
         pair.make(_bridged_template(pair))
-        if not _replace_functions(pair, changed):
-            _install(pair, changed)
+        pair.installed = _shipped()
+    if not _replace_functions(pair, wanted):
+        _install(pair, wanted)
+    pair.installed = wanted
     pair.litellm_admin.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"')
     _connect_to_target(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})
     write_settings(pair, chosen)
@@ -152,15 +152,11 @@ def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
 # The template, and what differs from it
 
 
-def _mutants(mutate: Mutate | None) -> Texts:
-    """The files that `mutate` changes, which sees each file once."""
+def _wanted(mutate: Mutate | None) -> Texts:
+    """What is shipped, as `mutate` changes it, which sees each file once."""
     if mutate is None:
-        return {}
-    found = {side: {path: mutate(path, text) for path, text in files.items()} for side, files in _shipped().items()}
-    return {
-        side: {path: text for path, text in files.items() if text != _shipped()[side][path]}
-        for side, files in found.items()
-    }
+        return _shipped()
+    return {side: {path: mutate(path, text) for path, text in files.items()} for side, files in _shipped().items()}
 
 
 def _bridged_template(pair: Pair) -> dict[Side, str]:
@@ -171,7 +167,7 @@ def _bridged_template(pair: Pair) -> dict[Side, str]:
     templates = pair.cluster.templates
     if keys["litellm"] not in templates:
         bridged = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
-        _install(bridged, {})
+        _install(bridged, _shipped())
         # Nobody may be connected to what is copied.
         bridged.close()
         templates.update({keys[side]: bridged.database(side) for side in SIDES})
@@ -198,39 +194,55 @@ def _functions(text: str) -> dict[str, str]:
 
 def _replacements(old: str, new: str) -> list[str] | None:
     """The statements that make the functions of one file those of another; None where that is not all that differs."""
+    if old == new:
+        return []
     if _FUNCTION.sub(r"\1", old) != _FUNCTION.sub(r"\1", new):
         return None
     before = _functions(old)
     return [statement for head, statement in _functions(new).items() if statement != before[head]]
 
 
-def _replace_functions(pair: Pair, changed: Texts) -> bool:
-    """Make a copy of the shipped bridge a mutant; False where only an installation can."""
-    for side, files in changed.items():
+def _replace_functions(pair: Pair, wanted: Texts) -> bool:
+    """Make one mutant of the bridge another; False where only an installation can."""
+    if pair.installed is None:
+        return False
+    for side, files in wanted.items():
+        statements: list[str] = []
         for path, text in files.items():
-            statements = _replacements(_shipped()[side][path], text)
-            if statements is None:
+            found = _replacements(pair.installed[side].get(path, ""), text)
+            if found is None:
                 return False
-            session = pair.superuser(side)
-            for statement in statements:
-                try:
-                    session.run(f"SET check_function_bodies = off; {statement}")
-                except psycopg2.errors.InvalidFunctionDefinition:
-                    # Another result type.
-                    return False
-                finally:
-                    session.run("RESET check_function_bodies")
+            statements += found
+        if statements and not _replace(pair.superuser(side), statements):
+            return False
+    return True
+
+
+def _replace(session: Session, statements: list[str]) -> bool:
+    session.run("SET check_function_bodies = off")
+    try:
+        for statement in statements:
+            session.run(statement)
+    except psycopg2.errors.InvalidFunctionDefinition:
+        # Another result type.
+        return False
+    finally:
+        session.run("RESET check_function_bodies")
     return True
 
 
 # The installation, as the roles do it
 
 
-def _install(pair: Pair, changed: Texts) -> None:
+def _install(pair: Pair, wanted: Texts) -> None:
     """Roles, grants and extensions, then bridge_install."""
     _prepare(pair)
-    shipped: Texts = {side: render_sql(side, **_extension_schemas(pair, side)) for side in SIDES}
-    product.install(pair, {side: {**files, **changed.get(side, {})} for side, files in shipped.items()})
+    elsewhere: Texts = {side: render_sql(side, **_extension_schemas(pair, side)) for side in SIDES}
+    changed = {
+        side: {path: text for path, text in files.items() if text != _shipped()[side][path]}
+        for side, files in wanted.items()
+    }
+    product.install(pair, {side: {**files, **changed[side]} for side, files in elsewhere.items()})
 
 
 def _prepare(pair: Pair) -> None:

@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,53 +33,46 @@ GENERATORS: dict[str, tuple[str, Callable[[str], list[Mutation]]]] = {
     "sql": (f"{TEMPLATES}/**/*.sql.j2", sql_mutations),
     "python": ("plugins/**/*.py", python_mutations),
 }
-# A mutant that makes a test hang is noticed, too.
-STAGE_SECONDS = 600
+# For one test file. A mutant that makes a test hang is noticed, too.
+TEST_SECONDS = 600
 
-# Which tests see which files: the first pattern that fits, then what its kind has in common. Cheap ones first.
+# Which tests see which files: those of the first pattern that fits, then what its kind has in common. Cheap ones first.
+# Without a folder a test is tests/integration/test_<name>.py.
 _SQL: tuple[tuple[str, str], ...] = (
-    ("*/engine/openwebui/guard*", "removal_counting removals"),
-    ("*/engine/openwebui/*compare*", "reconcile"),
-    ("*/engine/openwebui/preview*", "reconcile"),
-    ("*/engine/openwebui/bulk*", "many"),
-    ("*/engine/openwebui/remove_data*", "removal_counting playbooks_states"),
-    ("*/engine/openwebui/*", "queue_rules delivery accounts many"),
-    ("*/engine/litellm/*compare*", "reconcile"),
-    ("*/engine/litellm/reconcile*", "queue_rules reconcile"),
-    ("*/engine/litellm/migrate*", "modules_bridge_migration"),
-    ("*/engine/litellm/status*", "modules_bridge_info security"),
-    ("*/engine/litellm/held_changes*", "removal_counting removals"),
-    ("*/engine/litellm/maintenance*", "upkeep mapping"),
-    ("*/engine/litellm/*", "queue_rules delivery removal_counting removals upkeep"),
-    ("*/entities/user/openwebui/*", "accounts mapping removals"),
-    ("*/entities/api_key/*", "mapping upkeep"),
-    ("*/entities/*", "mapping removal_counting"),
+    ("*/takeover.sql.j2", "takeover"),
+    ("*/bulk.sql.j2", "bulk"),
+    ("*/registry.sql.j2", "modules_bridge_info toy_entity"),
+    ("*/status.sql.j2", "status modules_bridge_info"),
+    ("*/migrate.sql.j2", "modules_bridge_migration"),
+    ("*/fan_out.sql.j2", "mapping queue_rules"),
+    ("*/state.sql.j2", "reconcile upgrade_in_place"),
+    ("*/engine/*/compare.sql.j2", "queue_rules reconcile"),
+    ("*/engine/*/preview.sql.j2", "reconcile"),
+    ("*/engine/*/reconcile.sql.j2", "queue_rules reconcile"),
+    ("*/engine/*/guard.sql.j2", "removal_counting removals"),
+    ("*/engine/*/held_changes.sql.j2", "removal_counting removals"),
+    ("*/engine/*/maintenance.sql.j2", "upkeep mapping"),
+    ("*/engine/*/remove_data.sql.j2", "removal_counting"),
+    ("*/engine/*", "queue_rules removal_counting delivery"),
+    ("*/entities/user/openwebui/*", "accounts removal_counting"),
+    ("*/entities/api_key/*", "upkeep"),
 )
-_SQL_LAST = "oracle reconcile injected_bugs hard_races hard_crashes hard_poison modules_bridge_info"
-_PYTHON: tuple[tuple[str, str], ...] = tuple(
-    (f"*{subject}*", f"modules_{tests}")
-    for subject, tests in (
-        ("takeover", "takeover"),
-        ("migration", "bridge_migration"),
-        ("progress", "bridge_migration"),
-        ("target", "bridge_target"),
-        ("sync", "bridge_sync"),
-        ("audit_info", "listing"),
-        ("mapping_info", "listing"),
-        ("listing", "listing"),
-        ("info", "bridge_info"),
-        ("install", "bridge_install"),
-        ("plan", "bridge_install"),
-        ("remove", "bridge_install"),
-        ("sql_split", "bridge_install"),
-        ("catalog", "bridge_install"),
-        ("settings", "bridge_install"),
-        ("_pg", "login"),
-        ("_session", "login"),
-        ("causes", "login"),
-    )
+_SQL_OTHERS = "mapping removals delivery upkeep bulk reconcile oracle modules_bridge_info injected_bugs"
+_PYTHON: tuple[tuple[str, str], ...] = (
+    ("*takeover*", "takeover"),
+    ("*migration*", "modules_bridge_migration"),
+    ("*progress*", "modules_bridge_migration"),
+    ("*target*", "modules_bridge_target"),
+    ("*sync*", "modules_bridge_sync"),
+    ("*audit_info*", "modules_listing"),
+    ("*mapping_info*", "modules_listing"),
+    ("*listing*", "modules_listing"),
+    ("*info*", "modules_bridge_info"),
+    ("*install*", "modules_bridge_install"),
+    ("*catalog*", "modules_bridge_install modules_bridge_info"),
+    ("*settings*", "modules_bridge_install"),
 )
-_PYTHON_LAST = "modules_all modules_login modules_bridge_info modules_bridge_install"
+_PYTHON_OTHERS = "modules_login modules_all modules_bridge_info modules_bridge_install modules_bridge_sync takeover"
 
 
 @dataclass(frozen=True)
@@ -137,25 +131,13 @@ def _shuffled(mutants: list[Mutant], chance: random.Random) -> list[Mutant]:
     return sorted(mutants, key=lambda one: chance.random() ** (count[one.mutation.operator] ** 0.5))
 
 
-def stages(path: str) -> list[list[str]]:
-    """The tests that see a file, from the cheapest on; a later stage is run when an earlier one has noticed nothing."""
+def tests_of(path: str) -> list[str]:
+    """The test files that see a file, in the order in which they are run until one of them notices something."""
     is_sql = path.endswith(".sql.j2")
     first = next((tests for pattern, tests in (_SQL if is_sql else _PYTHON) if fnmatchcase(path, pattern)), "")
-    chosen = [_integration(first), _integration(_SQL_LAST if is_sql else _PYTHON_LAST)]
-    if not is_sql:
-        chosen = [["tests/unit"], *chosen]
-    seen: set[str] = set()
-    found = []
-    for stage in chosen:
-        found.append([test for test in stage if test not in seen])
-        seen.update(stage)
-    return [stage for stage in found if stage]
-
-
-def _integration(names: str) -> list[str]:
-    # The takeover's file is not called after a module.
-    files = [name if name != "modules_takeover" else "takeover" for name in names.split()]
-    return [f"tests/integration/test_{name}.py" for name in files]
+    names = f"{first} {_SQL_OTHERS if is_sql else _PYTHON_OTHERS}".split()
+    unit = [] if is_sql else ["tests/unit/plugins"]
+    return unit + [f"tests/integration/test_{name}.py" for name in dict.fromkeys(names)]
 
 
 class Tree:
@@ -163,7 +145,6 @@ class Tree:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        shutil.rmtree(home, ignore_errors=True)
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
             if (REPO / name).is_file():
@@ -180,8 +161,8 @@ class Tree:
     def restore(self, mutant: Mutant) -> None:
         (self.home / mutant.path).write_text(mutant.original, encoding="utf-8")
 
-    def failure(self, tests: list[str], seconds: float = STAGE_SECONDS) -> str | None:
-        """The first test that fails; None: all pass."""
+    def failure(self, tests: str, seconds: float = TEST_SECONDS) -> str | None:
+        """The first test that fails, or the tests if they do not end in time; None: all pass."""
         env = {
             **os.environ,
             "USER_BRIDGE_CACHE": str(cache_dir()),
@@ -189,13 +170,13 @@ class Tree:
             "ANSIBLE_COLLECTIONS_PATH": str(self.home / ".collections"),
             "ANSIBLE_HOME": str(self.home / ".ansible"),
         }
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", *tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", tests]
         try:
             done = subprocess.run(
                 command, cwd=self.home, env=env, capture_output=True, text=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            return f"none ended within {seconds:.0f} s"
+            return tests
         if done.returncode == 0:
             return None
         found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, flags=re.MULTILINE)
@@ -206,47 +187,57 @@ class Tree:
 
 @dataclass(frozen=True)
 class Verdict:
+    """`noticed_by`: the test that fails for the mutant; `unclear`: without the mutant, too."""
+
     mutant: Mutant
-    killed_by: str | None
+    noticed_by: str | None
+    unclear: bool
     seconds: float
+
+    @property
+    def survived(self) -> bool:
+        return self.noticed_by is None
+
+    @property
+    def words(self) -> str:
+        if self.survived:
+            return "SURVIVED"
+        return f"unclear, as {self.noticed_by} fails anyway" if self.unclear else f"killed by {self.noticed_by}"
 
 
 def judge(tree: Tree, mutant: Mutant) -> Verdict:
     started = time.monotonic()
     tree.plant(mutant)
     try:
-        failures = (tree.failure(stage) for stage in stages(mutant.path))
-        killed_by = next((failure for failure in failures if failure), None)
+        noticed_by = next(filter(None, map(tree.failure, tests_of(mutant.path))), None)
     finally:
         tree.restore(mutant)
-    if killed_by and killed_by.startswith("tests/") and (again := tree.failure([killed_by])):
-        raise KitError(f"{again} fails without a mutant, too: mend it first")
-    return Verdict(mutant, killed_by, time.monotonic() - started)
+    unclear = noticed_by is not None and tree.failure(noticed_by) is not None
+    return Verdict(mutant, noticed_by, unclear, time.monotonic() - started)
 
 
 def run(chosen: Iterator[Mutant], minutes: float) -> list[Verdict]:
     """Verdicts until the mutants or the time are used up."""
     give_up = time.monotonic() + minutes * 60
     verdicts: list[Verdict] = []
-    tree = Tree(cache_dir() / f"mutants-{os.getpid()}")
-    try:
+    with tempfile.TemporaryDirectory(prefix="user-bridge-mutants-") as home:
+        tree = Tree(Path(home))
         for mutant in chosen:
             if time.monotonic() > give_up:
                 say(f"No time is left after {minutes:g} minutes")
                 break
             verdict = judge(tree, mutant)
             verdicts.append(verdict)
-            how = f"killed by {verdict.killed_by}" if verdict.killed_by else "SURVIVED"
-            say(f"{mutant.place}: {mutant.mutation.operator}: {how} ({verdict.seconds:.0f} s)")
-    finally:
-        shutil.rmtree(tree.home, ignore_errors=True)
+            say(f"{mutant.place}: {mutant.mutation.operator}: {verdict.words} ({verdict.seconds:.0f} s)")
     return verdicts
 
 
 def report(verdicts: list[Verdict]) -> str:
-    survivors = [verdict.mutant for verdict in verdicts if verdict.killed_by is None]
+    survivors = [verdict.mutant for verdict in verdicts if verdict.survived]
     parts = [f"{mutant.place}: {mutant.mutation.operator}\n{mutant.diff()}" for mutant in survivors]
-    return "\n\n".join([*parts, f"{len(survivors)} of {len(verdicts)} mutants survived"])
+    unclear = sum(verdict.unclear for verdict in verdicts)
+    left = f", {unclear} are unclear" if unclear else ""
+    return "\n\n".join([*parts, f"{len(survivors)} of {len(verdicts)} mutants survived{left}"])
 
 
 def main(arguments: list[str]) -> int:
@@ -263,7 +254,7 @@ def main(arguments: list[str]) -> int:
     say(f"Seed {seed}; {sum(map(len, kinds))} mutants to draw from")
     verdicts = run(draw(kinds, options.number, seed), options.minutes)
     print(report(verdicts))
-    return 1 if options.fail and any(verdict.killed_by is None for verdict in verdicts) else 0
+    return 1 if options.fail and any(verdict.survived for verdict in verdicts) else 0
 
 
 if __name__ == "__main__":

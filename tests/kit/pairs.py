@@ -103,6 +103,8 @@ class Pair:
         self.databases: dict[Side, str] = {}
         if litellm_db and openwebui_db:
             self.databases = {"litellm": litellm_db, "openwebui": openwebui_db}
+        # What kit.bridge has installed: rendered SQL by side and path.
+        self.installed: Mapping[Side, Mapping[str, str]] | None = None
         self.sessions: dict[str, Session] = {}
         self.opened: list[Session] = []
 

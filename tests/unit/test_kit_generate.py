@@ -58,6 +58,16 @@ def test_an_edit_by_hand_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert generate.generated() == {copy: GENERATED[path] for path, copy in copies.items()}
 
 
+def test_a_setting_that_is_new_says_since_when() -> None:
+    """Without version_added it would be missing in the table of an installed first version."""
+    sql = (REPO / "tests" / "integration" / "first_version" / "litellm.sql").read_text(encoding="utf-8")
+    table = sql.partition("CREATE TABLE IF NOT EXISTS user_bridge.settings (")[2].partition(");")[0]
+    columns = re.findall(r"(?m)^    (\w+) \w+ NOT NULL DEFAULT", table)
+    declared = settings.declared().settings
+    assert [name for name, setting in declared.items() if "version_added" not in setting] == columns[1:]
+    assert columns[0] == "paused"
+
+
 def test_marks_stand_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "REPO", tmp_path)
     path = tmp_path / "main.yml"

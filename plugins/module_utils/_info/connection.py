@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connection import (
     ask_target,
     connection_problem,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import DEPLOY
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
 # The timer drains every minute: what waits through several of its runs is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300

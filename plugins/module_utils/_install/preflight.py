@@ -69,7 +69,7 @@ def _login(cur: Any, owner: str, server_version: int) -> dict[str, Any]:
 
 def _lacking(login: dict[str, Any], owner: str, check_mode: bool) -> list[str]:
     if login["member"] is None:
-            # In check mode the role sync_user has not created it.
+        # In check mode the role sync_user has not created it.
         missing = f"role {owner} (owner, bridge_owner_role) to exist: run the role llmops.user_bridge.sync_user first"
         return [] if check_mode else [missing]
     lacking = []

@@ -28,8 +28,6 @@ class TargetAway(BridgeError):
     """Open WebUI's side does not answer; the batch was not delivered."""
 
 
-
-
 class Worker:
     """Migrates one batch after the other, over a connection of its own."""
 
@@ -112,7 +110,9 @@ class Worker:
             (row["entity_type"], row["entity_id"])
             for row in states
             if row["state"] == "unclear"
-            or self.check_mode and row["state"] == "pending" and row["entity_type"] in self.previewed
+            or self.check_mode
+            and row["state"] == "pending"
+            and row["entity_type"] in self.previewed
         ]
         found: dict[tuple[str, str], dict[str, Any]] = {}
         if not asked:

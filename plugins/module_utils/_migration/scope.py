@@ -22,13 +22,12 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 
 _SCOPE = f"{SCHEMA}.migration_scope(%(organizations)s::text[], %(teams)s::text[], %(email_pattern)s::text)"
 # The order of a migration: groups and accounts before what depends on them.
-_PLACE = f"{SCHEMA}.entity_order({{type}}), {{id}} COLLATE \"C\""
+_PLACE = f'{SCHEMA}.entity_order({{type}}), {{id}} COLLATE "C"'
 _NAMED = (("organizations", "LiteLLM_OrganizationTable", "organization"), ("teams", "LiteLLM_TeamTable", "team"))
 _UNKNOWN = """
 SELECT n.name
   FROM unnest(%(names)s::text[]) AS n(name)
  WHERE NOT EXISTS (SELECT FROM public."{table}" AS t WHERE t.{id} = n.name OR t.{alias} = n.name) ORDER BY 1"""
-
 
 
 @dataclass

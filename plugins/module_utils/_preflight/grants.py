@@ -16,7 +16,6 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 
-_CREATE_ROLE = "BEGIN CREATE ROLE {} NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END"
 _OWNER_COMMENT = "Owns the schema user_bridge and all in it; the user bridge runs with its rights"
 
 
@@ -28,11 +27,7 @@ def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[
     owner = quote(asked.owner_role)
     found = []
     if asked.owner_role not in facts["roles"] and not role_is_made:
-        found += [
-            # Roles belong to the server: another host of the play may have created it since.
-            f"DO {literal(_CREATE_ROLE.format(owner)).strip()}",
-            f"COMMENT ON ROLE {owner} IS {literal(_OWNER_COMMENT).strip()}",
-        ]
+        found.append(_create_role(owner))
     if not facts["is_superuser"] and not facts["roles"].get(asked.owner_role, {}).get("login_may_become"):
         # A superuser may become any role; everybody else has to be a member to hand objects to the owner role.
         found.append(f"GRANT {owner} TO {quote(facts['login'])}")
@@ -41,6 +36,15 @@ def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[
     if facts["extension_schema"] is None:
         found.append(f"CREATE EXTENSION {EXTENSIONS[asked.side]} SCHEMA {SCHEMA}")
     return found + _of_owner_role(asked, facts) + _of_logins(asked, facts)
+
+
+def _create_role(owner: str) -> str:
+    """Another host of the play may create it at the same time, for another bridge on this server."""
+    body = (
+        f"BEGIN CREATE ROLE {owner} NOLOGIN; COMMENT ON ROLE {owner} IS {literal(_OWNER_COMMENT)}; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
+    )
+    return f"DO {literal(body)}"
 
 
 def _of_owner_role(asked: Asked, facts: dict[str, Any]) -> list[str]:

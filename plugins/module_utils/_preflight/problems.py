@@ -44,7 +44,7 @@ class Variables:
 
     @property
     def where(self) -> str:
-        return f"{self.program}'s database \"{self.asked.db}\" ({self['db']})"
+        return f'{self.program}\'s database "{self.asked.db}" ({self["db"]})'
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
     elif others:
         belong = '", "'.join(others)
         found.append(
-            f"{variables['owner']} is \"{asked.program_owner}\", but the tables in {where} belong to \"{belong}\". Set "
+            f'{variables["owner"]} is "{asked.program_owner}", but the tables in {where} belong to "{belong}". Set '
             f"{variables['owner']} to the role that {variables.program} logs in as."
         )
     found += _of_roles(variables, facts)

@@ -25,7 +25,7 @@ SELECT q.entity_type AS type, count(DISTINCT q.entity_id) AS entities,
   FROM {SCHEMA}.sync_queue AS q GROUP BY 1 ORDER BY 1"""
 
 _FAILURES = f"""
-SELECT q.entity_type, q.entity_id, max(q.attempts) AS attempts, {utc('max(q.next_attempt_at)')} AS next_attempt_at,
+SELECT q.entity_type, q.entity_id, max(q.attempts) AS attempts, {utc("max(q.next_attempt_at)")} AS next_attempt_at,
        (array_agg(q.last_sqlstate ORDER BY q.attempts DESC))[1] AS sqlstate,
        (array_agg(q.last_error ORDER BY q.attempts DESC))[1] AS message
   FROM {SCHEMA}.sync_queue AS q WHERE q.last_error IS NOT NULL AND q.parked_at IS NULL

@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
 _REMOVALS = f"""
-SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, {utc('r.parked_at')} AS parked_at
+SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, {utc("r.parked_at")} AS parked_at
   FROM {SCHEMA}.pending_removals() AS r ORDER BY 1, 2 LIMIT {MAX_LISTED}"""
 
 

@@ -281,5 +281,3 @@ def verify(cur: Any, extension_schema: str | None, wanted: Wanted) -> dict[str, 
             "install Open WebUI's side of the bridge first (role llmops.user_bridge.triggers); nothing was changed"
         )
     return found
-
-

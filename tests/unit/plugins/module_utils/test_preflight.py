@@ -109,7 +109,6 @@ def test_a_bare_side_in_the_order_of_one_transaction() -> None:
     made = statements(asked("openwebui"), bare("openwebui"), False)
     assert [" ".join(statement.split()[:2]) for statement in made] == [
         "DO 'BEGIN",
-        "COMMENT ON",
         "CREATE SCHEMA",
         "CREATE EXTENSION",
         "GRANT USAGE",
@@ -121,7 +120,7 @@ def test_a_bare_side_in_the_order_of_one_transaction() -> None:
         "GRANT USAGE",
     ]
     assert 'GRANT SELECT, INSERT ON TABLE public."group_member", public."user" TO "own"' in made
-    assert 'FOR ROLE "openwebui" IN SCHEMA public' in made[6]
+    assert 'FOR ROLE "openwebui" IN SCHEMA public' in made[5]
 
 
 def test_the_owner_role_is_created_once_on_one_server() -> None:

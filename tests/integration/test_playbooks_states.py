@@ -30,6 +30,7 @@ from playbooks_support import (
     on,
     play_hosts,
     role_play,
+    shipped,
     snapshot,
     variables,
 )
@@ -167,8 +168,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "pause_bridge": ("to_be_paused",),
     "resume_bridge": ("paused",),
     "deploy_bridge": REPAIRED,
-    "remove_bridge": ("drifted_and_removed", "paused_and_removed"),
 }
+REMOVED = ("drifted_and_removed", "paused_and_removed")
 
 
 def host_of(state: str, playbook: str) -> str:
@@ -341,13 +342,10 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
         again = changed.again.hosts[host_of(state, playbook)]
         assert (again.changed, again.failed) == NOTHING, changed.again.output
     pair = changed.bridges.pairs[state]
-    if playbook == "remove_bridge":
-        assert described(pair) == described(changed.bridges.pairs["pristine"])
-    else:
-        emails = pair.openwebui.rows(
-            "SELECT email FROM \"user\" WHERE email IN ('first@example.com', 'waiting@example.com')"
-        )
-        assert len(emails) == (2 if state == "older_version" else 1)
+    emails = pair.openwebui.rows(
+        "SELECT email FROM \"user\" WHERE email IN ('first@example.com', 'waiting@example.com')"
+    )
+    assert len(emails) == (2 if state == "older_version" else 1)
     if playbook == "deploy_bridge":
         assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
 
@@ -370,3 +368,20 @@ def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: P
     done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
     host = done.hosts[host_of("deployed", "deploy_bridge")]
     assert (host.changed, host.failed) == NOTHING, done.output
+
+
+# Last: whatever bridge goes takes its roles' rights on all databases of the server away.
+def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path: Path) -> None:
+    groups = {
+        "remove": {host_of(state, "remove"): bridges.variables(state) for state in REMOVED},
+        "again": {host_of(state, "again"): bridges.variables(state) for state in REMOVED},
+    }
+    remove = [*shipped("remove_bridge", "remove"), *shipped("remove_bridge", "again", environment=READ_ONLY)]
+    done = play_hosts(remove, groups, tmp_path, env=ONE_BY_ONE)
+    for state in REMOVED:
+        first, again = (done.hosts[host_of(state, run)] for run in groups)
+        assert (first.changed > 0, first.failed) == (True, 0), done.output
+        assert (again.changed, again.failed) == NOTHING, done.output
+        pair = bridges.pairs[state]
+        assert described(pair) == described(bridges.pairs["pristine"])
+        assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1

@@ -21,6 +21,7 @@ from kit.cluster import Cluster, running
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, a_call, ensure_roles, install, run_module, without_a_write
+from playbooks_support import forget_roles
 
 MODULE = "bridge_preflight_info"
 both_drivers = pytest.mark.parametrize("driver", DRIVERS)
@@ -59,7 +60,7 @@ def carry_out(pair: Pair, plan: dict[str, Any]) -> None:
 
 
 def test_a_bare_pair_and_what_its_plan_makes_of_it(pair: Pair) -> None:
-    pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
+    forget_roles(pair)
     found = look(pair)
     assert found["problems"] == [] and found["one_server"] is True
     assert {name: found["plan"][name] for name in ("sync_user", "connection", "backfill")} == dict.fromkeys(

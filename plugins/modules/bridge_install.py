@@ -107,8 +107,9 @@ EXAMPLES = r"""
     side: litellm
     version: 1.0.0
     definitions:
-      - name: 10_tables.sql
-        sql: "{{ lookup('ansible.builtin.template', 'engine/litellm/state.sql.j2') }}"
+      # The templates of the role triggers read its files entities/registry.yml and settings.yml.
+      - name: engine/litellm/state.sql
+        sql: "{{ lookup('ansible.builtin.template', 'engine/litellm/state.sql.j2', template_vars=bridge_declared) }}"
     settings:
       delivery: commit
       target_timeout_ms: 2000

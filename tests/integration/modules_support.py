@@ -51,7 +51,8 @@ def run_module(
     """The result of one module call. Raises ModuleFailed with the module's message."""
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}})
     environment = {**os.environ, "PYTHONPATH": str(REPO / ".collections"), **(env or {})}
-    if any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
+    # A fork has its drivers already; where they are looked for elsewhere, or what runs is counted, it takes a process.
+    if "PYTHONPATH" in (env or {}) or any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
         done = subprocess.run(
             module_command(name, driver), input=arguments, capture_output=True, text=True, timeout=120, env=environment
         )

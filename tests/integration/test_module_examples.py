@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from kit import bridge
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
@@ -73,7 +74,11 @@ def play(module: str, pair: Pair) -> dict[str, Any]:
 def test_examples(server: Cluster, tmp_path: Path) -> None:
     # Where an example's template lookup finds the role's templates.
     (tmp_path / "templates").symlink_to(REPO / "roles" / "triggers" / "templates")
-    variables = {"bridge_login_password": "not used", "bridge_sync_password": PASSWORDS[SYNC_USER]}
+    variables = {
+        "bridge_login_password": "not used",
+        "bridge_sync_password": PASSWORDS[SYNC_USER],
+        "bridge_declared": {"registry": bridge.REGISTRY, "settings": bridge.SETTINGS},
+    }
     with ExitStack() as stack:
         plays = [play(module, stack.enter_context(make_pair(server))) for module in MODULES]
         for extra in (["--check", "--diff"], ["--diff"]):

@@ -359,7 +359,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
         ({"definitions": [{"name": "x.sql", "sql": "CREATE TABLE public.x ()"}]}, "must be in schema user_bridge"),
         ({"owner": "nobody_there"}, r"role nobody_there \(owner, bridge_owner_role\) to exist"),
         ({"login_password": "wrong one"}, "password authentication failed .*; check login_user and login_password"),
-        ({"login_db": "nowhere"}, "as user postgres: .*nowhere.*check login_db"),
+        ({"login_db": "nowhere"}, "as user postgres: .*nowhere.*set login_db"),
         ({"login_user": "nobody_there"}, "cannot connect to .* as user nobody_there"),
         ({"login_port": 1}, r"cannot connect to 127.0.0.1:1/.*check login_host and login_port"),
         ({"definitions": None}, "definitions is empty; give the SQL files, or use state=absent"),

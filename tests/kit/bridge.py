@@ -121,7 +121,8 @@ def install_bridge(
     """Install, or install again, on both sides. `mutate` may change each file's SQL before it is applied."""
     chosen = dict(settings or {})
     wanted = _wanted(mutate or _planted[-1])
-    if not pair.databases:
+    # A mutant that differs in a table, too, is no copy of the template: its tables would be there already.
+    if not pair.databases and _functions_between(_shipped(), wanted) is not None:
         pair.make(_bridged_template(pair))
         pair.installed = _shipped()
     if not _replace_functions(pair, wanted):
@@ -204,18 +205,22 @@ def _replacements(old: str, new: str) -> list[str] | None:
 
 def _replace_functions(pair: Pair, wanted: Texts) -> bool:
     """Make one mutant of the bridge another; False where only an installation can."""
-    if pair.installed is None:
+    statements = None if pair.installed is None else _functions_between(pair.installed, wanted)
+    if statements is None:
         return False
-    for side, files in wanted.items():
-        statements: list[str] = []
+    return all(_replace(pair.superuser(side), found) for side, found in statements.items() if found)
+
+
+def _functions_between(old: Texts, new: Texts) -> dict[Side, list[str]] | None:
+    """The statements by side that make one bridge another; None where not only functions differ."""
+    statements: dict[Side, list[str]] = {side: [] for side in new}
+    for side, files in new.items():
         for path, text in files.items():
-            found = _replacements(pair.installed[side].get(path, ""), text)
+            found = _replacements(old[side].get(path, ""), text)
             if found is None:
-                return False
-            statements += found
-        if statements and not _replace(pair.superuser(side), statements):
-            return False
-    return True
+                return None
+            statements[side] += found
+    return statements
 
 
 def _replace(session: Session, statements: list[str]) -> bool:

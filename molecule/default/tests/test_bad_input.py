@@ -8,6 +8,7 @@ tests/integration/test_playbooks_bad_input.py has what needs no package, no syst
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -65,22 +66,35 @@ def state(host: testinfra.host.Host) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Refusals:
+    """One run of the playbook on all mistakes, and the host before and after it."""
+
+    run: Logged
+    before: str
+    after: str
+
+
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> Logged:
-    """One run of the playbook on all of them."""
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     host = testinfra.get_host(f"docker://{HOST}")
-    host.check_output(f"systemctl stop {TIMER}")
-    before = state(host)
     cases = {name: variables for name, (variables, _) in CASES.items()}
-    run = play_aliases("deploy_bridge", HOST, "default", cases, tmp_path_factory.mktemp("refusals"))
-    assert state(host) == before
-    host.check_output(f"systemctl start {TIMER}")
-    return run
+    host.check_output(f"systemctl stop {TIMER}")
+    try:
+        before = state(host)
+        run = play_aliases("deploy_bridge", HOST, "default", cases, tmp_path_factory.mktemp("refusals"))
+        return Refusals(run, before, state(host))
+    finally:
+        host.check_output(f"systemctl start {TIMER}")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_mistake_is_refused_and_changes_nothing(refusals: Logged, case: str) -> None:
-    refusal = refusals.hosts[case]
-    assert (refusal.changed, refusal.failed) == (0, 1), refusals.output
+def test_a_mistake_is_refused(refusals: Refusals, case: str) -> None:
+    refusal = refusals.run.hosts[case]
+    assert (refusal.changed, refusal.failed) == (0, 1), refusals.run.output
     for words in CASES[case][1]:
         assert words in refusal.words, refusal.output
+
+
+def test_a_refusal_changes_nothing(refusals: Refusals) -> None:
+    assert refusals.after == refusals.before

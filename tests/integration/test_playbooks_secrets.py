@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import forced_failures
 from forced_failures import Task
 from kit.cluster import SUPERUSER
@@ -63,21 +65,34 @@ def verbose(
     return run
 
 
+@pytest.fixture(autouse=True)
+def roles(pair: Pair) -> Iterator[None]:
+    """No role of the bridge's before a test; passwords belong to the whole server, and so to other tests."""
+    forget_roles(pair)
+    yield
+    for role in ("litellm", "openwebui", SYNC_USER):
+        if pair.openwebui_admin.value("SELECT to_regrole(%s)", [role]):
+            pair.openwebui_admin.run(f'ALTER ROLE "{role}" PASSWORD %s', [PASSWORDS[role]])
+
+
 @contextmanager
 def logging_everything(pair: Pair) -> Iterator[None]:
     """The server logs every statement of everybody in the meantime."""
     settings = ("log_statement = 'all'", "log_min_duration_statement = 0", "log_min_error_statement = 'debug5'")
     pair.cluster.execute(*(f"ALTER SYSTEM SET {setting}" for setting in settings), "SELECT pg_reload_conf()")
     already = pair.cluster.log.stat().st_size
-    yield
+    try:
+        yield
+    finally:
+        pair.cluster.execute("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
     written = pair.cluster.log.read_bytes()[already:].decode("utf-8", errors="replace")
-    pair.cluster.execute("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
     assert "user_bridge" in written
     assert not leaks(written)
 
 
 def test_a_first_and_a_second_run_and_a_new_password(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
+    check = verbose(pair, tmp_path, "--check")
+    assert (check.changed > 0, check.failed) == (True, 0) and "CREATE ROLE" in check.output, check.output
     with logging_everything(pair):
         first = verbose(pair, tmp_path)
         assert (first.changed > 0, first.failed) == (True, 0), first.output
@@ -85,11 +100,9 @@ def test_a_first_and_a_second_run_and_a_new_password(pair: Pair, tmp_path: Path)
         assert (second.changed, second.failed) == (0, 0), second.output
         rotated = verbose(pair, tmp_path, bridge_sync_password="canary-of-another-day")
         assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
-    _restore(pair)
 
 
 def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
     # The look: the maintenance password is wrong.
     assert verbose(pair, tmp_path, bridge_login_password="canary-of-nobody").failed == 1
     # Owners: they cannot be written.
@@ -107,7 +120,6 @@ def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> No
         assert run.failed == 1 and "Provide or drop the connection" in run.output
         run = verbose(pair, tmp_path, env=READ_ONLY, **no_owners)
         assert run.failed == 1 and "there is something to change" in run.words
-    _restore(pair)
 
 
 # Which role's tasks no run of this file reaches, by the start of their names, and what does.
@@ -119,13 +131,14 @@ ELSEWHERE = {
     ("sync_user", "Set the password of the sync user"): "test_playbooks_managed; the same module as for a superuser",
     ("sync_user", "Connect with it"): "test_playbooks_managed; the same module as for a superuser",
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
+    ("bridge", "Remove roles | Report which stay"): "it names roles, and only those that another database uses",
+    ("sync_user", "Show the statements"): "check mode: the first test",
     ("maintenance", "Timer | Write its password file"): "a file, with systemd only: tests/unit/test_role_secrets.py",
 }
 
 
 def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> None:
     """The tasks are found by what they are given, so that none can be forgotten."""
-    forget_roles(pair)
     collections, tasks = forced_failures.plant(tmp_path)
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
     seen: set[Task] = set()
@@ -140,8 +153,6 @@ def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> 
     left = {task: _start(task) for task in tasks - seen}
     assert None not in left.values(), left
     assert set(left.values()) == set(ELSEWHERE)
-    # The sync user went with the bridge.
-    _restore(pair, "litellm", "openwebui")
 
 
 def _start(task: Task) -> tuple[str, str] | None:
@@ -174,9 +185,3 @@ def embedded(pair: Pair, tmp_path: Path, env: Mapping[str, str]) -> set[Task]:
         finally:
             verbose(pair, tmp_path, "--tags", "bridge_postgres", bridge_postgres_state="stopped", **values)
     return forced_failures.failed(run.output)
-
-
-def _restore(pair: Pair, *roles: str) -> None:
-    """Passwords belong to the whole server, and so to other tests."""
-    for role in roles or ("litellm", "openwebui", SYNC_USER):
-        pair.openwebui_admin.run(f'ALTER ROLE "{role}" PASSWORD %s', [PASSWORDS[role]])

@@ -12,8 +12,9 @@ import pytest
 
 from kit import litellm
 from kit.binaries import default_major, find
+from kit.bridge import install_bridge
 from kit.cluster import Cluster, running
-from kit.pairs import Pair, Session
+from kit.pairs import SYNC_USER, Pair, Session
 from kit.pairs import pair as make_pair
 from kit.schemas import apply_litellm, migrate_openwebui
 
@@ -66,3 +67,12 @@ def test_both_programs_upgrade_in_place(pair: Pair) -> None:
 def server_databases(server: Cluster) -> set[str]:
     with closing(server.connect()) as connection:
         return {row["datname"] for row in Session(connection).rows("SELECT datname FROM pg_database")}
+
+
+def test_a_password_that_a_test_has_changed_is_put_back(server: Cluster) -> None:
+    with make_pair(server) as one, make_pair(server) as two:
+        install_bridge(one)
+        for role in ("litellm", "openwebui", SYNC_USER):
+            one.litellm_admin.run(f"ALTER ROLE {role} PASSWORD 'forgotten'")
+        install_bridge(two)
+        assert [session.value("SELECT 1") for session in (two.litellm, two.openwebui, two.sync_user)] == [1, 1, 1]

@@ -26,7 +26,18 @@ from psycopg2 import sql
 from kit import product
 from kit.cluster import Cluster
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SIDES, SYNC_USER, Pair, Session, Side, drop_databases, ensure_login
+from kit.pairs import (
+    OWNER_ROLE,
+    PASSWORDS,
+    SIDES,
+    SYNC_USER,
+    Pair,
+    Session,
+    Side,
+    drop_databases,
+    ensure_login,
+    known_passwords,
+)
 
 TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
@@ -128,7 +139,9 @@ def install_bridge(
     if not _replace_functions(pair, wanted):
         _install(pair, wanted)
     pair.installed = wanted
-    pair.litellm_admin.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"')
+    pair.cluster.execute(
+        *known_passwords(pair.cluster, [SYNC_USER]), f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"'
+    )
     _connect_to_target(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})
     write_settings(pair, chosen)
 

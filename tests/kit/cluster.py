@@ -56,6 +56,7 @@ class Cluster:
     os_user: str | None
     process: subprocess.Popen[bytes] | None = None
     templates: dict[str, str] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
     counter: int = 0
 
     @property

@@ -115,7 +115,12 @@ class Pair:
             "litellm": _litellm_template(self.cluster, self.litellm_version),
             "openwebui": _openwebui_template(self.cluster, self.openwebui_version, self.admin),
         }
-        self.databases = {side: _copy(self.cluster, source[side], side) for side in SIDES}
+        names: dict[Side, str] = {side: self.cluster.fresh_name(side) for side in SIDES}
+        self.cluster.execute(
+            *known_passwords(self.cluster, SIDES),
+            *(f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE "{source[side]}"' for side in SIDES),
+        )
+        self.databases = names
 
     def database(self, side: Side) -> str:
         if not self.databases:
@@ -230,12 +235,13 @@ def ensure_login(cluster: Cluster, role: str) -> None:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
         verb = "ALTER" if cursor.fetchone() else "CREATE"
         cursor.execute(f'{verb} ROLE "{role}" LOGIN PASSWORD %s', [PASSWORDS[role]])
+        cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role])
+        (cluster.passwords[role],) = cursor.fetchone() or ("",)
 
 
-def _copy(cluster: Cluster, template: str, role: str) -> str:
-    database = cluster.fresh_name(role)
-    cluster.execute(f'CREATE DATABASE "{database}" OWNER "{role}" TEMPLATE "{template}"')
-    return database
+def known_passwords(cluster: Cluster, roles: Iterable[str]) -> list[str]:
+    """What puts back passwords that a test has left changed. As they were stored: hashing anew costs more."""
+    return [f"ALTER ROLE \"{role}\" PASSWORD '{cluster.passwords[role]}'" for role in roles]
 
 
 def _litellm_template(cluster: Cluster, version: str) -> str:

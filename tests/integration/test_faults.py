@@ -736,8 +736,8 @@ FAULTS += [
 TOLD = (
     "auth row not written",
     "a deleted user's account stays",
-    "default user synced",
     "role map ignored",
+    "default user synced",
     "a viewer becomes admin",
     "scim_active ignored",
     "youngest wins an email",

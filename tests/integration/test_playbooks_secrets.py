@@ -133,6 +133,7 @@ ELSEWHERE = {
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
     ("bridge", "Remove roles | Report which stay"): "it names roles, and only those that another database uses",
     ("sync_user", "Show the statements"): "check mode: the first test",
+    ("maintenance", "Validate | Refuse a timer without a password"): "its message names the variable only",
     ("maintenance", "Timer | Write its password file"): "a file, with systemd only: tests/unit/test_role_secrets.py",
 }
 

@@ -9,6 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import io
 import locale
 import os
 import sys
@@ -165,6 +166,25 @@ def value(cur: Any, query: str, params: dict[str, Any] | None = None) -> Any:
     for row in rows(cur, query, params):
         return next(iter(row.values()))
     return None
+
+
+def copy_out(cur: Any, statement: str) -> bytes:
+    """What COPY ... TO STDOUT sends."""
+    if hasattr(cur, "copy_expert"):
+        data = io.BytesIO()
+        cur.copy_expert(statement, data)
+        return data.getvalue()
+    with cur.copy(statement) as copy:
+        return b"".join(bytes(part) for part in copy)
+
+
+def copy_in(cur: Any, statement: str, data: bytes) -> None:
+    """Feed COPY ... FROM STDIN."""
+    if hasattr(cur, "copy_expert"):
+        cur.copy_expert(statement, io.BytesIO(data))
+        return
+    with cur.copy(statement) as copy:
+        copy.write(data)
 
 
 @contextmanager

@@ -155,6 +155,20 @@ _DELIVERY = (
         target="change the email of the Open WebUI account that has it, or delete that account",
     ),
     Remedy("name too long", ("name refused",), target="shorten the alias in LiteLLM, or upgrade Open WebUI"),
+    Remedy(
+        "copy",
+        ("this database is a copy",),
+        target="remove the bridge from this copy of LiteLLM's database or, if it takes the original's place, " + DEPLOY,
+    ),
+    Remedy(
+        "another installation",
+        ("belongs to another installation",),
+        target=f"Open WebUI follows another LiteLLM: if this one is to take its place, {DEPLOY} with "
+        "bridge_take_ownership: true",
+    ),
+    Remedy(
+        "no owner", ("has no identity yet", "belongs to no installation yet", "is not signed by"), target=DEPLOY
+    ),
     Remedy("older bridge", ("side of the bridge is older",), target=DEPLOY),
     Remedy(
         "restored source",

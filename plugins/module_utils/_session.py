@@ -24,6 +24,8 @@ _NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")
 NO_SUCH_ROLE = "22023"
 # Raised by the bridge when Open WebUI's side could not be reached or did not answer in time.
 TARGET_AWAY = ("UB001", "UB002")
+# Raised where this is not the database that the bridge was installed in.
+NOT_THE_INSTALLATION = "UB005"
 LACKS_OBJECTS = (_NO_SUCH_SCHEMA, *_NO_SUCH_OBJECT)
 
 
@@ -80,6 +82,8 @@ class Session:
         if state in TARGET_AWAY:
             message = _pg.describe(error)
             return f"LiteLLM's server gets no answer from Open WebUI's: {message}; {cause(state, message).remedy}"
+        if state == NOT_THE_INSTALLATION:
+            return f"database {self.database}: {_pg.describe(error)}"
         if self.owner is not None and state in (NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
             return (
                 f"login_user {self.login} cannot act as {self.owner} (owner) in database {self.database}: "

@@ -205,6 +205,25 @@ openwebui:
   returned: success
   type: dict
   contains: *side
+installation:
+  description:
+    - Which installation LiteLLM's database is, see M(llmops.user_bridge.bridge_ownership). Null when that could not be
+      seen.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    id:
+      description: The id of the installation, null when it has none yet.
+      type: str
+      sample: 0b9f4a54-6a0f-4d0e-9d6c-6f3f2f0f6f3e
+    owner_id:
+      description: The id of the installation that Open WebUI's database belongs to, null when it could not be seen.
+      type: str
+      sample: 0b9f4a54-6a0f-4d0e-9d6c-6f3f2f0f6f3e
+    problem:
+      description: Why nothing is delivered, for example because LiteLLM's database is a copy, and what to do about it.
+      type: str
 connection:
   description: The connection from LiteLLM's server to Open WebUI's database, null without O(check_connection).
   returned: success

@@ -127,6 +127,13 @@ options:
       - Whether their tables are to be dropped, too.
     type: bool
     default: false
+  take_ownership:
+    description:
+      - Whether an Open WebUI that another installation of the bridge owns is taken, see
+        M(llmops.user_bridge.bridge_ownership). Otherwise that is one of the RV(problems), at every O(depth).
+    type: bool
+    default: false
+    version_added: 1.1.0
   target_host:
     description:
       - Host of Open WebUI's server as LiteLLM's server reaches it. Without it the plan always has the connection.
@@ -276,6 +283,12 @@ plan:
       returned: with O(depth=bridge), when both sides were reached
       type: bool
       sample: false
+    ownership:
+      description: Whether LiteLLM's database has to become the owner of Open WebUI's, or that could not be seen.
+      returned: with O(depth=bridge), when both sides were reached
+      type: bool
+      sample: false
+      version_added: 1.1.0
     takeover:
       description: Whether there is something to take over from the upstream SQL scripts.
       returned: with O(depth=bridge), when LiteLLM's side was reached
@@ -327,6 +340,7 @@ def main() -> None:
         settings={"type": "dict"},
         takeover={"type": "bool", "default": True},
         takeover_drop_tables={"type": "bool", "default": False},
+        take_ownership={"type": "bool", "default": False},
         target_host={"type": "str"},
         target_port={"type": "int", "default": 5432},
         target_db={"type": "str"},

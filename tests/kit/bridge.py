@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -135,9 +137,11 @@ def install_bridge(
     # A mutant that differs in a table, too, is no copy of the template: its tables would be there already.
     if not pair.databases and _functions_between(_shipped(), wanted) is not None:
         pair.make(_bridged_template(pair))
+        own(pair)
         pair.installed = _shipped()
     if not _replace_functions(pair, wanted):
         _install(pair, wanted)
+        product.own(pair)
     pair.installed = wanted
     pair.cluster.execute(
         *known_passwords(pair.cluster, [SYNC_USER]), f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"'
@@ -161,6 +165,25 @@ def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
             sql.SQL(", ").join(map(sql.Literal, values.values())),
         )
     )
+
+
+def own(pair: Pair) -> None:
+    """Make these two databases an installation of their own, as bridge_ownership does: copies are none."""
+    pair.litellm_admin.run(f"SELECT {SCHEMA}.renew_identity(false)")
+    columns = "id, system_identifier, database_oid, key"
+    row = io.StringIO()
+    with pair.litellm_admin.raw.cursor() as source, pair.openwebui_admin.raw.cursor() as target:
+        source.copy_expert(f"COPY {SCHEMA}.identity ({columns}) TO STDOUT", row)
+        row.seek(0)
+        target.execute(f"DELETE FROM {SCHEMA}.owned_by")
+        target.copy_expert(f"COPY {SCHEMA}.owned_by ({columns}) FROM STDIN", row)
+
+
+def request(pair: Pair, payload: Mapping[str, Any]) -> str:
+    """A request as this pair's LiteLLM sends it, for apply()."""
+    signed = pair.litellm_admin.value(f"SELECT {SCHEMA}.signed_request(%s)", [json.dumps(payload)])
+    assert isinstance(signed, str)
+    return signed
 
 
 # The template, and what differs from it

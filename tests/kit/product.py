@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
@@ -17,7 +18,7 @@ from kit.cluster import SUPERUSER
 from kit.common import REPO, KitError
 from kit.pairs import Pair, Side
 
-_MODULE = REPO / "plugins" / "modules" / "bridge_install.py"
+_MODULES = REPO / "plugins" / "modules"
 SECONDS = 120
 
 
@@ -28,26 +29,36 @@ def version() -> str:
 
 def install(pair: Pair, texts: Mapping[Side, Mapping[str, str]]) -> None:
     """Run bridge_install for both sides at once. `texts` holds the rendered SQL of each file, by side and path."""
-    calls = {side: _start(pair, side, files) for side, files in texts.items()}
-    problems = [problem for side, call in calls.items() if (problem := _problem(side, call))]
+    calls = {side: _install(pair, side, files) for side, files in texts.items()}
+    problems = [problem for side, call in calls.items() if (problem := _problem(f"bridge_install, {side}", call))]
     if problems:
         raise KitError("\n".join(problems))
 
 
-def _start(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen[str]:
-    login = pair.login(side, SUPERUSER)
+def own(pair: Pair) -> None:
+    """Run bridge_ownership."""
+    problem = _problem("bridge_ownership", _start(pair, "bridge_ownership", "litellm", openwebui_login_db=pair.openwebui_db))
+    if problem:
+        raise KitError(problem)
+
+
+def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen[str]:
+    definitions = [{"name": path, "sql": text} for path, text in files.items()]
+    return _start(pair, "bridge_install", side, side=side, version=version(), definitions=definitions)
+
+
+def _start(pair: Pair, module: str, login_side: Side, **own_options: Any) -> subprocess.Popen[str]:
+    login = pair.login(login_side, SUPERUSER)
     options = {
         "login_host": login.host,
         "login_port": login.port,
         "login_user": login.user,
         "login_password": login.password,
         "login_db": login.database,
-        "side": side,
-        "version": version(),
-        "definitions": [{"name": path, "sql": text} for path, text in files.items()],
+        **own_options,
     }
     process = subprocess.Popen(
-        [sys.executable, _MODULE],
+        [sys.executable, _MODULES / f"{module}.py"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -61,11 +72,11 @@ def _start(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen
     return process
 
 
-def _problem(side: Side, process: subprocess.Popen[str]) -> str:
+def _problem(call: str, process: subprocess.Popen[str]) -> str:
     """What the module says when it fails; empty when it does not."""
     output, _ = process.communicate(timeout=SECONDS)
     try:
         result = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError):
-        return f"bridge_install, {side}: {output}"
-    return f"bridge_install, {side}: {result['msg']}" if result.get("failed") else ""
+        return f"{call}: {output}"
+    return f"{call}: {result['msg']}" if result.get("failed") else ""

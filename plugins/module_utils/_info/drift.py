@@ -17,7 +17,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._session import NO_SUCH_ROLE, TARGET_AWAY
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import (
+    NO_SUCH_ROLE,
+    NOT_THE_INSTALLATION,
+    TARGET_AWAY,
+)
 
 _DRIFT = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {SCHEMA}.reconcile(false, %(types)s::text[]))
@@ -38,8 +42,8 @@ def look_for_drift(params: dict[str, Any], report: Report) -> dict[str, Any] | N
         report.unseen.append({"what": "drift", "reason": str(error)})
         return None
     except _pg.PgError as error:
-        # Why Open WebUI's server does not answer, the connection test says.
-        if _pg.sqlstate(error) not in (*INVISIBLE, *TARGET_AWAY, NO_SUCH_ROLE):
+        # Why Open WebUI's server does not answer, or may not be asked, is reported elsewhere.
+        if _pg.sqlstate(error) not in (*INVISIBLE, *TARGET_AWAY, NOT_THE_INSTALLATION, NO_SUCH_ROLE):
             raise
         report.unseen.append({"what": "drift", "reason": _pg.describe(error)})
         return None

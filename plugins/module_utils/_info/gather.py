@@ -18,9 +18,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connectio
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import look_at_delivery
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installation import identity_problem, installation, seen
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import Source, Target, read_source, read_target
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
@@ -36,8 +38,8 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     """Both sides, one beside the other: half of the time is the servers'."""
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
-        report, delivery, tested = _look_at_litellm(params)
-        other, passwords = beside.result() if beside else (Report(), None)
+        report, delivery, tested, source, problem = _look_at_litellm(params)
+        other, passwords, target = beside.result() if beside else (Report(), None, None)
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
@@ -50,6 +52,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
             "expected": expected,
             "matches": _same_version(report.found, other.found, expected) if compared else None,
         },
+        "installation": installation(source, target, problem),
         "connection": tested,
         **delivery,
         "drift": drift_found,
@@ -63,26 +66,32 @@ def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any], expected: 
     return all(side["version"] in (None, expected) for side in (litellm, openwebui) if side)
 
 
-def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], dict[str, Any] | None]:
+def _look_at_litellm(
+    params: dict[str, Any],
+) -> tuple[Report, dict[str, Any], dict[str, Any] | None, Source | None, str | None]:
     connection = _pg.connect(params)
     cur, version = _pg.cursor(connection), _pg.server_version(connection)
     with _pg.transaction(cur, read_only=True):
         report, live = look_at_side(cur, "litellm", params["owner"], version)
         delivery = look_at_delivery(cur, report, live, params["limit"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
-    return report, delivery, tested
+        source = seen(cur, report, "installation", read_source, params["owner"])
+        problem = identity_problem(cur, source)
+    return report, delivery, tested, source, problem
 
 
-def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] | None]:
+def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] | None, Target | None]:
     """Nothing is found where it cannot be reached."""
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
-        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None
+        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None, None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
         if ("table", f"{SCHEMA}.entity") not in live:
-            return report, None
+            return report, None, None
         limit = params["limit"]
-        return report, listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
+        passwords = listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
+        target = seen(cur, report, "owner of Open WebUI's side", read_target, params["owner"])
+        return report, passwords, target

@@ -37,6 +37,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             if not grant["granted"]:
                 table, privilege = grant["table"], grant["privilege"]
                 broken.append(f"{grant['role']} lacks {privilege} on table {table} ({side}): {DEPLOY}")
+    if info["installation"] and info["installation"]["problem"]:
+        broken.append(info["installation"]["problem"])
     connection = info["connection"]
     if connection and connection["state"] in ("failed", "missing"):
         broken.append(f"LiteLLM's server cannot reach Open WebUI's: {connection['error']}; {connection['remedy']}")

@@ -16,6 +16,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import read_source, read_target
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
     SIDES,
     Asked,
@@ -48,10 +50,11 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     seen: dict[str, dict[str, Any]] = {}
     unreached: dict[str, Unreached] = {}
     plan: dict[str, Any] = {}
+    owners: dict[str, Any] = {}
     # LiteLLM's side last: its connection also tests the way to the other one.
     for side in reversed(SIDES):
         try:
-            seen[side] = _look(params, sides[side], seen, plan)
+            seen[side] = _look(params, sides[side], seen, plan, owners)
         except _pg.ConnectionFailed as error:
             unreached[side] = Unreached(error.reason, error.remedy)
         except _pg.PgError as error:
@@ -63,13 +66,16 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         plan["statements"] = {
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
+    ownership = _ownership(owners, bool(params["take_ownership"]))
+    if complete and params["depth"] == "bridge":
+        plan["ownership"] = ownership is None or ownership.action != "unchanged"
     plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
     checks = Checks(params["depth"], params["maintenance"], params["maintenance_db"] or "", params["allow_no_admin"])
     return {
         "changed": False,
         "sides": {side: seen[side] for side in SIDES if side in seen},
         "one_server": one_server,
-        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks),
+        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks) + _refused_by(ownership),
         "plan": plan,
     }
 
@@ -105,15 +111,20 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
 
 
 def _look(
-    params: dict[str, Any], variables: Variables, seen: dict[str, dict[str, Any]], plan: dict[str, Any]
+    params: dict[str, Any],
+    variables: Variables,
+    seen: dict[str, dict[str, Any]],
+    plan: dict[str, Any],
+    owners: dict[str, Any],
 ) -> dict[str, Any]:
-    """The facts of one side, and the parts of the plan that stand in its database."""
+    """The facts of one side, the parts of the plan that stand in its database, and which installation it names."""
     side, asked = variables.side, variables.asked
     connection = _pg.open_connection(_login(params, side))
     cur = _pg.cursor(connection)
     try:
         with _pg.transaction(cur, read_only=True):
             facts = read_facts(cur, asked)
+            owners[side] = _owner_of(cur, side, asked.owner_role)
             if params["depth"] == "bridge":
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
@@ -140,6 +151,25 @@ def _user_differs(cur: Any, facts: dict[str, Any], name: str, password: str | No
     if not sync_user_fits(facts, name) or not password:
         return True
     return bool(facts["reads_passwords"]) and has_password(cur, name, password) is not True
+
+
+def _owner_of(cur: Any, side: str, owner_role: str) -> Any:
+    """What a side says of the installation; None where the login may not see it, or the owner role is still missing."""
+    try:
+        with _pg.savepoint(cur):
+            return (read_source if side == "litellm" else read_target)(cur, owner_role)
+    except _pg.PgError:
+        return None
+
+
+def _ownership(owners: dict[str, Any], take: bool) -> Decision | None:
+    """Whose Open WebUI is to be, None where not both sides could be looked at."""
+    source, target = owners.get("litellm"), owners.get("openwebui")
+    return None if source is None or target is None else decide(source, target, take)
+
+
+def _refused_by(ownership: Decision | None) -> list[str]:
+    return [f"{ownership.reason}."] if ownership and ownership.action == "refused" else []
 
 
 def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes the two sides agree on whose Open WebUI's database is.
+
+The key is made by LiteLLM's server and passes through this process by COPY: no statement, which servers log and keep in
+pg_stat_statements, and no parameter of one ever holds it.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
+    COLUMNS,
+    IDENTITY,
+    OWNED_BY,
+    Identity,
+    Source,
+    Target,
+    read_source,
+    read_target,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks for."""
+
+    owner: str
+    take: bool
+    check_mode: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found and decided. id is the installation's after the run, None where only a run would make one."""
+
+    source: Source
+    target: Target
+    decision: Decision
+    id: str | None
+
+
+def make_owner(litellm: Any, openwebui: Any, wanted: Wanted) -> Result:
+    """Make LiteLLM's side the owner of Open WebUI's, unless another one is. Without a difference nothing is written."""
+    cur, other = _pg.cursor(litellm), _pg.cursor(openwebui)
+    with _pg.transaction(cur, read_only=True), _pg.transaction(other, read_only=True):
+        result = _look(cur, other, wanted)
+    if wanted.check_mode or not result.decision.changed:
+        return result
+    # LiteLLM's side commits first: of an Open WebUI that is still without this owner, the next run makes it the owner.
+    with deploying(other), deploying(cur):
+        # Another run may have finished while this one waited.
+        result = _look(cur, other, wanted)
+        if result.decision.changed:
+            result = Result(result.source, result.target, result.decision, _hand_over(cur, other, result, wanted.owner))
+    return result
+
+
+def _look(cur: Any, other: Any, wanted: Wanted) -> Result:
+    source, target = read_source(cur, wanted.owner), read_target(other, wanted.owner)
+    for name, installed, side in (
+        (source.name, source.installed, "LiteLLM's"),
+        (target.name, target.installed, "Open WebUI's"),
+    ):
+        if not installed and not wanted.check_mode:
+            raise BridgeError(
+                f"database {name} lacks {side} side of the bridge: run the role llmops.user_bridge.triggers first; "
+                "nothing was changed"
+            )
+    decision = decide(source, target, wanted.take)
+    if decision.action == "refused":
+        raise BridgeError(f"{decision.reason}; nothing was changed")
+    return Result(source, target, decision, _id_after(source.identity, decision))
+
+
+def _id_after(identity: Identity | None, decision: Decision) -> str | None:
+    return identity.id if identity and decision.keeps_id else None
+
+
+def _hand_over(cur: Any, other: Any, result: Result, owner: str) -> str:
+    """Give both sides the same new key; returns the installation's id."""
+    for each in (cur, other):
+        _pg.set_role(each, owner)
+    new_id = _pg.value(cur, f"SELECT {SCHEMA}.renew_identity(%(keep)s)::text", {"keep": result.decision.keeps_id})
+    row = _pg.copy_out(cur, f"COPY {IDENTITY} ({COLUMNS}) TO STDOUT")
+    # Emptied and locked before, so that nothing can fail while the server reads the row: it would log it.
+    other.execute(f"LOCK TABLE {OWNED_BY} IN SHARE ROW EXCLUSIVE MODE")
+    other.execute(f"DELETE FROM {OWNED_BY}")
+    _pg.copy_in(other, f"COPY {OWNED_BY} ({COLUMNS}) FROM STDIN", row)
+    return str(new_id)

@@ -166,9 +166,7 @@ _DELIVERY = (
         target=f"Open WebUI follows another LiteLLM: if this one is to take its place, {DEPLOY} with "
         "bridge_take_ownership: true",
     ),
-    Remedy(
-        "no owner", ("has no identity yet", "belongs to no installation yet", "is not signed by"), target=DEPLOY
-    ),
+    Remedy("no owner", ("has no identity yet", "belongs to no installation yet", "is not signed by"), target=DEPLOY),
     Remedy("older bridge", ("side of the bridge is older",), target=DEPLOY),
     Remedy(
         "restored source",

@@ -12,13 +12,14 @@ version_added: 1.1.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:
-  - An Open WebUI takes the requests of one installation of the bridge only. That is a database of LiteLLM's, known by its
-    server's system identifier, its oid and a random id, and by a key that only the owner roles of both sides can read.
+  - An Open WebUI takes the requests of one installation of the bridge only. That is a database of LiteLLM's, known by
+    its server's system identifier, its oid and a random id, and by a key that only the owner roles of both sides can
+    read.
   - Makes LiteLLM's database that installation, gives both sides a new key, and changes nothing where they agree.
-  - A restored or moved database that takes the place of the installation's becomes the installation. The database that was
-    it before is refused from then on.
-  - Fails and changes nothing where another installation owns Open WebUI's database, or where LiteLLM's database is a copy
-    and its original is still on the same server. O(take_ownership) overrules that.
+  - A restored or moved database that takes the place of the installation's becomes the installation. The database that
+    was it before is refused from then on.
+  - Fails and changes nothing where another installation owns Open WebUI's database, or where LiteLLM's database is a
+    copy and its original is still on the same server. O(take_ownership) overrules that.
   - Both sides of the bridge must be installed. The key is never part of a statement, a message or a result.
 options:
   owner:

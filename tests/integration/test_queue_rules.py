@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ import pytest
 
 from hard_support import threads, until
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
 from kit.pairs import Pair
 from test_delivery import ApplyGone, drain, queue, results
@@ -39,17 +38,17 @@ def test_what_an_unknown_transaction_delivered_is_sent_again(pair: Pair) -> None
 def test_a_call_without_time_left_applies_nothing(pair: Pair) -> None:
     install_bridge(pair, QUICK)
     wanted = {"openwebui_id": "usr_u1", "email": "ann@example.com", "name": "Ann", "role": "user", "disabled": False}
-    request = {
+    payload = {
         "version": 1,
         "budget_ms": 0,
         "options": {"initial_password": "none", "adopt_existing": True},
         "items": [{"type": "user", "id": "u1", "desired": wanted, "skipped": None}],
     }
     apply = "SELECT user_bridge.apply(%s)"
-    assert pair.sync_user.value(apply, [json.dumps(request)])["items"] == [{"status": "DEFERRED"}]
+    assert pair.sync_user.value(apply, [request(pair, payload)])["items"] == [{"status": "DEFERRED"}]
     assert openwebui.accounts(pair) == {}
-    request["budget_ms"] = 10_000
-    (outcome,) = pair.sync_user.value(apply, [json.dumps(request)])["items"]
+    payload["budget_ms"] = 10_000
+    (outcome,) = pair.sync_user.value(apply, [request(pair, payload)])["items"]
     assert outcome["status"] == "SUCCESS"
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
 

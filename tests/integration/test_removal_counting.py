@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from hard_support import threads, until
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import install_bridge, request
 from kit.pairs import SYNC_USER, Pair, Session
 from test_removals import delete_everybody, differences, drain_all, enabled, parked, populate
 
@@ -100,8 +99,8 @@ def test_two_calls_at_once_count_together(pair: Pair) -> None:
     first, second = (pair.connect("openwebui", SYNC_USER, autocommit=False) for _ in range(2))
     outcomes: list[dict[str, Any]] = []
     waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
-    first_outcomes = _remove(first, names(0, 4))
-    with threads(lambda: outcomes.extend(_remove(second, names(4, 8)))):
+    first_outcomes = _remove(pair, first, names(0, 4))
+    with threads(lambda: outcomes.extend(_remove(pair, second, names(4, 8)))):
         until(lambda: outcomes or pair.openwebui_admin.value(waits, [second.pid]))
         first.commit()
     second.commit()
@@ -110,10 +109,10 @@ def test_two_calls_at_once_count_together(pair: Pair) -> None:
     assert enabled(pair) == {f"{name}@example.com" for name in names(4, MANY)}
 
 
-def _remove(session: Session, users: list[str]) -> list[dict[str, Any]]:
+def _remove(pair: Pair, session: Session, users: list[str]) -> list[dict[str, Any]]:
     """What a drain sends, in a transaction that stays open."""
     items = [{"type": "user", "id": user, "desired": None, "skipped": None} for user in users]
-    reply = session.value("SELECT user_bridge.apply(%s)", [json.dumps({**REQUEST, "items": items})])
+    reply = session.value("SELECT user_bridge.apply(%s)", [request(pair, {**REQUEST, "items": items})])
     found: list[dict[str, Any]] = reply["items"]
     return found
 

@@ -37,7 +37,9 @@ def install(pair: Pair, texts: Mapping[Side, Mapping[str, str]]) -> None:
 
 def own(pair: Pair) -> None:
     """Run bridge_ownership."""
-    problem = _problem("bridge_ownership", _start(pair, "bridge_ownership", "litellm", openwebui_login_db=pair.openwebui_db))
+    problem = _problem(
+        "bridge_ownership", _start(pair, "bridge_ownership", "litellm", openwebui_login_db=pair.openwebui_db)
+    )
     if problem:
         raise KitError(problem)
 

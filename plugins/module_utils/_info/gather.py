@@ -18,11 +18,20 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connectio
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import look_at_delivery
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installation import identity_problem, installation, seen
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installation import (
+    identity_problem,
+    installation,
+    seen,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import Source, Target, read_source, read_target
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
+    Source,
+    Target,
+    read_source,
+    read_target,
+)
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""

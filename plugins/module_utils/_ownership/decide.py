@@ -21,7 +21,7 @@ _TAKE = (
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done: unchanged, taken, moved, renewed or refused; why, and whether the installation keeps its id."""
+    """What is to be done: unchanged, taken, moved, renewed or refused; why; and whether the id stays."""
 
     action: str
     reason: str = ""
@@ -70,7 +70,7 @@ def _another(source: Source, target: Target) -> str:
     assert target.owner is not None
     return (
         f'Open WebUI\'s database "{target.name}" (bridge_openwebui_db) is owned by another installation of the bridge, '
-        f"{target.owner.id} in {_named(source, target.owner.place)}, and LiteLLM's database \"{source.name}\" "
+        f'{target.owner.id} in {_named(source, target.owner.place)}, and LiteLLM\'s database "{source.name}" '
         f"(bridge_litellm_db) is not it: name the databases that belong together; {_TAKE}"
     )
 
@@ -79,6 +79,6 @@ def _a_copy(source: Source, target: Target) -> str:
     assert target.owner is not None
     return (
         f'LiteLLM\'s database "{source.name}" (bridge_litellm_db) is a copy of a database that is still there: '
-        f"Open WebUI's database \"{target.name}\" (bridge_openwebui_db) is owned by "
+        f'Open WebUI\'s database "{target.name}" (bridge_openwebui_db) is owned by '
         f"{_named(source, target.owner.place)}: name that one, or another Open WebUI for the copy; {_TAKE}"
     )

@@ -42,6 +42,19 @@ def lacks_objects(error: BaseException) -> bool:
     return _pg.sqlstate(error) in LACKS_OBJECTS
 
 
+def not_installed(database: str, option: str = "login_db") -> str:
+    """The message where a database has no bridge."""
+    return f"the bridge is not installed in database {database} ({option}): {DEPLOY}"
+
+
+def cannot_act(login: str, owner: str, database: str, error: BaseException) -> str:
+    """The message where a login has not the owner's rights."""
+    return (
+        f"login_user {login} cannot act as {owner} (owner) in database {database}: "
+        f"{_pg.describe(error)}; log in as a superuser, or GRANT {quote(owner)} TO {quote(login)}"
+    )
+
+
 class Session:
     """One connection to LiteLLM's database."""
 
@@ -62,7 +75,7 @@ class Session:
     def transaction(self, read_only: bool = True) -> Iterator[None]:
         """A transaction with the owner's rights, whose errors say what to do."""
         if not self.installed:
-            raise BridgeError(f"the bridge is not installed in database {self.database} (login_db): {DEPLOY}")
+            raise BridgeError(not_installed(self.database))
         try:
             with _pg.transaction(self.cur, read_only):
                 if self.owner is not None:
@@ -85,10 +98,7 @@ class Session:
         if state == NOT_THE_INSTALLATION:
             return f"database {self.database}: {_pg.describe(error)}"
         if self.owner is not None and state in (NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
-            return (
-                f"login_user {self.login} cannot act as {self.owner} (owner) in database {self.database}: "
-                f"{_pg.describe(error)}; log in as a superuser, or GRANT {quote(self.owner)} TO {quote(self.login)}"
-            )
+            return cannot_act(self.login, self.owner, self.database, error)
         if state == _pg.INSUFFICIENT_PRIVILEGE:
             return (
                 f"login_user {self.login} may not look into the bridge in database {self.database}: "

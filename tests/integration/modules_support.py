@@ -125,6 +125,7 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
         "bridge_install": {"side": "litellm", "version": "1.0.0", "definitions": definitions},
         "bridge_mapping_info": {},
         "bridge_migration": {"chunk_seconds": 600},
+        "bridge_ownership": {"openwebui_login_db": pair.openwebui_db},
         "bridge_preflight_info": {
             "registry": REGISTRY["sides"],
             "openwebui_login_db": pair.openwebui_db,

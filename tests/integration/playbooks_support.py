@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from kit import recap
-from kit.bridge import drop_bridged_templates
+from kit.bridge import drop_bridged_templates, own
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
@@ -230,6 +230,8 @@ def clone(pair: Pair) -> Iterator[Pair]:
         # Rights on the database itself are not copied.
         made.openwebui_admin.run(f'GRANT CONNECT ON DATABASE "{made.openwebui_db}" TO "{SYNC_USER}"')
         made.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET dbname '{made.openwebui_db}')")
+        if made.litellm_admin.value("SELECT to_regclass('user_bridge.identity')"):
+            own(made)
         yield made
     finally:
         made.drop()

@@ -91,7 +91,7 @@ def test_a_login_that_does_not_work(
     assert found.startswith("cannot connect to ") and re.search(message, found), found
 
 
-@pytest.mark.parametrize("module", ["bridge_info", "bridge_takeover"])
+@pytest.mark.parametrize("module", ["bridge_info", "bridge_ownership", "bridge_takeover"])
 def test_a_second_login_that_does_not_work(deployed: Pair, module: str) -> None:
     options = {**a_call(deployed, module), "openwebui_login_port": 1}
     if module == "bridge_info":
@@ -117,6 +117,7 @@ UNPRIVILEGED = {
     "bridge_install": "login_user sync_user needs in database",
     "bridge_mapping_info": "login_user sync_user may not look into the bridge .*as a member of the bridge's owner role",
     "bridge_migration": "login_user sync_user cannot act as user_bridge_owner .*GRANT",
+    "bridge_ownership": "login_user sync_user cannot act as user_bridge_owner .*GRANT",
     "bridge_sync": "login_user sync_user cannot act as user_bridge_owner .*GRANT",
     "bridge_takeover": "login_user sync_user needs in database .*membership in role litellm",
     "bridge_target": "login_user sync_user",
@@ -168,6 +169,7 @@ def test_an_older_bridge(deployed: Pair, module: str) -> None:
         "ALTER TABLE user_bridge.sync_mapping RENAME sync_data TO data;"
         "ALTER TABLE user_bridge.sync_queue RENAME last_error TO error;"
         "ALTER TABLE user_bridge.settings RENAME paused TO stopped;"
+        "ALTER TABLE user_bridge.identity RENAME key TO secret;"
         "DROP FUNCTION user_bridge.enqueue_everything()"
     )
     if module == "bridge_info":

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hard_support import drain_all
-from kit import openwebui, rows
+from kit import openwebui, product, rows
 from kit.bridge import install_bridge, render_sql
 from kit.oracle import differences
 from kit.pairs import Pair, Side
@@ -140,6 +140,9 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
             assert in_the_catalog(pair, side) == in_the_catalog(fresh, side)
     # The session from before the upgrade goes on, with its cached plans and its connection.
     pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    rows.add_user(pair.litellm, "u7", "fay@example.com")
+    assert openwebui.account(pair, "fay@example.com") is None
+    product.own(pair)
     rows.add_user(pair.litellm, "u5", "dee@example.com")
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):

@@ -141,7 +141,9 @@ def install_bridge(
         pair.installed = _shipped()
     if not _replace_functions(pair, wanted):
         _install(pair, wanted)
-        product.own(pair)
+        # The first version has no owner.
+        if pair.litellm_admin.value(f"SELECT to_regclass('{SCHEMA}.identity')"):
+            product.own(pair)
     pair.installed = wanted
     pair.cluster.execute(
         *known_passwords(pair.cluster, [SYNC_USER]), f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"'

@@ -12,8 +12,8 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
@@ -30,6 +30,15 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.stat
     read_source,
     read_target,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import (
+    NO_SUCH_ROLE,
+    another_version,
+    cannot_act,
+    lacks_objects,
+    not_installed,
+)
+
+_Side = TypeVar("_Side", Source, Target)
 
 
 @dataclass(frozen=True)
@@ -62,26 +71,33 @@ def make_owner(litellm: Any, openwebui: Any, wanted: Wanted) -> Result:
     with deploying(other), deploying(cur):
         # Another run may have finished while this one waited.
         result = _look(cur, other, wanted)
-        if result.decision.changed:
-            result = Result(result.source, result.target, result.decision, _hand_over(cur, other, result, wanted.owner))
-    return result
+        return replace(result, id=_hand_over(cur, other, result, wanted.owner)) if result.decision.changed else result
 
 
 def _look(cur: Any, other: Any, wanted: Wanted) -> Result:
-    source, target = read_source(cur, wanted.owner), read_target(other, wanted.owner)
-    for name, installed, side in (
-        (source.name, source.installed, "LiteLLM's"),
-        (target.name, target.installed, "Open WebUI's"),
-    ):
-        if not installed and not wanted.check_mode:
-            raise BridgeError(
-                f"database {name} lacks {side} side of the bridge: run the role llmops.user_bridge.triggers first; "
-                "nothing was changed"
-            )
+    source = _read(cur, read_source, wanted.owner)
+    target = _read(other, read_target, wanted.owner)
+    for side, option in ((source, "login_db"), (target, "openwebui_login_db")):
+        if not side.installed and not wanted.check_mode:
+            raise BridgeError(not_installed(side.name, option))
     decision = decide(source, target, wanted.take)
     if decision.action == "refused":
         raise BridgeError(f"{decision.reason}; nothing was changed")
     return Result(source, target, decision, _id_after(source.identity, decision))
+
+
+def _read(cur: Any, read: Callable[[Any, str], _Side], owner: str) -> _Side:
+    """One side, with errors that say what to do."""
+    (row,) = _pg.rows(cur, "SELECT current_database()::text AS database, current_user::text AS login")
+    try:
+        with _pg.savepoint(cur):
+            return read(cur, owner)
+    except _pg.PgError as error:
+        if lacks_objects(error):
+            raise BridgeError(another_version(row["database"], error)) from None
+        if _pg.sqlstate(error) in (NO_SUCH_ROLE, _pg.INSUFFICIENT_PRIVILEGE):
+            raise BridgeError(cannot_act(row["login"], owner, row["database"], error)) from None
+        raise
 
 
 def _id_after(identity: Identity | None, decision: Decision) -> str | None:

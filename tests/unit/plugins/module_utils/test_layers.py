@@ -29,6 +29,7 @@ ORDER = (
     "_bridge",
     "_listing",
     "_settings",
+    "_ownership",
     "_catalog",
     "_target",
     "_sync",

@@ -158,7 +158,7 @@ _DELIVERY = (
     Remedy(
         "copy",
         ("this database is a copy",),
-        target="remove the bridge from this copy of LiteLLM's database or, if it takes the original's place, " + DEPLOY,
+        target=f"nothing, or if this database takes the place of the original, {DEPLOY}",
     ),
     Remedy(
         "another installation",

@@ -130,7 +130,7 @@ options:
   take_ownership:
     description:
       - Whether an Open WebUI that another installation of the bridge owns is taken, see
-        M(llmops.user_bridge.bridge_ownership). Otherwise that is one of the RV(problems), at every O(depth).
+        M(llmops.user_bridge.bridge_ownership). Otherwise that is RV(owner_problem).
     type: bool
     default: false
     version_added: 1.1.0
@@ -216,6 +216,13 @@ problems:
     - >-
       bridge_login_host: the server of LiteLLM's database "litellm" (bridge_litellm_db) is a read-only standby. Name the
       primary server.
+owner_problem:
+  description:
+    - Why LiteLLM's database must not touch Open WebUI's side, because another installation owns it or LiteLLM's
+      database is a copy beside its original. Null without a reason. With O(depth=bridge) one of the RV(problems), too.
+  returned: success
+  type: str
+  version_added: 1.1.0
 sides:
   description: The facts of C(litellm) and C(openwebui). A side that could not be reached is missing.
   returned: success

@@ -15,6 +15,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_delivery
+import test_installation
 import test_mapping
 import test_queue_rules
 import test_reconcile
@@ -459,6 +460,14 @@ def _in_the_west(pair: Pair) -> None:
     test_upkeep.test_a_key_expires_by_utc_whatever_the_servers_time_zone(pair)
 
 
+def _a_copy(pair: Pair) -> None:
+    test_installation.test_a_copy_only_queues_and_says_so(pair, test_installation.from_template)
+
+
+def _from_another_place(pair: Pair, name: str) -> None:
+    test_installation.test_only_the_owner_is_served(pair, test_installation.from_another_place(name), "UB006")
+
+
 _which_of_several = test_accounts.TestWhichOfSeveral()
 
 FAULTS += [
@@ -507,8 +516,8 @@ FAULTS += [
     Fault(
         "upkeep while paused",
         "engine/litellm/maintenance.sql.j2",
-        "IF s.paused THEN",
-        "IF false THEN",
+        "IF s.paused OR",
+        "IF false OR",
         test_upkeep.test_while_paused_only_the_audit_is_cut,
     ),
     Fault(
@@ -787,3 +796,131 @@ def test_a_story_finds_it(pair: Pair, name: str) -> None:
     (fault,) = [each for each in FAULTS if each.name == name]
     with installed(pair, fault), pytest.raises(CAUGHT):
         tell(pair, 400, shorten=False)
+
+FAULTS += [
+    Fault(
+        "a copy delivers",
+        "engine/litellm/identity.sql.j2",
+        "ELSIF v_identity IS DISTINCT FROM v_here THEN",
+        "ELSIF false THEN",
+        _a_copy,
+    ),
+    Fault(
+        "a copy is known by its server only",
+        "engine/litellm/identity.sql.j2",
+        "SELECT i.system_identifier, i.database_oid INTO v_identity",
+        "SELECT i.system_identifier, v_here.database_oid INTO v_identity",
+        _a_copy,
+    ),
+    Fault(
+        "a copy is known by its database only",
+        "engine/litellm/identity.sql.j2",
+        "SELECT i.system_identifier, i.database_oid INTO v_identity",
+        "SELECT v_here.system_identifier, i.database_oid INTO v_identity",
+        test_installation.test_an_upgraded_server_queues_until_the_next_deploy,
+    ),
+    Fault(
+        "a database without an identity delivers",
+        "engine/litellm/identity.sql.j2",
+        "IF NOT FOUND THEN\n        RETURN 'this installation",
+        "IF NOT FOUND THEN\n        RETURN NULL; RETURN 'this installation",
+        lambda pair: test_installation.test_half_an_installation_queues_until_it_is_whole(
+            pair, "litellm", "identity", "has no identity yet"
+        ),
+    ),
+    Fault(
+        "a copy opens the breaker",
+        "engine/litellm/outcome.sql.j2",
+        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') THEN",
+        _a_copy,
+    ),
+    Fault(
+        "a copy counts attempts for ever",
+        "engine/litellm/outcome.sql.j2",
+        "AND (p_sqlstate <> 'UB005' OR q.last_error IS DISTINCT FROM p_error)",
+        "",
+        _a_copy,
+    ),
+    Fault(
+        "a copy's timer never ends",
+        "engine/litellm/drain.sql.j2",
+        "ELSIF v_problem IS NOT NULL AND p_due_only THEN",
+        "ELSIF false THEN",
+        _a_copy,
+    ),
+    Fault(
+        "the upkeep of a copy asks Open WebUI",
+        "engine/litellm/maintenance.sql.j2",
+        "IF s.paused OR user_bridge.identity_problem() IS NOT NULL THEN",
+        "IF s.paused THEN",
+        _a_copy,
+    ),
+    Fault(
+        "a copy is no news in the status",
+        "engine/litellm/status.sql.j2",
+        "coalesce(user_bridge.identity_problem(), 'this database')",
+        "'this database'",
+        _a_copy,
+    ),
+    Fault(
+        "a request without a signature is served",
+        "engine/openwebui/ownership.sql.j2",
+        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "ELSIF p_request ->> 'mac' <> encode(",
+        lambda pair: test_installation.test_only_the_owner_is_served(pair, test_installation.unsigned, "UB007"),
+    ),
+    Fault(
+        "a request with another's signature is served",
+        "engine/openwebui/ownership.sql.j2",
+        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "ELSIF p_request ->> 'mac' IS NULL AND '' <> encode(",
+        lambda pair: test_installation.test_only_the_owner_is_served(
+            pair, test_installation.of_another_payload, "UB007"
+        ),
+    ),
+    *(
+        Fault(
+            f"another installation is refused whatever its {name}",
+            "engine/openwebui/ownership.sql.j2",
+            f"v_caller ->> '{name}'",
+            column,
+            lambda pair, name=name: _from_another_place(pair, name),
+        )
+        for name, column in (
+            ("id", "v_owner.id::text"),
+            ("system", "v_owner.system_identifier::text"),
+            ("database", "v_owner.database_oid::text"),
+        )
+    ),
+    Fault(
+        "an Open WebUI without an owner serves everybody",
+        "engine/openwebui/ownership.sql.j2",
+        "IF v_owner.id IS NULL THEN\n",
+        "IF v_owner.id IS NULL THEN\n        RETURN;\n",
+        lambda pair: test_installation.test_half_an_installation_queues_until_it_is_whole(
+            pair, "openwebui", "owned_by", "belongs to no installation yet"
+        ),
+    ),
+    Fault(
+        "a renewed identity keeps its key",
+        "engine/litellm/identity.sql.j2",
+        "key = excluded.key,",
+        "key = i.key,",
+        test_installation.test_another_key_opens_nothing,
+    ),
+    Fault(
+        "all secrets are sealed alike",
+        "engine/litellm/identity.sql.j2",
+        "v_nonce CONSTANT bytea := uuid_send(gen_random_uuid());",
+        "v_nonce CONSTANT bytea := substr(sha256('nonce'), 1, 16);",
+        lambda pair: test_installation.test_a_sealed_secret_is_read_on_the_other_side_only(pair, "x"),
+    ),
+    Fault(
+        "each block of a secret is sealed alike",
+        "engine/both/seal.sql.j2",
+        "int4send(v_block)",
+        "int4send(0)",
+        lambda pair: test_installation.test_the_blocks_of_a_secret_are_sealed_apart(pair),
+    ),
+]

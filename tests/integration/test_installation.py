@@ -67,6 +67,7 @@ def from_dump(*format_options: str) -> Callable[[Pair, str], None]:
         pg_dump = binaries.pg_dump_for(pair.cluster.major)
         if pg_dump is None:
             missing("pg_dump is missing: apt-get install postgresql")
+        assert pg_dump is not None
         where = ["-h", pair.cluster.host, "-p", str(pair.cluster.port), "-U", "postgres"]
         environment = {**os.environ, "PGPASSWORD": PASSWORDS["postgres"]}
         dump = [str(pg_dump), *where, *format_options, pair.litellm_db]
@@ -115,6 +116,8 @@ def test_a_copy_only_queues_and_says_so(pair: Pair, make: Callable[[Pair, str], 
         rows.delete_user(copy.litellm, "bob")
         rows.add_user(copy.litellm, "eve", "eve@example.com")
         assert copy.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 4
+        assert copy.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
+        assert {row["last_sqlstate"] for row in queue(copy)} == {"UB005"}
         drained = copy.litellm_admin.rows("SELECT * FROM user_bridge.drain(10)")
         assert {row["result"] for row in drained} == {"FAILED"} and A_COPY in drained[0]["error_message"]
         waiting = queue(copy)
@@ -124,7 +127,7 @@ def test_a_copy_only_queues_and_says_so(pair: Pair, make: Callable[[Pair, str], 
         assert all(A_COPY in row["last_error"] and "deploy_bridge" in row["last_error"] for row in waiting)
         assert not copy.litellm_admin.value("SELECT user_bridge.breaker_is_open()")
         # A timer in the copy writes nothing more.
-        copy.litellm_admin.run("SELECT user_bridge.tick()")
+        assert copy.litellm_admin.value("SELECT user_bridge.tick()") == 0
         assert queue(copy) == waiting
         (status,) = copy.litellm_admin.rows(
             "SELECT * FROM user_bridge.check_sync_status() WHERE metric = 'Installation'"
@@ -174,6 +177,7 @@ def test_a_promoted_standby_goes_on(pg_major: int) -> None:
     program = shutil.which("pg_basebackup")
     if program is None:
         missing("pg_basebackup is missing: apt-get install postgresql-client")
+    assert program is not None
     with cluster.running(binaries.find(pg_major)) as primary, new_pair(primary) as pair:
         install_bridge(pair, {"initial_password": "none"})
         rows.add_user(pair.litellm, "ann", "ann@example.com")
@@ -406,6 +410,11 @@ def test_a_sealed_secret_is_read_on_the_other_side_only(quick: Pair, secret: str
     assert len(secret) < 2 or secret.encode().hex() not in first
 
 
+def test_the_blocks_of_a_secret_are_sealed_apart(quick: Pair) -> None:
+    sealed = bytes.fromhex(quick.litellm_admin.value("SELECT user_bridge.seal(repeat('a', 64))"))
+    assert sealed[16:48] != sealed[48:]
+
+
 @pytest.mark.parametrize("versions", [("old", "old"), ("new", "new")])
 def test_a_mirrored_token_is_sent_sealed(server: Cluster, versions: tuple[str, str]) -> None:
     with new_pair(server, *versions) as pair:
@@ -427,9 +436,10 @@ def test_a_mirrored_token_is_sent_sealed(server: Cluster, versions: tuple[str, s
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
 def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
     table = "identity" if side == "litellm" else "owned_by"
-    functions = ("seal(text)", "masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)")
-    if side == "openwebui":
-        functions = ("unseal(text)", "unsealed(jsonb)", "masked(bytea,bytea)", "check_caller(jsonb)", "serve(jsonb)")
+    if side == "litellm":
+        functions = ["seal(text)", "masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
+    else:
+        functions = ["unseal(text)", "unsealed(jsonb)", "masked(bytea,bytea)", "check_caller(jsonb)", "serve(jsonb)"]
     admin = quick.litellm_admin if side == "litellm" else quick.openwebui_admin
     others = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> %s AND rolname !~ '^pg_'"
     for role in (row["rolname"] for row in admin.rows(others, [OWNER_ROLE])):

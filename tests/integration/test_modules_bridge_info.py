@@ -134,6 +134,24 @@ def test_what_is_wrong_is_said(deployed: Pair, damage: str, status: str, reason:
     assert any(reason in line for line in health["reasons"]), health
 
 
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("UPDATE user_bridge.identity SET database_oid = 1", "this database is a copy"),
+        ("DELETE FROM user_bridge.identity", "has no identity yet"),
+        ("UPDATE user_bridge.identity SET id = gen_random_uuid()", "is owned by another installation"),
+        ("SELECT user_bridge.renew_identity(true)", "Open WebUI's side refuses this installation"),
+    ],
+)
+def test_a_database_that_is_not_the_installation(deployed: Pair, damage: str, problem: str) -> None:
+    before = info(deployed)["installation"]
+    assert before["id"] == before["owner_id"] and before["problem"] is None
+    deployed.litellm_admin.run(damage)
+    found = info(deployed, drift=True)
+    assert problem in found["installation"]["problem"]
+    assert found["health"]["status"] == "broken" and found["installation"]["problem"] in found["health"]["reasons"]
+
+
 def test_queue_and_errors(deployed: Pair) -> None:
     deployed.openwebui_admin.run(f"REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM {SYNC_USER}")
     add_user(deployed, "u1", "ann@example.com")

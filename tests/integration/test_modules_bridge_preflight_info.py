@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from kit import binaries, cluster, upstream
-from kit.bridge import REGISTRY
+from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
@@ -83,6 +83,7 @@ def test_nothing_to_do(installed: Pair) -> None:
         "sync_user": False,
         "timer_user": False,
         "connection": False,
+        "ownership": False,
         "takeover": False,
         "backfill": False,
         "timer": False,
@@ -115,6 +116,23 @@ def test_what_makes_each_part_necessary(pair: Pair) -> None:
     assert look(pair)["plan"]["sync_user"] is True
     pair.cluster.execute(f'ALTER ROLE "{SYNC_USER}" NOCREATEDB')
     assert look(pair)["plan"]["sync_user"] is False
+
+
+def test_an_open_webui_without_an_owner_or_with_another_one(pair: Pair) -> None:
+    install(pair)
+    pair.openwebui_admin.run("DELETE FROM user_bridge.owned_by")
+    found = look(pair)
+    assert found["problems"] == [] and found["plan"]["ownership"] is True
+    own(pair)
+    pair.openwebui_admin.run("UPDATE user_bridge.owned_by SET id = gen_random_uuid()")
+    found = look(pair)
+    (problem,) = found["problems"]
+    assert "is owned by another installation" in problem and "bridge_take_ownership" in problem
+    # Of what only pauses or reports, it stops nothing.
+    found = look(pair, depth="reach")
+    assert found["problems"] == [] and found["owner_problem"] == problem
+    found = look(pair, take_ownership=True)
+    assert found["problems"] == [] and found["owner_problem"] is None and found["plan"]["ownership"] is True
 
 
 def test_the_timers_login_and_files(installed: Pair, tmp_path: Path) -> None:

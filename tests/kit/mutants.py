@@ -46,6 +46,9 @@ _SQL: tuple[tuple[str, str], ...] = (
     ("*/migrate.sql.j2", "modules_bridge_migration"),
     ("*/fan_out.sql.j2", "mapping queue_rules"),
     ("*/state.sql.j2", "reconcile upgrade_in_place"),
+    ("*/engine/*/identity.sql.j2", "installation"),
+    ("*/engine/*/ownership.sql.j2", "installation"),
+    ("*/engine/both/seal.sql.j2", "installation"),
     ("*/engine/*/compare.sql.j2", "queue_rules reconcile"),
     ("*/engine/*/preview.sql.j2", "reconcile"),
     ("*/engine/*/reconcile.sql.j2", "queue_rules reconcile"),
@@ -70,6 +73,7 @@ _PYTHON: tuple[tuple[str, str], ...] = (
     ("*info*", "modules_bridge_info"),
     ("*install*", "modules_bridge_install"),
     ("*catalog*", "modules_bridge_install modules_bridge_info"),
+    ("*ownership*", "modules_bridge_ownership"),
     ("*settings*", "modules_bridge_install"),
 )
 _PYTHON_OTHERS = "modules_login modules_all modules_bridge_info modules_bridge_install modules_bridge_sync takeover"

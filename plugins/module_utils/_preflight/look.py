@@ -67,6 +67,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
     ownership = _ownership(owners, bool(params["take_ownership"]))
+    refused = [f"{ownership.reason}."] if ownership and ownership.action == "refused" else []
     if complete and params["depth"] == "bridge":
         plan["ownership"] = ownership is None or ownership.action != "unchanged"
     plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
@@ -75,7 +76,10 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "changed": False,
         "sides": {side: seen[side] for side in SIDES if side in seen},
         "one_server": one_server,
-        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks) + _refused_by(ownership),
+        "problems": _wrong_values(params)
+        + problems(sides, seen, unreached, checks)
+        + (refused if params["depth"] == "bridge" else []),
+        "owner_problem": refused[0] if refused else None,
         "plan": plan,
     }
 
@@ -166,10 +170,6 @@ def _ownership(owners: dict[str, Any], take: bool) -> Decision | None:
     """Whose Open WebUI is to be, None where not both sides could be looked at."""
     source, target = owners.get("litellm"), owners.get("openwebui")
     return None if source is None or target is None else decide(source, target, take)
-
-
-def _refused_by(ownership: Decision | None) -> list[str]:
-    return [f"{ownership.reason}."] if ownership and ownership.action == "refused" else []
 
 
 def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:

@@ -48,7 +48,6 @@ _SQL: tuple[tuple[str, str], ...] = (
     ("*/state.sql.j2", "reconcile upgrade_in_place"),
     ("*/engine/*/identity.sql.j2", "installation"),
     ("*/engine/*/ownership.sql.j2", "installation"),
-    ("*/engine/both/seal.sql.j2", "installation"),
     ("*/engine/*/compare.sql.j2", "queue_rules reconcile"),
     ("*/engine/*/preview.sql.j2", "reconcile"),
     ("*/engine/*/reconcile.sql.j2", "queue_rules reconcile"),
@@ -63,6 +62,7 @@ _SQL: tuple[tuple[str, str], ...] = (
 _SQL_OTHERS = "mapping removals delivery upkeep bulk reconcile oracle modules_bridge_info injected_bugs"
 _PYTHON: tuple[tuple[str, str], ...] = (
     ("*takeover*", "takeover"),
+    ("*preflight*", "modules_bridge_preflight_info"),
     ("*migration*", "modules_bridge_migration"),
     ("*progress*", "modules_bridge_migration"),
     ("*target*", "modules_bridge_target"),

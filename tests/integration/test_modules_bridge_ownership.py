@@ -19,7 +19,7 @@ from kit.bridge import SERVER, install_bridge
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, without_a_write
-from test_installation import a_copy, forget_sessions, from_dump, from_template, queue
+from test_installation import a_copy, forget_sessions, from_dump, from_template, queue, waiting
 
 SETTINGS = {"initial_password": "none", "backoff_seconds": 1}
 KEYS = """SELECT encode(key, 'hex') AS key, id::text AS id, system_identifier, database_oid::bigint AS database
@@ -103,8 +103,7 @@ def test_a_second_litellm_is_refused_until_it_is_to_take_over(pair: Pair) -> Non
         assert refusal(second, check=True) == message
         assert both(second) == before
         rows.add_user(second.litellm, "eve", "eve@example.com")
-        (waiting,) = queue(second)
-        assert "belongs to another installation" in waiting["last_error"]
+        assert "belongs to another installation" in waiting(second)
         assert set(openwebui.accounts(pair)) == {"ann@example.com"}
         # Now the second one takes the place of the first.
         done = run(second, take=True)
@@ -113,8 +112,7 @@ def test_a_second_litellm_is_refused_until_it_is_to_take_over(pair: Pair) -> Non
         drain_all(second)
         assert "eve@example.com" in openwebui.accounts(pair)
         rows.add_user(pair.litellm, "bob", "bob@example.com")
-        (refused,) = queue(pair)
-        assert "belongs to another installation" in refused["last_error"]
+        assert "belongs to another installation" in waiting(pair)
         assert "bob@example.com" not in openwebui.accounts(pair)
         assert "bridge_take_ownership" in refusal(pair)
 
@@ -131,8 +129,7 @@ def test_a_copy_beside_its_original_is_refused_until_it_is_to_take_over(pair: Pa
         rows.add_user(copy.litellm, "ann", "ann@example.com")
         assert "ann@example.com" in openwebui.accounts(pair)
         rows.add_user(pair.litellm, "bob", "bob@example.com")
-        (refused,) = queue(pair)
-        assert "belongs to another installation" in refused["last_error"]
+        assert "belongs to another installation" in waiting(pair)
         # Back again: who takes over is known, and the copy is refused.
         assert f'"{copy.litellm_db}"' in refusal(pair)
         assert run(pair, take=True)["action"] == "taken"
@@ -183,8 +180,7 @@ def test_a_restore_on_another_server_leaves_the_original_refused(pg_major: int, 
         drain_all(there)
         assert "ann@example.com" in openwebui.accounts(pair)
         rows.add_user(pair.litellm, "bob", "bob@example.com")
-        (refused,) = queue(pair)
-        assert "belongs to another installation" in refused["last_error"]
+        assert "belongs to another installation" in waiting(pair)
         assert openwebui.account(pair, "bob@example.com") is None
 
 

@@ -16,7 +16,7 @@ from conftest import missing
 from hard_support import drain_all, until
 from kit import binaries, cluster, openwebui, rows
 from kit.bridge import SERVER, install_bridge
-from kit.pairs import PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, without_a_write
 from test_installation import a_copy, forget_sessions, from_dump, from_template, queue, waiting
@@ -201,6 +201,35 @@ def test_a_side_without_the_bridge(pair: Pair, side: Side) -> None:
     admin.run(f"DROP SERVER IF EXISTS {SERVER} CASCADE; DROP SCHEMA user_bridge CASCADE")
     option = "login_db" if side == "litellm" else "openwebui_login_db"
     assert f"the bridge is not installed in database {pair.databases[side]} ({option})" in refusal(pair, take=True)
+
+
+@pytest.mark.parametrize("kind", ["view", "table", "schema"])
+def test_what_a_program_has_planted_is_not_read(pair: Pair, kind: str) -> None:
+    """Its code would run in the session of whoever runs the module."""
+    install_bridge(pair, SETTINGS)
+    admin = pair.litellm_admin
+    admin.run(
+        "CREATE FUNCTION public.planted() RETURNS bytea LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'planted code ran'; END$$"
+    )
+    admin.run("DROP TABLE user_bridge.identity")
+    if kind == "schema":
+        admin.run(
+            "CREATE TABLE user_bridge.identity AS SELECT * FROM pg_class; ALTER SCHEMA user_bridge OWNER TO litellm"
+        )
+        admin.run(f"ALTER TABLE user_bridge.identity OWNER TO {OWNER_ROLE}")
+    else:
+        as_what = (
+            "AS SELECT gen_random_uuid() AS id, 1 AS system_identifier, 1 AS database_oid, public.planted() AS key"
+        )
+        if kind == "view":
+            admin.run(f"CREATE VIEW user_bridge.identity {as_what}")
+        else:
+            admin.run(
+                "CREATE TABLE user_bridge.identity (id uuid, system_identifier bigint, database_oid oid, key bytea)"
+            )
+        admin.run(f"ALTER TABLE user_bridge.identity OWNER TO {'litellm' if kind == 'table' else OWNER_ROLE}")
+    assert "the bridge is not installed in database" in refusal(pair)
 
 
 def test_the_key_is_in_no_log(pg_major: int) -> None:

@@ -79,7 +79,9 @@ def _look(cur: Any, other: Any, wanted: Wanted) -> Result:
     target = _read(other, read_target, wanted.owner)
     for side, option in ((source, "login_db"), (target, "openwebui_login_db")):
         if not side.installed and not wanted.check_mode:
-            raise BridgeError(not_installed(side.name, option))
+            raise BridgeError(
+                f"{not_installed(side.name, option)}, or set owner to the role that has it, not {wanted.owner}"
+            )
     decision = decide(source, target, wanted.take)
     if decision.action == "refused":
         raise BridgeError(f"{decision.reason}; nothing was changed")

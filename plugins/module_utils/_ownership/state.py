@@ -68,20 +68,29 @@ def read_source(cur: Any, owner: str) -> Source:
     (place,) = _pg.rows(cur, _PLACE)
     names = _pg.rows(cur, "SELECT oid::bigint AS oid, datname::text AS name FROM pg_database")
     databases = {row["oid"]: row["name"] for row in names}
-    installed = _exists(cur, IDENTITY)
+    installed = _exists(cur, IDENTITY, owner)
     identity = _identity(cur, IDENTITY, owner) if installed else None
     return Source(databases[place["database"]], Place(**place), installed, identity, databases)
 
 
 def read_target(cur: Any, owner: str) -> Target:
     """Open WebUI's side, inside a transaction of C(_pg.transaction)."""
-    installed = _exists(cur, OWNED_BY)
+    installed = _exists(cur, OWNED_BY, owner)
     name = str(_pg.value(cur, "SELECT current_database()::text"))
     return Target(name, installed, _identity(cur, OWNED_BY, owner) if installed else None)
 
 
-def _exists(cur: Any, table: str) -> bool:
-    return bool(_pg.value(cur, f"SELECT to_regclass('{table}') IS NOT NULL"))
+def _exists(cur: Any, table: str, owner: str) -> bool:
+    """Whether table and schema are the owner role's: reading anybody else's could run code of theirs."""
+    return bool(
+        _pg.value(
+            cur,
+            "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " JOIN pg_roles AS r ON r.oid = c.relowner AND r.oid = n.nspowner"
+            " WHERE c.oid = to_regclass(%(table)s) AND c.relkind = 'r' AND r.rolname = %(owner)s)",
+            {"table": table, "owner": owner},
+        )
+    )
 
 
 def _identity(cur: Any, table: str, owner: str) -> Identity | None:

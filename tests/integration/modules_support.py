@@ -138,6 +138,8 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
     return {**login_options(pair, "litellm"), **own[module]}
 
 
+
+
 def install(pair: Pair) -> None:
     """The bridge, and a queue that waits."""
     install_bridge(pair, {"initial_password": "none", "delivery": "queued"})

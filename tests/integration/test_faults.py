@@ -742,7 +742,7 @@ FAULTS += [
         "engine/openwebui/guard.sql.j2",
         "WHERE n.kind = p_kind AND n.last_at >= c_queued_at",
         "WHERE false",
-        test_held_changes.test_the_last_batch_of_a_wave_is_held_with_the_others,
+        lambda pair: test_held_changes.test_the_last_batch_of_a_wave_is_held_with_the_others(pair, "nothing"),
     ),
     Fault(
         "an incident holds what comes after it",
@@ -754,9 +754,9 @@ FAULTS += [
     Fault(
         "what was queued before an incident counts against what comes after it",
         "engine/litellm/held_changes.sql.j2",
-        "WHERE q.entity_type = p_type AND q.parked_at IS NULL AND",
-        "WHERE q.entity_type = p_type AND",
-        lambda pair: test_held_changes.test_what_is_held_does_not_count_against_who_goes_later(pair, 500),
+        "AND q.enqueued_at > coalesce(v_since, '-infinity');",
+        ";",
+        test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
     ),
     Fault(
         "an admin whose removal is held stays admin",
@@ -826,7 +826,7 @@ FAULTS += [
         "engine/litellm/outcome.sql.j2",
         "approvals = CASE WHEN o.waits THEN '{}' ELSE q.approvals END,",
         "approvals = '{}',",
-        test_held_changes.test_decisions_need_no_open_webui,
+        test_held_changes.test_an_approval_outlives_a_failure,
     ),
     Fault(
         "what was held of who is back stays listed",

@@ -22,6 +22,8 @@ from kit.schemas import Admin, Login, apply_litellm, apply_openwebui
 Side = Literal["litellm", "openwebui"]
 SIDES: tuple[Side, ...] = ("litellm", "openwebui")
 OWNER_ROLE = "user_bridge_owner"
+# Who owns the functions that touch the program's tables.
+PROGRAM_ROLES: Mapping[Side, str] = {"litellm": "user_bridge_reader", "openwebui": "user_bridge_writer"}
 SYNC_USER = "sync_user"
 # Awkward on purpose: whoever builds a connection string or an SQL literal by hand breaks on it.
 PASSWORDS = {

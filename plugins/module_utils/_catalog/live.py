@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, Subject
 
-# Placeholder for the owner role in fingerprints: a renamed role is no difference, another owner is.
-OWNER = "<owner>"
+# Placeholders for the bridge's roles in fingerprints: a renamed role is no difference, another owner is.
+OWNER, PROGRAM = "<owner>", "<program role>"
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,23 @@ class Live:
     fingerprint: str
 
 
+def with_names(fingerprint: str, roles: Roles) -> str:
+    """A fingerprint as people read it."""
+    return fingerprint.replace(OWNER, roles.owner).replace(PROGRAM, roles.program)
+
+
+def _name(role: str) -> str:
+    return (
+        f"CASE pg_get_userbyid({role})::text WHEN %(owner)s THEN '{OWNER}' WHEN %(program)s THEN '{PROGRAM}' "
+        f"ELSE pg_get_userbyid({role})::text END"
+    )
+
+
 def _acl(acl: str, kind: str, owner: str) -> str:
     """One line for each grantee, the default privileges written out."""
     return f"""
         (SELECT string_agg(g.line, E'\\n' ORDER BY g.line COLLATE "C")
-           FROM (SELECT 'grant ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' WHEN {owner} THEN '{OWNER}'
-                                    ELSE pg_get_userbyid(x.grantee)::text END
+           FROM (SELECT 'grant ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE {_name('x.grantee')} END
                      || ': ' || string_agg(x.privilege_type || CASE WHEN x.is_grantable THEN '*' ELSE '' END, ', '
                                            ORDER BY x.privilege_type) AS line
                    FROM aclexplode(coalesce({acl}, acldefault('{kind}', {owner}))) AS x
@@ -41,10 +52,7 @@ def _acl(acl: str, kind: str, owner: str) -> str:
 
 
 def _owner(owner: str) -> str:
-    return (
-        f"'owner: ' || CASE pg_get_userbyid({owner})::text WHEN %(owner)s THEN '{OWNER}' "
-        f"ELSE pg_get_userbyid({owner})::text END"
-    )
+    return f"'owner: ' || {_name(owner)}"
 
 
 def _not_of_an_extension(catalog: str, oid: str) -> str:
@@ -140,10 +148,10 @@ SELECT 'schema', '', n.nspname::text, '', '', pg_get_userbyid(n.nspowner)::text,
 _QUERIES = (_TABLES, _SEQUENCES, _INDEXES, _VIEWS, _FUNCTIONS, _TRIGGERS, _SCHEMA)
 
 
-def live_objects(cur: Any, owner: str) -> dict[tuple[str, str], Live]:
+def live_objects(cur: Any, roles: Roles) -> dict[tuple[str, str], Live]:
     """Everything of the bridge in this database by kind and label, inside a transaction of C(_pg.transaction)."""
     found = {}
-    for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": owner}):
+    for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": roles.owner, "program": roles.program}):
         # An index is known by schema and name; its table is part of the fingerprint.
         table = row["table_name"] if row["kind"] == "trigger" else ""
         subject = Subject(row["kind"], row["schema"], row["name"], row["arguments"], table)

@@ -23,7 +23,7 @@ _BARE_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
 @dataclass(frozen=True)
 class Roles:
-    """Who owns what on one side: the owner role has the data, the program role the functions that touch the program's."""
+    """The owner role has a side's data, the program role its functions that touch the program's tables."""
 
     owner: str
     program: str

@@ -227,9 +227,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         plan = present(_pg.connect(params), target)
         version_after = target.version
     else:
-        plan = absent(
-            _pg.connect(params), params["side"], roles(params), params["lock_timeout_ms"], module.check_mode
-        )
+        plan = absent(_pg.connect(params), params["side"], roles(params), params["lock_timeout_ms"], module.check_mode)
         version_after = None
     for change in plan.objects:
         if change.warning:

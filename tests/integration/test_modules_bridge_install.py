@@ -358,6 +358,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
         ({"definitions": [{"name": "x.sql", "sql": "SELECT 'a"}]}, "x.sql: line 1: the quote is never closed"),
         ({"definitions": [{"name": "x.sql", "sql": "CREATE TABLE public.x ()"}]}, "must be in schema user_bridge"),
         ({"owner": "nobody_there"}, r"role nobody_there \(owner, bridge_owner_role\) to exist"),
+        ({"program_role": "postgres"}, "for role user_bridge_reader, which is neither owner .* nor program_role"),
         ({"login_password": "wrong one"}, "password authentication failed .*; check login_user and login_password"),
         ({"login_db": "nowhere"}, "as user postgres: .*nowhere.*set login_db"),
         ({"login_user": "nobody_there"}, "cannot connect to .* as user nobody_there"),

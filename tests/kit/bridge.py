@@ -27,6 +27,7 @@ from kit import product
 from kit.cluster import Cluster
 from kit.common import REPO
 from kit.pairs import (
+    OWN_ROLES,
     OWNER_ROLE,
     PASSWORDS,
     PROGRAM_ROLES,
@@ -267,8 +268,7 @@ def _install(pair: Pair, wanted: Texts) -> None:
 
 
 def _prepare(pair: Pair) -> None:
-    for role in (OWNER_ROLE, *PROGRAM_ROLES.values()):
-        _ensure_role(pair.litellm_admin, role)
+    ensure_own_roles(pair.litellm_admin)
     ensure_login(pair.cluster, SYNC_USER)
     for side in SIDES:
         session, registered, role = pair.superuser(side), REGISTRY["sides"][side], PROGRAM_ROLES[side]
@@ -284,14 +284,15 @@ def _prepare(pair: Pair) -> None:
     pair.openwebui_admin.run(f'GRANT USAGE ON SCHEMA {SCHEMA} TO "{SYNC_USER}"')
     rights = ", ".join(REGISTRY["sides"]["openwebui"]["privileges"])
     pair.openwebui_admin.run(
-        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES '
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES "
         f'TO "{PROGRAM_ROLES["openwebui"]}"'
     )
 
 
-def _ensure_role(session: Session, name: str) -> None:
-    if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]):
-        session.run(f'CREATE ROLE "{name}" NOLOGIN')
+def ensure_own_roles(session: Session) -> None:
+    for name in OWN_ROLES:
+        if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]):
+            session.run(f'CREATE ROLE "{name}" NOLOGIN')
 
 
 def _ensure_extension(session: Session, name: str, role: str) -> None:

@@ -125,7 +125,7 @@ def identify(statement: Statement) -> Subject:
         what = tokens[position].text if position < len(tokens) else "nothing"
         raise BridgeError(f"CREATE {what} cannot be managed; use one of {', '.join(_CREATABLE)}")
     position += 1
-    if [token.word for token in tokens[position:position + 3]] == ["if", "not", "exists"]:
+    if [token.word for token in tokens[position : position + 3]] == ["if", "not", "exists"]:
         position += 3
     if kind not in ("index", "trigger"):
         schema, name, position = _qualified(tokens, position)

@@ -79,7 +79,9 @@ def _lacking(login: dict[str, Any], wanted: Wanted) -> list[str]:
         # In check mode the role sync_user has not created it.
         remedy = f"{' and '.join(missing)} to exist: run the role llmops.user_bridge.sync_user first"
         return [] if wanted.check_mode else [remedy]
-    lacking = [f"membership in role {role} (GRANT {quote(role)} TO it)" for role, _option, becomes in own if not becomes]
+    lacking = [
+        f"membership in role {role} (GRANT {quote(role)} TO it)" for role, _option, becomes in own if not becomes
+    ]
     if login["owns_schema"] is None and not login["may_create_schema"]:
         lacking.append(f"CREATE on the database, or schema {SCHEMA} created beforehand")
     if login["owns_schema"] is False:

@@ -96,7 +96,9 @@ def _of_program_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
 
 def _let_execute(asked: Asked, only: bool) -> str:
     """PostgreSQL lets everybody execute an extension's functions, and the schema's users include the sync user."""
-    statements = "EXECUTE 'GRANT EXECUTE ON FUNCTION ' || f || ' TO ' || quote_ident(" + literal(asked.extension_role) + ");"
+    statements = (
+        "EXECUTE 'GRANT EXECUTE ON FUNCTION ' || f || ' TO ' || quote_ident(" + literal(asked.extension_role) + ");"
+    )
     if only:
         statements += " EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || f || ' FROM PUBLIC';"
     body = (

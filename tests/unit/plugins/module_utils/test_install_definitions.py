@@ -149,11 +149,13 @@ def test_an_object_is_defined_once() -> None:
         wanted_definitions([one, {**one, "name": "b.sql"}], ROLES)
 
 
-FUNCTION = "CREATE FUNCTION user_bridge.{0}() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMENT ON FUNCTION user_bridge.{0}() IS 'it';"
+FUNCTION = """CREATE FUNCTION user_bridge.{0}() RETURNS int LANGUAGE sql AS 'SELECT 1';
+COMMENT ON FUNCTION user_bridge.{0}() IS 'it';"""
 
 
 def test_set_role_says_who_owns_what_follows_in_the_file() -> None:
-    sql = f"{FUNCTION.format('a')} SET ROLE \"my reader\"; {FUNCTION.format('b')} {FUNCTION.format('c')} SET ROLE the_owner;"
+    first, *others = (FUNCTION.format(name) for name in "abc")
+    sql = f'{first} SET ROLE "my reader"; {" ".join(others)} SET ROLE the_owner;'
     files = [{"name": "1.sql", "sql": sql + FUNCTION.format("d")}, {"name": "2.sql", "sql": FUNCTION.format("e")}]
     found = {each.subject.name: each for each in wanted_definitions(files, ROLES) if each.subject.kind == "function"}
     assert {name: each.role for name, each in found.items()} == {
@@ -168,7 +170,10 @@ def test_set_role_says_who_owns_what_follows_in_the_file() -> None:
         (f"SET ROLE stranger; {FUNCTION.format('a')}", "is for role stranger, which is neither owner"),
         ('SET ROLE "my reader"; CREATE TABLE user_bridge.t ();', "cannot belong to my reader"),
         ("SET search_path = public; CREATE TABLE user_bridge.t ();", "line 1: of the SET statements only SET ROLE"),
-        (f"{FUNCTION.format('a')}\nSET ROLE the_owner; GRANT EXECUTE ON FUNCTION user_bridge.a() TO x;", "after SET ROLE"),
+        (
+            f"{FUNCTION.format('a')}\nSET ROLE the_owner; GRANT EXECUTE ON FUNCTION user_bridge.a() TO x;",
+            "after SET ROLE",
+        ),
     ],
 )
 def test_a_role_that_cannot_be(sql: str, message: str) -> None:

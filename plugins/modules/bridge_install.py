@@ -36,7 +36,8 @@ options:
     required: true
   owner:
     description:
-      - Role without login that owns the schema and everything in it but the functions of O(program_role). It must exist.
+      - Role without login that owns the schema and everything in it but the functions of O(program_role). It must
+        exist.
     type: str
     default: user_bridge_owner
   program_role:
@@ -57,7 +58,8 @@ options:
       - Every statement must be idempotent and name its objects with their schema. A C(CREATE) opens an object;
         the C(ALTER), C(COMMENT), C(GRANT), C(REVOKE) and C(INSERT) statements after it, up to the next C(CREATE),
         belong to that object.
-      - C(SET ROLE) with O(owner) or O(program_role) says who owns what is created after it in the file, at first O(owner).
+      - C(SET ROLE) with O(owner) or O(program_role) says who owns what is created after it in the file, at first
+        O(owner).
       - A function needs a C(COMMENT ON FUNCTION) with its argument types, by which it is found in the catalog.
     type: list
     elements: dict

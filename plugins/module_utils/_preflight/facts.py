@@ -96,8 +96,8 @@ SELECT n.nspname::text AS name, u.role,
        coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') FROM pg_roles AS r
                   WHERE r.rolname = u.role), false) AS used
   FROM pg_namespace AS n
-  JOIN (VALUES ('public', %(program_role)s::text), (%(extension_schema)s::text, %(extension_role)s::text)) AS u(schema, role)
-    ON u.schema = n.nspname
+  JOIN (VALUES ('public', %(program_role)s::text), (%(extension_schema)s::text, %(extension_role)s::text))
+       AS u(schema, role) ON u.schema = n.nspname
  WHERE n.nspname <> '{SCHEMA}'"""
 
 _DEFAULT_PRIVILEGES = """

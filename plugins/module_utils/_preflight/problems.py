@@ -174,8 +174,9 @@ def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
     program = facts["roles"].get(asked.program_role)
     if program and (program["can_login"] or program["has_attributes"] or program["is_member"]):
         found.append(
-            f'{variables["program_role"]}: "{asked.program_role}" exists in the server of {variables.where} and may log '
-            "in, is a member of other roles or has other rights of its own. Name a role that the bridge may have to itself."
+            f'{variables["program_role"]}: "{asked.program_role}" exists in the server of {variables.where} and may log'
+            " in, is a member of other roles or has other rights of its own. Name a role that the bridge may have to"
+            " itself."
         )
     if owner and (owner["can_login"] or owner["has_attributes"]):
         found.append(

@@ -19,7 +19,7 @@ import yaml
 import module_forks
 from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
-from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
+from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
@@ -127,6 +127,8 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
         "bridge_migration": {"chunk_seconds": 600},
         "bridge_preflight_info": {
             "registry": REGISTRY["sides"],
+            "reader": PROGRAM_ROLES["litellm"],
+            "writer": PROGRAM_ROLES["openwebui"],
             "openwebui_login_db": pair.openwebui_db,
             **target,
             **credentials,

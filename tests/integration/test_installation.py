@@ -442,9 +442,9 @@ def test_a_mirrored_token_is_sent_sealed(server: Cluster, versions: tuple[str, s
 def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
     table = "identity" if side == "litellm" else "owned_by"
     if side == "litellm":
-        functions = ["seal(text)", "masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
+        functions = ["masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
     else:
-        functions = ["unseal(text)", "unsealed(jsonb)", "masked(bytea,bytea)", "check_caller(jsonb)", "serve(jsonb)"]
+        functions = ["unseal(text)", "unsealed(jsonb)", "masked(bytea,bytea)", "check_caller(jsonb)"]
     admin = quick.litellm_admin if side == "litellm" else quick.openwebui_admin
     others = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> %s AND rolname !~ '^pg_'"
     for role in (row["rolname"] for row in admin.rows(others, [OWNER_ROLE])):

@@ -16,7 +16,7 @@ import yaml
 
 from kit.cluster import SUPERUSER
 from kit.common import REPO, KitError
-from kit.pairs import Pair, Side
+from kit.pairs import PROGRAM_ROLES, Pair, Side
 
 _MODULES = REPO / "plugins" / "modules"
 SECONDS = 120
@@ -46,7 +46,15 @@ def own(pair: Pair) -> None:
 
 def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen[str]:
     definitions = [{"name": path, "sql": text} for path, text in files.items()]
-    return _start(pair, "bridge_install", side, side=side, version=version(), definitions=definitions)
+    return _start(
+        pair,
+        "bridge_install",
+        side,
+        side=side,
+        program_role=PROGRAM_ROLES[side],
+        version=version(),
+        definitions=definitions,
+    )
 
 
 def _start(pair: Pair, module: str, login_side: Side, **own_options: Any) -> subprocess.Popen[str]:

@@ -24,7 +24,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.fact
     has_password,
     read_facts,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import statements, sync_user_fits
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
+    revocations,
+    statements,
+    sync_user_fits,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
     Checks,
     Unreached,
@@ -66,6 +70,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         plan["statements"] = {
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
+        plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     ownership = _ownership(owners, bool(params["take_ownership"]))
     refused = [f"{ownership.reason}."] if ownership and ownership.action == "refused" else []
     if complete and params["depth"] == "bridge":
@@ -106,6 +111,7 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
             db=login["login_db"],
             program_owner=params[f"{side}_owner"],
             owner_role=params["owner"],
+            program_role=params["reader" if side == "litellm" else "writer"],
             sync_user=params["sync_user"],
             timer_user=params["timer_user"] or "",
             tables=declared["tables"],

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which address is whose: letters that only look equal, users who take an address from each other, and what that costs."""
+"""Which address is whose: letters that only look equal, users who take one from each other, and what that costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 
 from kit import openwebui, pairs, rows
@@ -160,7 +159,8 @@ def turkish(server: Cluster) -> Iterator[Cluster]:
 @pytest.mark.schemas(litellm="new")
 def test_in_a_turkish_locale(turkish: Cluster, schema_versions: tuple[str, str]) -> None:
     with pairs.pair(turkish, *schema_versions) as pair:
-        assert pair.litellm_admin.value("SELECT lower('I')") == pair.openwebui_admin.value("SELECT lower('I')") == "\u0131"
+        for session in (pair.litellm_admin, pair.openwebui_admin):
+            assert session.value("SELECT lower('I')") == "\u0131"
         by_hand(pair, "hand", "Big.Info@Example.com")
         install_bridge(pair, {"initial_password": "none"})
         rules(pair)
@@ -185,15 +185,19 @@ def test_in_a_turkish_locale(turkish: Cluster, schema_versions: tuple[str, str])
         assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
 
 
+def add_both(pair: Pair) -> None:
+    rows.add_user(pair.litellm, "u1", "old@example.com", user_alias="Old", created_at="2026-01-01")
+    rows.add_user(
+        pair.litellm, "u2", "ann@example.com", user_alias="Ann", user_role="proxy_admin", created_at="2026-01-02"
+    )
+
+
 class TestWhoHasIt:
     """u1 is the older user, u2 the newer one."""
 
     @pytest.fixture
     def both(self, quick: Pair) -> Pair:
-        rows.add_user(quick.litellm, "u1", "old@example.com", user_alias="Old", created_at="2026-01-01")
-        rows.add_user(
-            quick.litellm, "u2", "ann@example.com", user_alias="Ann", user_role="proxy_admin", created_at="2026-01-02"
-        )
+        add_both(quick)
         return quick
 
     def test_an_older_user_does_not_take_it(self, both: Pair) -> None:
@@ -296,6 +300,26 @@ class TestTheRecord:
             rows.add_user(quick.litellm, f"u{number}", email)
         assert recorded(quick) == {"u0": "ann@example.com"}
 
+    def test_nothing_is_left_of_who_has_gone(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        rows.delete_user(quick.litellm, "u1")
+        assert recorded(quick) == {}
+
+    def test_a_record_that_is_out_of_date_gives_nothing(self, quick: Pair) -> None:
+        """Neither to the one whom it names, nor does it keep the address from another."""
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        self.unnoticed(quick, "UPDATE \"LiteLLM_UserTable\" SET user_email = 'new@example.com' WHERE user_id = 'u1'")
+        rows.add_user(quick.litellm, "u2", "ann@example.com")
+        settle(quick)
+        desired = quick.litellm_admin.rows("SELECT entity_id, skipped FROM user_bridge.desired_user(ARRAY['u1', 'u2'])")
+        assert {row["entity_id"]: row["skipped"] for row in desired} == {"u1": None, "u2": None}
+
+    def test_a_delivery_records_what_no_trigger_saw(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        self.unnoticed(quick, "UPDATE \"LiteLLM_UserTable\" SET user_email = 'new@example.com' WHERE user_id = 'u1'")
+        rows.change_user(quick.litellm, "u1", user_alias="Ann")
+        assert recorded(quick) == {"u1": "new@example.com"}
+
     def test_existing_users_are_recorded_by_a_backfill(self, pair: Pair) -> None:
         for number in range(3):
             rows.add_user(pair.litellm, f"u{number}", "ann@example.com", created_at=f"2026-01-0{3 - number}")
@@ -315,7 +339,7 @@ class TestTheRecord:
             "UPDATE \"LiteLLM_UserTable\" SET user_email = 'u1@example.com' WHERE user_id = 'u2'",
             "UPDATE \"LiteLLM_UserTable\" SET user_email = NULL WHERE user_id = 'u3'",
             "DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'u4'",
-            'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) VALUES (\'u5\', \'u5@example.com\')',
+            "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('u5', 'u5@example.com')",
         )
         quick.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()")
         assert set(recorded(quick)) == {"u1", "u2", "u3", "u4"}
@@ -332,7 +356,7 @@ class TestTheRecord:
         self.unnoticed(
             quick,
             "DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'",
-            "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email, created_at) VALUES "
+            'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, created_at) VALUES '
             "('u2', 'ann@example.com', '2026-01-01'), ('u3', 'ann@example.com', '2026-01-02')",
         )
         rows.change_user(quick.litellm, "u3", user_alias="Cem")

@@ -20,8 +20,8 @@ _NEWER = (
 )
 _TEMPLATE = """\
 {{# Written by `make generate`, see tests/kit/letters.py. #}}
--- Characters as the hexadecimal digits of their UTF-8 bytes, between spaces: SQL that names them so reads the same in every
--- encoding, locale and setting.
+-- Characters as the hexadecimal digits of their UTF-8 bytes, between spaces: SQL that names them so reads the same in
+-- every encoding, locale and setting.
 
 CREATE OR REPLACE FUNCTION user_bridge.other_capitals() RETURNS text
 LANGUAGE sql IMMUTABLE AS $body$

@@ -4,8 +4,8 @@
 """DESIGN 2 once more, in Python and from LiteLLM's tables alone, to hold the bridge's SQL against.
 
 It shares no line with the bridge. What it says is what must be so when the queue is empty, with the default settings,
-whatever happened before; but of users with one address, the one who has held it longest has the account, and since when is
-in no table of LiteLLM's: watch() writes down who had which.
+whatever happened before; but of users with one address, the one who has held it longest has the account, and since when
+is in no table of LiteLLM's: watch() writes down who had which.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ LANGUAGE sql IMMUTABLE AS $body$
 {capitals}
 $body$;
 COMMENT ON FUNCTION user_bridge.other_capitals() IS 'Letters beyond ASCII that lower-casing changes.';
+GRANT EXECUTE ON FUNCTION user_bridge.other_capitals() TO "{{{{ reader_role }}}}";
 
 CREATE OR REPLACE FUNCTION user_bridge.blanks() RETURNS text
 LANGUAGE sql IMMUTABLE AS $body$
@@ -36,6 +37,7 @@ LANGUAGE sql IMMUTABLE AS $body$
 {blanks}
 $body$;
 COMMENT ON FUNCTION user_bridge.blanks() IS 'Spaces and control characters.';
+GRANT EXECUTE ON FUNCTION user_bridge.blanks() TO "{{{{ reader_role }}}}";
 """
 
 

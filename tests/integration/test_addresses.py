@@ -370,6 +370,7 @@ class TestTheRecord:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         repair = quick.connect("litellm", "postgres", autocommit=False)
         repair.run("SELECT FROM user_bridge.address FOR UPDATE")
+        quick.litellm.run("SET statement_timeout = '3s'")
         start = time.monotonic()
         rows.change_user(quick.litellm, "u1", user_email="new@example.com")
         assert time.monotonic() - start < 1
@@ -388,6 +389,7 @@ class TestTheRecord:
         writer = quick.connect("litellm", autocommit=False)
         rows.change_user(writer, "u1", user_email="newer@example.com")
         rows.change_user(writer, "u2", user_email="newer@example.com")
+        quick.litellm_admin.run("SET statement_timeout = '3s'")
         start = time.monotonic()
         assert quick.litellm_admin.value("SELECT user_bridge.refresh_user()") == 0
         assert time.monotonic() - start < 1

@@ -14,6 +14,7 @@ import pytest
 from hypothesis.errors import Flaky
 
 import test_accounts
+import test_addresses
 import test_delivery
 import test_held_changes
 import test_installation
@@ -62,6 +63,20 @@ def _queued_is_no_drift(pair: Pair) -> None:
     assert test_reconcile.found(pair) == set()
 
 
+def _rules(pair: Pair) -> None:
+    test_addresses.rules(pair)
+
+
+def _held(test: Callable[[test_addresses.TestWhoHasIt, Pair], None]) -> Catch:
+    """A test of two users, who are there already."""
+
+    def catch(pair: Pair) -> None:
+        test_addresses.add_both(pair)
+        test(test_addresses.TestWhoHasIt(), pair)
+
+    return catch
+
+
 FAULTS = [
     Fault(
         "role map ignored",
@@ -87,16 +102,108 @@ FAULTS = [
     Fault(
         "youngest wins an email",
         "entities/user/litellm/desired.sql.j2",
-        "ORDER BY p.created_at NULLS FIRST",
-        "ORDER BY p.created_at DESC",
+        "ORDER BY a.since",
+        "ORDER BY a.since DESC",
         lambda pair: test_mapping.TestEqualEmails().test_the_oldest_has_the_account_and_the_next_takes_over(pair),
     ),
     Fault(
         "email not lower-cased",
         "entities/user/litellm/desired.sql.j2",
-        "'email', lower(u.user_email)",
+        "'email', user_bridge.fold_email(u.user_email)",
         "'email', u.user_email",
         lambda pair: test_mapping.TestWhoIsSkipped().test_an_email_that_appears_creates_the_account(pair),
+    ),
+    Fault(
+        "emails lower-cased by the locale",
+        "engine/both/fold_email.sql.j2",
+        ' COLLATE "C")',
+        ")",
+        _rules,
+    ),
+    Fault(
+        "other capitals allowed",
+        "entities/user/litellm/email.sql.j2",
+        "user_bridge.has_any_of(c_other, user_bridge.other_capitals())",
+        "false",
+        test_addresses.TestLetters().test_a_letter_that_looks_equal_leads_to_nobodys_account,
+    ),
+    Fault(
+        "control characters allowed",
+        "entities/user/litellm/email.sql.j2",
+        "user_bridge.has_any_of(c_other, user_bridge.blanks())",
+        "false",
+        _rules,
+    ),
+    Fault(
+        "an email taken is held from the beginning",
+        "entities/user/litellm/address.sql.j2",
+        "ELSE clock_timestamp() END",
+        "ELSE user_bridge.held_from_creation(p_created_at) END",
+        _held(lambda who, pair: who.test_an_older_user_does_not_take_it(pair)),
+    ),
+    Fault(
+        "an email written otherwise is held anew",
+        "entities/user/litellm/enqueue.sql.j2",
+        "p_old_id IS NOT DISTINCT FROM p_new_id AND p_old_email IS NOT DISTINCT FROM p_new_email",
+        "false",
+        _held(lambda who, pair: who.test_the_same_address_written_otherwise_is_kept(pair, "ANN@example.com")),
+    ),
+    Fault(
+        "an email that was left is kept for its former user",
+        "entities/user/litellm/address.sql.j2",
+        "DELETE FROM user_bridge.address AS a WHERE a.user_id = p_old_id RETURNING a.* INTO v_before;",
+        "SELECT a.* INTO v_before FROM user_bridge.address AS a WHERE a.user_id = p_old_id;",
+        lambda pair: test_addresses.TestTheRecord().test_nothing_is_left_of_who_has_gone(pair),
+    ),
+    Fault(
+        "a new id holds the email anew",
+        "entities/user/litellm/address.sql.j2",
+        "WHEN v_before.email = p_new_email THEN v_before.since",
+        "",
+        _held(lambda who, pair: who.test_a_new_id_keeps_it(pair)),
+    ),
+    Fault(
+        "people from the future",
+        "entities/user/litellm/address.sql.j2",
+        "least(coalesce(p_created_at AT TIME ZONE 'UTC', '-infinity'), clock_timestamp())",
+        "coalesce(p_created_at AT TIME ZONE 'UTC', '-infinity')",
+        _held(lambda who, pair: who.test_nobody_is_from_the_future(pair)),
+    ),
+    Fault(
+        "who claims an email is not looked up again",
+        "entities/user/litellm/desired.sql.j2",
+        "ON u.user_id = a.user_id AND user_bridge.fold_email(u.user_email) = a.email",
+        "ON u.user_id = a.user_id",
+        test_addresses.TestTheRecord().test_a_record_that_is_out_of_date_gives_nothing,
+    ),
+    Fault(
+        "emails that no trigger saw are not recorded at a delivery",
+        "entities/user/litellm/address.sql.j2",
+        "IF EXISTS (SELECT FROM user_bridge.wrong_addresses(p_ids)) THEN",
+        "IF false THEN",
+        test_addresses.TestTheRecord().test_a_delivery_records_what_no_trigger_saw,
+    ),
+    Fault(
+        "a repair waits for a write",
+        "entities/user/litellm/address.sql.j2",
+        "LANGUAGE plpgsql SET lock_timeout = '50ms' AS $body$\nDECLARE\n    v_corrected",
+        "LANGUAGE plpgsql AS $body$\nDECLARE\n    v_corrected",
+        test_addresses.TestTheRecord().test_a_repair_does_not_wait_for_a_write,
+    ),
+    Fault(
+        "a write waits for a repair",
+        "entities/user/litellm/address.sql.j2",
+        "LANGUAGE plpgsql SET lock_timeout = '50ms' AS $body$\nDECLARE\n    v_before",
+        "LANGUAGE plpgsql AS $body$\nDECLARE\n    v_before",
+        test_addresses.TestTheRecord().test_a_write_does_not_wait_for_a_repair,
+    ),
+    Fault(
+        "emails looked up without the index",
+        "entities/user/litellm/fan_out.sql.j2",
+        "SELECT a.user_id FROM user_bridge.address AS a WHERE a.email = ANY (p_ids)",
+        'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u '
+        "WHERE user_bridge.fold_email(u.user_email) = ANY (p_ids)",
+        test_addresses.TestCost().test_no_write_reads_all_users,
     ),
     Fault(
         "team alias left out of the name",
@@ -117,7 +224,7 @@ FAULTS = [
     Fault(
         "heirs of an email forgotten",
         "entities/user/litellm/enqueue.sql.j2",
-        "PERFORM user_bridge.enqueue('email', ARRAY[lower(p_old_email)]);",
+        "PERFORM user_bridge.enqueue('email', ARRAY[p_old_email]);",
         "NULL;",
         lambda pair: test_mapping.TestEqualEmails().test_the_oldest_has_the_account_and_the_next_takes_over(pair),
     ),

@@ -21,7 +21,7 @@ PORTION = 100
 POISONED = "u77"
 # A poison in Open WebUI's database, and one in LiteLLM's.
 REFUSED_THERE = "ALTER TABLE \"user\" ADD CONSTRAINT poison CHECK (email <> 'u77@example.com')"
-_EMAIL = "'email', lower(u.user_email),"
+_EMAIL = "'email', user_bridge.fold_email(u.user_email),"
 FAILING_HERE = replaced(
     "entities/user/litellm/desired.sql.j2", _EMAIL, _EMAIL + f" 'poison', 1 / (u.user_id <> '{POISONED}')::integer,"
 )

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what follows from settings.yml and registry.yml into roles and modules, and the READMEs' tables of variables.
+"""Write what follows from settings.yml, registry.yml and Unicode into roles and modules, and the READMEs' tables.
 
 Usage: python -m kit.generate
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kit import entity_types, role_readmes, settings
+from kit import entity_types, letters, role_readmes, settings
 from kit.common import REPO, say
 
 _REGION = re.compile(r"(?ms)^(?P<begin> *# BEGIN settings\b[^\n]*\n).*?(?=^ *# END settings$)")
@@ -36,6 +36,7 @@ def generated() -> dict[Path, str]:
     return {
         **placed,
         plugins / "module_utils" / "_types.py": entity_types.module(types),
+        roles / "triggers" / "templates" / "entities" / "user" / "litellm" / "letters.sql.j2": letters.template(),
         **{path: text for path, text in choices.items() if text is not None},
     }
 

@@ -4,13 +4,16 @@
 """DESIGN 2 once more, in Python and from LiteLLM's tables alone, to hold the bridge's SQL against.
 
 It shares no line with the bridge. What it says is what must be so when the queue is empty, with the default settings,
-whatever happened before.
+whatever happened before; but of users with one address, the one who has held it longest has the account, and since when
+is in no table of LiteLLM's: watch() writes down who had which.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kit.openwebui import has_member_table
@@ -46,7 +49,7 @@ def expected(pair: Pair) -> Picture:
     organizations = pair.litellm.rows('SELECT * FROM "LiteLLM_OrganizationTable"')
     joined = pair.litellm.rows('SELECT user_id, organization_id FROM "LiteLLM_OrganizationMembership"')
 
-    email_of = _emails(users)
+    email_of = _emails(users, _held_since(pair))
     inactive = {row["user_id"] for row in users if _inactive(row)}
     accounts = {
         email_of[row["user_id"]]: Account(_name(row, teams), "admin" if row["user_role"] == "proxy_admin" else "user")
@@ -70,17 +73,74 @@ def expected(pair: Pair) -> Picture:
     return Picture(accounts, groups, frozenset(email_of[each] for each in inactive if each in email_of))
 
 
-def _emails(users: list[dict[str, Any]]) -> dict[str, str]:
-    """Each user's email, for those who have one that nobody older has."""
-    owner: dict[str, dict[str, Any]] = {}
+def _emails(users: list[dict[str, Any]], since: dict[tuple[str, str], datetime]) -> dict[str, str]:
+    """Each user's address, for those who have one that nobody has held longer."""
+    owner: dict[str, tuple[datetime, str]] = {}
     for row in users:
-        email = (row["user_email"] or "").lower()
-        if row["user_id"] == "default_user_id" or not re.fullmatch(r"[^\s@]+@[^\s@]+", email) or len(email) > 255:
-            continue
-        rival = owner.get(email)
-        if rival is None or (row["created_at"], row["user_id"]) < (rival["created_at"], rival["user_id"]):
-            owner[email] = row
-    return {row["user_id"]: email for email, row in owner.items()}
+        email = _address(row["user_id"], row["user_email"])
+        if email is not None:
+            claim = since.get((row["user_id"], email), _utc(row["created_at"])), row["user_id"]
+            owner[email] = min(claim, owner.get(email, claim))
+    return {user_id: email for email, (_, user_id) in owner.items()}
+
+
+def _address(user_id: str, email: str | None) -> str | None:
+    """What somebody can sign in with; None where the user cannot have an account."""
+    trimmed = (email or "").strip(" \t\n\v\f\r")
+    folded = "".join(each.lower() if each.isascii() else each for each in trimmed)
+    if user_id == "default_user_id" or len(folded) > 255 or folded.lower() != folded:
+        return None
+    if any(unicodedata.category(each) == "Cc" for each in folded) or not re.fullmatch(r"[^\s@]+@[^\s@]+", folded):
+        return None
+    return folded
+
+
+def watch(pair: Pair) -> None:
+    """Write down every email that LiteLLM writes from now on."""
+    if _is_watched(pair):
+        return
+    pair.litellm_admin.run(
+        """
+        CREATE SCHEMA oracle;
+        CREATE TABLE oracle.email (
+            n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            old_id text, new_id text, email text, created_at timestamp);
+        CREATE FUNCTION oracle.write_down() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            INSERT INTO oracle.email (old_id, new_id, email, created_at)
+            VALUES (OLD.user_id, NEW.user_id, NEW.user_email, NEW.created_at);
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER oracle AFTER INSERT OR DELETE OR UPDATE ON public."LiteLLM_UserTable"
+            FOR EACH ROW EXECUTE FUNCTION oracle.write_down();
+        """
+    )
+
+
+def _is_watched(pair: Pair) -> bool:
+    return bool(pair.litellm_admin.value("SELECT to_regclass('oracle.email') IS NOT NULL"))
+
+
+def _held_since(pair: Pair) -> dict[tuple[str, str], datetime]:
+    """Since when each user has had an address, by user and address, as far as somebody has watched."""
+    if not _is_watched(pair):
+        return {}
+    held: dict[str, tuple[str | None, datetime]] = {}
+    for row in pair.litellm_admin.rows("SELECT * FROM oracle.email ORDER BY n"):
+        before = held.pop(row["old_id"], None) if row["old_id"] else None
+        if row["new_id"]:
+            email = _address(row["new_id"], row["email"])
+            # Somebody who was there before has had his address from the beginning.
+            if row["old_id"] is None or before is None:
+                since = min(_utc(row["created_at"]), row["at"])
+            else:
+                since = before[1] if before[0] == email else row["at"]
+            held[row["new_id"]] = email, since
+    return {(user_id, email): since for user_id, (email, since) in held.items() if email is not None}
+
+
+def _utc(created_at: datetime | None) -> datetime:
+    return created_at.replace(tzinfo=UTC) if created_at else datetime.min.replace(tzinfo=UTC)
 
 
 def _inactive(row: dict[str, Any]) -> bool:
@@ -90,7 +150,7 @@ def _inactive(row: dict[str, Any]) -> bool:
 def _name(row: dict[str, Any], teams: dict[str, dict[str, Any]]) -> str:
     alias = row["user_alias"] or ""
     if not alias.strip(" "):
-        return str(row["user_email"]).lower().split("@")[0]
+        return str(_address(row["user_id"], row["user_email"])).split("@")[0]
     for team_id in [row["team_id"], *(row["teams"] or [])]:
         if team_id in teams:
             team_alias = teams[team_id]["team_alias"] or ""

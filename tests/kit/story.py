@@ -17,13 +17,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kit import rows
-from kit.oracle import differences
+from kit.oracle import differences, watch
 from kit.pairs import Pair, Session
 
 USERS = ["u1", "u2", "u3", "u4", "default_user_id"]
 TEAMS = ["t1", "t2", "t3"]
 ORGANIZATIONS = ["o1", "o2"]
-EMAILS = ["ann@example.com", "Ann@Example.com", "bob@example.com", "cem@example.com", "not an address", "", None]
+# Letters of no ASCII: a small one, its capital, and the Kelvin sign, which some locales take for a K.
+EMAILS = [
+    *("ann@example.com", "Ann@Example.com", " ann@example.com", "bob@example.com", "BOB@example.com"),
+    *("kim@example.com", "\u212aim@example.com", "\xe4nn@example.com", "\xc4nn@example.com"),
+    *("not an address", "", None),
+]
 ALIASES = ["Ann", "Bob 'B' \\ %s", "", " ", None]
 ROLES = ["proxy_admin", "internal_user", "proxy_admin_viewer", None]
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
@@ -37,6 +42,7 @@ _listed = st.lists(_user, max_size=3, unique=True)
 _writes = st.one_of(
     st.tuples(st.just("add_user"), _user, st.sampled_from(EMAILS), st.sampled_from(DAYS)),
     st.tuples(st.just("change"), _user, st.just("user_email"), st.sampled_from(EMAILS)),
+    st.tuples(st.just("swap_emails"), _user, _user),
     st.tuples(st.just("change"), _user, st.just("user_alias"), st.sampled_from(ALIASES)),
     st.tuples(st.just("change"), _user, st.just("user_role"), st.sampled_from(ROLES)),
     st.tuples(st.just("change"), _user, st.just("metadata"), _metadata),
@@ -185,6 +191,12 @@ def _write(session: Session, step: Step) -> None:
             rows.add_user(session, user_id, email, created_at=day)
         case ("change", user_id, column, value):
             rows.change_user(session, user_id, **{column: value})
+        case ("swap_emails", one, two):
+            session.run(
+                'UPDATE "LiteLLM_UserTable" AS u SET user_email = o.user_email FROM "LiteLLM_UserTable" AS o '
+                "WHERE (u.user_id, o.user_id) IN ((%(one)s, %(two)s), (%(two)s, %(one)s))",
+                {"one": one, "two": two},
+            )
         case ("spend", user_id):
             rows.flush_spend(session, [user_id], 1)
         case ("delete_user", user_id):
@@ -217,6 +229,7 @@ def _members(user_ids: list[str]) -> Any:
 
 def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
     """Play random stories; each must end as the oracle says. The bridge is installed already."""
+    watch(pair)
     stage = Stage(pair)
 
     @settings(

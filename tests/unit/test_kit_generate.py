@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kit import bridge, entity_types, generate, settings
+from kit import bridge, entity_types, generate, letters, settings
 from kit.common import REPO
 
 GENERATED = generate.generated()
@@ -51,7 +51,7 @@ def test_an_edit_by_hand_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8")
-        edited = re.sub(r"(?m)^.*target_timeout_ms.*\n|(?<=choices: \[)api_key, |^ +\"api_key\",\n", "", text)
+        edited = re.sub(r"(?m)^.*target_timeout_ms.*\n|(?<=choices: \[)api_key, |^ +\"api_key\",\n| c39[0-9]", "", text)
         assert edited != text
         copy.write_text(edited, encoding="utf-8")
     monkeypatch.setattr(generate, "REPO", tmp_path)
@@ -184,3 +184,17 @@ def test_choices_of_types() -> None:
     options = yaml.safe_load(written)
     assert options["entity_types"]["choices"] == types["ENTITY_TYPES"] and options["action"]["choices"] == ["drain"]
     assert entity_types.with_choices("  action:\n    choices: [drain]\n", types) is None
+
+
+def test_letters_that_lower_casing_changes() -> None:
+    capitals, blanks = letters.capitals(), letters.blanks()
+    # In this Python's Unicode, and newer ones of later versions.
+    assert {each for each in map(chr, range(0x80, 0x110000)) if each.lower() != each} <= set(capitals)
+    assert {"\u0130", "\u212a", "\u01c5", "\u24b6", "\U00010400", "\ua7dc", "\U00010d50"} <= set(capitals)
+    assert not {"\u0131", "\xdf", "\xfc", "\u03c2", "\u5f20", "A", "a"} & set(capitals)
+    assert set("\x01\t\n \x7f\x85\xa0\u2003\u2028\u3000") <= set(blanks)
+    assert not set("a@.\xfc\u200d") & set(blanks)
+
+
+def test_letters_are_told_apart_by_their_spaces() -> None:
+    assert letters._literal(["\xc0", "\u0100", "\u212a"]) == "    ' c380 c480 e284aa '"

@@ -53,11 +53,11 @@ class Position:
 
 
 def like_pattern(glob: str | None) -> str | None:
-    """A shell pattern (* and ?) as a pattern for LIKE on a lower-cased text."""
+    """A shell pattern (* and ?) as a pattern for LIKE."""
     if glob is None:
         return None
     translated = {"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"}
-    return "".join(translated.get(character, character) for character in glob.lower())
+    return "".join(translated.get(character, character) for character in glob)
 
 
 def wanted_scope(params: dict[str, Any]) -> dict[str, Any]:

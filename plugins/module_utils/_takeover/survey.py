@@ -25,9 +25,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstr
 _OPTIONAL_COLUMNS = ("oauth_sub", "api_key", "oauth")
 _KEYS_OF = f"EXISTS (SELECT FROM public.api_key AS k WHERE k.user_id = u.id AND k.key ~ {TOKEN})"
 
-# Emails in lower case, as Open WebUI looks them up at sign-in.
+# Emails as the bridge writes them, in lower case, as Open WebUI looks them up at sign-in.
 _ACCOUNTS = """
-SELECT u.id, u.email, lower(u.email) AS lower_email, u.role, u.created_at,
+SELECT u.id, u.email, {email} AS lower_email, u.role, u.created_at,
        u.settings::text AS settings, u.info::text AS info, {oauth_sub} AS oauth_sub, {oauth}::text AS oauth,
        {has_token} AS has_token, {placeholders},
        a.id IS NOT NULL AS has_auth, a.email AS auth_email, a.active,
@@ -40,7 +40,7 @@ _PROOFS = """
 SELECT u.id, u.info::text AS info FROM public."user" AS u WHERE u.id = ANY (%(ids)s::text[])"""
 
 _EVERYBODY = """
-SELECT u.id, lower(u.email) AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
+SELECT u.id, {email} AS email, {oauth_sub} AS oauth_sub, u.role = 'admin' AS is_admin, u.created_at,
        coalesce(a.active, false) AS active, extract(epoch FROM clock_timestamp())::bigint AS now
   FROM public."user" AS u LEFT JOIN public.auth AS a ON a.id = u.id
  ORDER BY u.created_at, u.id"""
@@ -75,6 +75,7 @@ def survey(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...]) ->
         )
     }
     optional = {name: f"u.{name}" if name in columns else "NULL::text" for name in _OPTIONAL_COLUMNS}
+    email = _email(cur)
     users = {entity["account"]: entity for entity in entities if entity["type"] == "user"}
     theirs = frozenset(
         row["id"]
@@ -84,12 +85,12 @@ def survey(cur: Any, entities: list[dict[str, Any]], logins: tuple[str, ...]) ->
     return Survey(
         database=str(_pg.value(cur, "SELECT current_database()::text")),
         accounts=_ACCOUNTS.format(
-            **optional, placeholders=_placeholders(cur), has_token=_has_token(cur, "api_key" in columns)
+            **optional, email=email, placeholders=_placeholders(cur), has_token=_has_token(cur, "api_key" in columns)
         ),
         groups=_GROUPS.format(has_user_ids=_has_user_ids(cur)),
         has_key_column="api_key" in columns,
         theirs=theirs,
-        around=_surroundings(_pg.rows(cur, _EVERYBODY.format(**optional)), theirs),
+        around=_surroundings(_pg.rows(cur, _EVERYBODY.format(**optional, email=email)), theirs),
         # Only names of existing roles: the pattern may match other text.
         logins=tuple(
             row["name"]
@@ -106,6 +107,13 @@ def _has_token(cur: Any, is_column: bool) -> str:
     if is_column:
         return f"coalesce(u.api_key ~ {TOKEN}, false)"
     return _KEYS_OF if exists(cur, "public.api_key") else "false"
+
+
+def _email(cur: Any) -> str:
+    """An account's email as the bridge would write it; near enough in check mode, where the bridge may be missing."""
+    if _pg.value(cur, f"SELECT to_regprocedure('{SCHEMA}.fold_email(text)') IS NOT NULL AS found"):
+        return f"{SCHEMA}.fold_email(u.email)"
+    return 'lower(u.email COLLATE "C")'
 
 
 def _placeholders(cur: Any) -> str:

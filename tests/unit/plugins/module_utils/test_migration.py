@@ -32,7 +32,7 @@ PARAMS: dict[str, Any] = {
     ("glob", "pattern"),
     [
         (None, None),
-        ("*@Example.com", "%@example.com"),
+        ("*@Example.com", "%@Example.com"),
         ("a?b", "a_b"),
         ("100%_sure*", r"100\%\_sure%"),
         ("back\\slash", r"back\\slash"),

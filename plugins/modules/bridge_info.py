@@ -429,6 +429,14 @@ settings:
   returned: success
   type: dict
   sample: {delivery: commit, paused: false}
+settings_differ:
+  description:
+    - The settings that both sides store and that differ, as after half a deploy. Null without O(openwebui_login_db) or
+      when one side could not be read.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 unseen:
   description: What the login could not see.
   returned: success

@@ -422,9 +422,7 @@ def test_one_entity_that_cannot_be_written_holds_up_no_other(quick: Pair) -> Non
 def test_a_late_delivery_changes_nothing(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
     old = quick.openwebui_admin.value("SELECT version FROM user_bridge.entity WHERE entity_id = 'u1'") - 1
-    request = (
-        '{"version": %d, "budget_ms": 1000, "options": {}, "items": [{"type": "user", "id": "u1", "desired": null}]}'
-    )
+    request = '{"version": %d, "budget_ms": 1000, "items": [{"type": "user", "id": "u1", "desired": null}]}'
     reply = quick.sync_user.value("SELECT user_bridge.apply(%s)", [request % old])
     assert reply["items"][0]["status"] == "FAILED"
     assert openwebui.accounts(quick) == {"ann@example.com": ("Ann", "user")}

@@ -15,12 +15,16 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connection import check_connection
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import look_at_delivery
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import (
+    look_at_delivery,
+    look_at_settings,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import OPENWEBUI
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
@@ -37,7 +41,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
         report, delivery, tested = _look_at_litellm(params)
-        other, passwords = beside.result() if beside else (Report(), None)
+        other, passwords, own_settings = beside.result() if beside else (Report(), None, None)
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
@@ -54,6 +58,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         **delivery,
         "drift": drift_found,
         "initial_passwords": passwords,
+        "settings_differ": _differing(delivery["settings"], own_settings),
         "unseen": report.unseen,
     }
     return {"changed": False, "health": health(info), **info}
@@ -61,6 +66,13 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
 
 def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any], expected: str) -> bool:
     return all(side["version"] in (None, expected) for side in (litellm, openwebui) if side)
+
+
+def _differing(litellm: dict[str, Any] | None, openwebui: dict[str, Any] | None) -> list[str] | None:
+    """The settings that both sides store and that differ; None where one side could not be seen."""
+    if litellm is None or openwebui is None:
+        return None
+    return sorted(name for name in OPENWEBUI if litellm.get(name) != openwebui.get(name))
 
 
 def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], dict[str, Any] | None]:
@@ -73,16 +85,19 @@ def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], di
     return report, delivery, tested
 
 
-def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] | None]:
+def _look_at_openwebui(
+    params: dict[str, Any],
+) -> tuple[Report, dict[str, Any] | None, dict[str, Any] | None]:
     """Nothing is found where it cannot be reached."""
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
-        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None
+        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None, None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
         if ("table", f"{SCHEMA}.entity") not in live:
-            return report, None
+            return report, None, None
         limit = params["limit"]
-        return report, listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
+        passwords = report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit})
+        return report, listed(passwords, limit), look_at_settings(cur, report, live, "openwebui: settings")

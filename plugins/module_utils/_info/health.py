@@ -48,6 +48,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
     if (info["settings"] or {}).get("paused"):
         degraded.append("the bridge is paused: run the playbook llmops.user_bridge.resume_bridge")
+    if info["settings_differ"]:
+        degraded.append(
+            f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "
+            f"{DEPLOY}"
+        )
     queue = info["queue"]
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")

@@ -29,6 +29,7 @@ def info(**changes: Any) -> dict[str, Any]:
         "removals": None,
         "drift": None,
         "initial_passwords": None,
+        "settings_differ": [],
         "unseen": [],
     }
     return {**found, **changes}
@@ -55,6 +56,8 @@ def changed(state: str) -> dict[str, Any]:
         ({"litellm": changed("unknown")}, "degraded"),
         ({"version": {"installed": "1.0.0", "expected": "2.0.0", "matches": False}}, "degraded"),
         ({"unseen": [{"what": "queue", "reason": "permission denied"}]}, "degraded"),
+        ({"settings_differ": ["role_map"]}, "degraded"),
+        ({"settings_differ": None}, "ok"),
         ({"trigger_faults": 2}, "degraded"),
         ({"trigger_faults": None}, "ok"),
         ({"removals": {"total": 3, "first": []}}, "degraded"),

@@ -232,6 +232,7 @@ def test_from_16_on_one_backend_waits_while_connecting_and_can_be_cancelled(from
             assert not ended.is_set()
             looker.run("SELECT pg_cancel_backend(%s)", [stuck.pid])
             assert ended.wait(5)
+            assert looker.rows(connects, [stuck.pid]) == []
         assert pair.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 2
         drain_all(pair)
         assert differences(pair) == []

@@ -30,6 +30,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
     problems,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import lacks_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source
@@ -37,8 +38,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import server_options
 
 OTHER_PREFIX = "openwebui_"
-# Queues everything that exists when that is due, which a read-only transaction refuses; otherwise it returns 0.
-_BACKFILL = f"SELECT {SCHEMA}.backfill()"
+_BACKFILL = f"SELECT {SCHEMA}.backfill_is_due()"
 _WAITING = f"SELECT EXISTS (SELECT FROM {SCHEMA}.sync_queue WHERE parked_at IS NULL)"
 
 
@@ -156,11 +156,13 @@ def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
 
 
 def _is_due(cur: Any, query: str) -> bool:
-    """Whether a query returns something, or cannot: functions and tables may be missing, and a write is refused."""
+    """What a query says; yes where functions, tables or rights are missing, which the run is about to provide."""
     try:
         with _pg.savepoint(cur):
             return bool(_pg.value(cur, query))
-    except _pg.PgError:
+    except _pg.PgError as error:
+        if not (lacks_objects(error) or _pg.sqlstate(error) == _pg.INSUFFICIENT_PRIVILEGE):
+            raise
         return True
 
 

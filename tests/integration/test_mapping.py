@@ -271,6 +271,8 @@ class TestRoles:
     def test_only_a_proxy_admin_is_an_admin(self, quick: Pair, litellm_role: str | None, role: str) -> None:
         rows.add_user(quick.litellm, "ann", "ann@example.com", user_role=litellm_role)
         assert openwebui.accounts(quick) == {"ann@example.com": ("ann", role)}
+        # Not only because Open WebUI's side would refuse another.
+        assert audit(quick, "SYNC_USER", "ann")[0] == "SUCCESS"
 
     def test_the_map_and_the_default_can_be_chosen(self, quick: Pair) -> None:
         write_settings(

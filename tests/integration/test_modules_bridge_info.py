@@ -218,6 +218,24 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     assert "does the timer run" in info(deployed)["health"]["reasons"][0]
 
 
+def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair) -> None:
+    change_settings(deployed, initial_password="none")
+    add_user(deployed, "mal", deployed.admin.email)
+    for name in ("ann", "bob"):
+        add_user(deployed, name, f"{name}@example.com")
+    deployed.openwebui.run("UPDATE auth SET password = 'their own' WHERE id = 'usr_bob'")
+    found = info(deployed)
+    assert found["not_linked"]["total"] == 1
+    (user,) = found["not_linked"]["first"]
+    assert user["user_id"] == "mal" and "make the user proxy_admin" in user["reason"]
+    (account,) = found["no_sign_in"]["first"]
+    assert account == {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
+    (reason,) = found["health"]["reasons"]
+    assert reason.startswith("1 users of LiteLLM get no account")
+    found = info(deployed, limit=0)
+    assert found["no_sign_in"] == {"total": 1, "first": []} and found["not_linked"] == {"total": 1, "first": []}
+
+
 def test_settings_that_only_one_side_has(deployed: Pair) -> None:
     """As after half a deploy: each side acts by its own."""
     assert info(deployed)["settings_differ"] == []

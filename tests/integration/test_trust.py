@@ -515,7 +515,12 @@ class TestOwnSettings:
     def test_what_a_request_says_about_settings_does_not_count(self, quick: Pair) -> None:
         write_settings(quick, {"initial_password": "none", "adopt_existing": False, "on_user_delete": "keep"})
         add_account(quick)
-        wishes = {"adopt_existing": True, "on_user_delete": "delete", "user_id_prefix": "x_", "initial_password": "email"}
+        wishes = {
+            "adopt_existing": True,
+            "on_user_delete": "delete",
+            "user_id_prefix": "x_",
+            "initial_password": "email",
+        }
         request = {"version": 1, "budget_ms": 10_000, "options": wishes}
         items = [user_item("ann", openwebui_id="theirs"), user_item("bob", openwebui_id="theirs")]
         reply = quick.openwebui_admin.value("SELECT user_bridge.serve(%s)", [json.dumps({**request, "items": items})])

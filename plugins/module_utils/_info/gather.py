@@ -35,13 +35,24 @@ SELECT e.entity_id AS user_id, count(*) OVER () AS total,
    AND encode(sha256(convert_to(a.password, 'UTF8')), 'hex') = e.initial_password_mark
  ORDER BY e.initial_password_at, 1 LIMIT greatest(1, %(limit)s)"""
 
+_NOT_LINKED = f"""
+SELECT e.entity_id AS user_id, e.not_linked AS reason, count(*) OVER () AS total
+  FROM {SCHEMA}.entity AS e WHERE e.not_linked IS NOT NULL ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
+
+_NO_SIGN_IN = f"""
+SELECT s.user_id, s.openwebui_id, s.email, count(*) OVER () AS total
+  FROM {SCHEMA}.accounts_without_sign_in() AS s ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
+
+# Lists of accounts on Open WebUI's side, by the name under which they are reported.
+_LISTS = {"initial_passwords": _INITIAL_PASSWORDS, "not_linked": _NOT_LINKED, "no_sign_in": _NO_SIGN_IN}
+
 
 def gather(params: dict[str, Any]) -> dict[str, Any]:
     """Both sides, one beside the other: half of the time is the servers'."""
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
         report, delivery, tested = _look_at_litellm(params)
-        other, passwords, own_settings = beside.result() if beside else (Report(), None, None)
+        other, lists, own_settings = beside.result() if beside else (Report(), dict.fromkeys(_LISTS), None)
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
@@ -57,7 +68,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "connection": tested,
         **delivery,
         "drift": drift_found,
-        "initial_passwords": passwords,
+        **lists,
         "settings_differ": _differing(delivery["settings"], own_settings),
         "unseen": report.unseen,
     }
@@ -85,19 +96,21 @@ def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], di
     return report, delivery, tested
 
 
-def _look_at_openwebui(
-    params: dict[str, Any],
-) -> tuple[Report, dict[str, Any] | None, dict[str, Any] | None]:
+def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any], dict[str, Any] | None]:
     """Nothing is found where it cannot be reached."""
+    nothing: dict[str, Any] = dict.fromkeys(_LISTS)
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
-        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None, None
+        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), nothing, None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
         if ("table", f"{SCHEMA}.entity") not in live:
-            return report, None, None
+            return report, nothing, None
         limit = params["limit"]
-        passwords = report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit})
-        return report, listed(passwords, limit), look_at_settings(cur, report, live, "openwebui: settings")
+        lists = {
+            name: listed(report.look(cur, name.replace("_", " "), query, {"limit": limit}), limit)
+            for name, query in _LISTS.items()
+        }
+        return report, lists, look_at_settings(cur, report, live, "openwebui: settings")

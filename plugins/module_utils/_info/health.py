@@ -73,6 +73,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"{info['drift']['entities']} entities differ between LiteLLM and Open WebUI: "
             "run bridge_sync with action reconcile and repair true"
         )
+    if info["not_linked"] and info["not_linked"]["total"]:
+        degraded.append(
+            f"{info['not_linked']['total']} users of LiteLLM get no account because of one that Open WebUI has: "
+            "not_linked says which, and what to do about each"
+        )
     passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:
         degraded.append(

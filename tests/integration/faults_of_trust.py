@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of the rules by which accounts are adopted: name, file, what is there, the fault, and the test that catches it."""
+"""Faults of the rules of adoption: name, file, what is there, the fault, and the test that catches it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,14 @@ ADOPTION: list[Row] = [
         "entities/user/openwebui/retire.sql.j2",
         "known_email = CASE WHEN NOT p_gone THEN e.known_email END",
         "known_email = e.known_email",
-        lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair),
+        lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair, True),
+    ),
+    (
+        "the address of a deleted account counts",
+        _ADOPT,
+        "made_id = NULL, known_email = NULL,",
+        "made_id = NULL,",
+        lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair, False),
     ),
     (
         "the password of somebody pending stays",

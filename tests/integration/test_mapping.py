@@ -309,7 +309,7 @@ class TestRoles:
         assert boss() == ("admin", True)
         # Nor by itself as soon as somebody else can administer Open WebUI.
         quick.openwebui.run('UPDATE "user" SET role = %s WHERE email = %s', ["admin", quick.admin.email])
-        settle(quick)
+        quick.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
         assert boss() == ("admin", True)
 
     def test_an_admin_who_cannot_sign_in_does_not_count(self, quick: Pair) -> None:

@@ -242,7 +242,10 @@ class TestChangedAddress:
         rows.change_user(quick.litellm, "ann", user_email="ann@example.com")
         assert mapping(quick, "user") == {"ann": "theirs"}
 
-    def test_a_user_who_was_deleted_comes_with_any(self, quick: Pair) -> None:
+    @pytest.mark.parametrize("refused", [False, True])
+    def test_a_user_who_was_deleted_comes_with_any(self, quick: Pair, refused: bool) -> None:
+        if refused:
+            add_account(quick, "boss", "old@example.com", role="admin")
         rows.add_user(quick.litellm, "ann", "old@example.com")
         rows.delete_user(quick.litellm, "ann")
         add_account(quick)

@@ -277,7 +277,32 @@ def held(pair: Pair) -> dict[str, list[str]]:
     return {row["kind"]: row["accounts"] for row in found}
 
 
+def approve_all(pair: Pair) -> None:
+    pair.litellm_admin.run("SELECT user_bridge.approve(array(SELECT h.id FROM user_bridge.held_changes() AS h))")
+
+
 class TestAddressOfAnAdoptedAccount:
+    def test_from_litellm_to_the_approval_and_back(self, quick: Pair) -> None:
+        add_account(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        rows.change_user(quick.litellm, "ann", user_email="new@example.com", user_alias="Anna")
+        drain(quick)
+        assert openwebui.accounts(quick) == {"ann@example.com": ("Anna", "user")}
+        (entry,) = quick.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
+        assert (entry["kind"], entry["entity_id"], entry["openwebui_id"]) == ("email", "ann", "theirs")
+        assert [each["email"] for each in entry["accounts"]] == ["ann@example.com"]
+        approve_all(quick)
+        settle(quick)
+        assert openwebui.accounts(quick) == {"new@example.com": ("Anna", "user")} and password(quick) == THEIRS
+
+    def test_it_is_forgotten_when_the_address_is_the_old_one_again(self, quick: Pair) -> None:
+        add_account(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        for email in ("new@example.com", "ann@example.com"):
+            rows.change_user(quick.litellm, "ann", user_email=email)
+        settle(quick)
+        assert held(quick) == {}
+
     def test_it_moves_when_somebody_has_approved_just_that(self, quick: Pair) -> None:
         add_account(quick)
         rows.add_user(quick.litellm, "ann", "ann@example.com")
@@ -454,9 +479,24 @@ class TestLastAdmin:
         self.founder(quick)
         rows.change_user(quick.litellm, "boss", user_role="internal_user", user_alias="Former")
         add_account(quick, "second", "second@example.com", role="admin")
-        settle(quick)
+        drain(quick)
         account = openwebui.account(quick, quick.admin.email)
         assert account is not None and (account["name"], account["role"]) == ("Former", "admin")
+        approve_all(quick)
+        settle(quick)
+        account = openwebui.account(quick, quick.admin.email)
+        assert account is not None and account["role"] == "user"
+
+    def test_it_is_forgotten_when_litellm_says_admin_again(self, quick: Pair) -> None:
+        self.founder(quick)
+        rows.change_user(quick.litellm, "boss", user_role="internal_user")
+        assert set(held(quick)) == {"last_admin"}
+        rows.change_user(quick.litellm, "boss", user_role="proxy_admin")
+        assert held(quick) == {}
+        add_account(quick, "second", "second@example.com", role="admin")
+        rows.change_user(quick.litellm, "boss", user_role="internal_user")
+        account = openwebui.account(quick, quick.admin.email)
+        assert account is not None and account["role"] == "user"
 
     def test_one_of_several_is_demoted_at_once(self, quick: Pair) -> None:
         self.founder(quick)

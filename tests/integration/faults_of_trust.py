@@ -222,7 +222,7 @@ ADOPTION: list[Row] = [
     (
         "a returning user with another address has the old password",
         _ADOPT,
-        "trusted := lower(account.email) = p_want ->> 'email';",
+        "trusted := lower(v_account.email) = p_want ->> 'email';",
         "trusted := true;",
         lambda pair: trust.TestReturning().test_with_another_address_the_password_is_nobodys(pair),
     ),

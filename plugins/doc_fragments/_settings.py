@@ -15,7 +15,9 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   settings:
-    description: Settings of the bridge. Only for O(side=litellm). Omitted ones keep their value.
+    description: >-
+      Settings of the bridge. With O(side=openwebui) those that this side acts by are stored, and the others
+      ignored. Omitted ones keep their value.
     type: dict
     suboptions:
       delivery:

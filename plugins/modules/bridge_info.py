@@ -53,7 +53,8 @@ options:
     default: false
   limit:
     description:
-      - Most entries in RV(errors), RV(last_errors), RV(removals) and RV(initial_passwords).
+      - Most entries in RV(errors), RV(last_errors), RV(removals), RV(initial_passwords), RV(not_linked) and
+        RV(no_sign_in).
     type: int
     default: 10
   openwebui_login_db:
@@ -465,6 +466,53 @@ settings:
   returned: success
   type: dict
   sample: {delivery: commit, paused: false}
+not_linked:
+  description:
+    - The users of LiteLLM that get no account because Open WebUI has one with their email that must not be linked to
+      them. Null without O(openwebui_login_db) or when it could not be read.
+  returned: success
+  type: dict
+  contains:
+    total:
+      description: How many there are.
+      type: int
+      sample: 1
+    first:
+      description: The first O(limit) of them, with the reason and what to do about it.
+      type: list
+      elements: dict
+      sample:
+        - user_id: u1
+          reason: >-
+            Open WebUI's account with this email is an admin, and the user is none in LiteLLM: make the user proxy_admin
+            in LiteLLM, or take the admin role from the account in Open WebUI
+no_sign_in:
+  description:
+    - The accounts of LiteLLM's users that nothing opens; they have no usable password, and nobody has signed in to them
+      by single sign-on. Null without O(openwebui_login_db) or when it could not be read.
+  returned: success
+  type: dict
+  contains:
+    total:
+      description: How many there are.
+      type: int
+      sample: 1
+    first:
+      description: The first O(limit) of them.
+      type: list
+      elements: dict
+      sample:
+        - user_id: u1
+          openwebui_id: usr_u1
+          email: ann@example.com
+settings_differ:
+  description:
+    - The settings that both sides store and that differ, as after half a deploy. Null without O(openwebui_login_db) or
+      when one side could not be read.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 unseen:
   description: What the login could not see.
   returned: success

@@ -187,7 +187,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
-from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import present
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
@@ -196,7 +195,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAM_ROLES, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
-from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import OPENWEBUI, SPEC
 
 
 def roles(params: dict[str, Any]) -> Roles:
@@ -207,8 +206,8 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
     """The options of state=present, checked."""
     _version.version_key(params["version"] or "")
     settings = checked(params["settings"])
-    if settings and params["side"] != "litellm":
-        raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
+    if params["side"] == "openwebui":
+        settings = {name: value for name, value in settings.items() if name in OPENWEBUI}
     return Wanted(
         side=params["side"],
         roles=roles(params),

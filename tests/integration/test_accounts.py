@@ -92,11 +92,3 @@ def test_an_admin_keeps_the_initial_password_where_admins_may_have_one(pair: Pai
     rows.change_user(pair.litellm, "u1", user_role="proxy_admin")
     assert openwebui.accounts(pair) == {"ann@example.com": ("ann", "admin")}
     assert pair.openwebui.value(password) == before != ""
-
-
-def test_a_user_whose_account_was_left_behind_gets_it_back_by_its_id(pair: Pair) -> None:
-    """Nothing matches by address, but the id is the one that the bridge would give."""
-    install_bridge(pair, QUICK)
-    openwebui.add_account(pair, "usr_u1", "from-before@example.com")
-    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}

@@ -476,7 +476,7 @@ def test_a_late_delivery_changes_nothing(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
     old = quick.openwebui_admin.value("SELECT version FROM user_bridge.entity WHERE entity_id = 'u1'") - 1
     gone = {"type": "user", "id": "u1", "desired": None}
-    payload = {"version": old, "budget_ms": 1000, "options": {}, "items": [gone]}
+    payload = {"version": old, "budget_ms": 1000, "items": [gone]}
     reply = quick.sync_user.value("SELECT user_bridge.apply(%s)", [request(quick, payload)])
     assert reply["items"][0]["status"] == "FAILED"
     assert openwebui.accounts(quick) == {"ann@example.com": ("Ann", "user")}

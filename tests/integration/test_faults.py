@@ -25,6 +25,7 @@ import test_removal_counting
 import test_removals
 import test_unreadable_json
 import test_upkeep
+from faults_of_trust import ADOPTION
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
@@ -294,7 +295,8 @@ FAULTS = [
     Fault(
         "auth row not written",
         "entities/user/openwebui/sign_in.sql.j2",
-        "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
+        "INSERT INTO public.auth (id, email, password, active)\n"
+        "    VALUES (p_want ->> 'openwebui_id', p_want ->> 'email', p_hash, NOT (p_want ->> 'disabled')::boolean);",
         "NULL;",
         lambda pair: test_mapping.TestEveryRow().test_a_created_account_is_complete(pair),
     ),
@@ -322,7 +324,7 @@ FAULTS = [
     Fault(
         "a deleted user's account stays",
         "entities/user/openwebui/retire.sql.j2",
-        "PERFORM user_bridge.delete_account(p_account);",
+        "PERFORM user_bridge.delete_account(p_now.id);",
         "NULL;",
         lambda pair: test_mapping.TestDeletion().test_delete_keeps_the_chats_and_a_returning_user_has_them_again(pair),
     ),
@@ -336,8 +338,8 @@ FAULTS = [
     Fault(
         "adopted account deleted",
         "entities/user/openwebui/retire.sql.j2",
-        "p_skipped IS NULL AND p_link.origin = 'created'\n                                 AND",
-        "p_skipped IS NULL AND",
+        "c_delete CONSTANT boolean := p_link.origin <> 'adopted' AND",
+        "c_delete CONSTANT boolean :=",
         lambda pair: test_mapping.TestAdoption().test_an_existing_account_is_linked_and_stays_the_persons(pair),
     ),
     Fault(
@@ -645,21 +647,21 @@ FAULTS += [
     ),
     Fault(
         "any of several accounts whatever its spelling",
-        "entities/user/openwebui/apply.sql.j2",
+        "entities/user/openwebui/adopt.sql.j2",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
         "ORDER BY u.created_at, u.id",
         lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_the_one_that_is_spelled_alike),
     ),
     Fault(
         "any of several accounts whatever its age",
-        "entities/user/openwebui/apply.sql.j2",
+        "entities/user/openwebui/adopt.sql.j2",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.id",
         lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_else_the_oldest),
     ),
     Fault(
         "any of several accounts of one age",
-        "entities/user/openwebui/apply.sql.j2",
+        "entities/user/openwebui/adopt.sql.j2",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at",
         lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_else_by_id),
@@ -667,8 +669,8 @@ FAULTS += [
     Fault(
         "initial_password_admins ignored at promotion",
         "entities/user/openwebui/sign_in.sql.j2",
-        "IF p_want ->> 'role' = 'admin' AND NOT (p_options ->> 'initial_password_admins')::boolean THEN",
-        "IF p_want ->> 'role' = 'admin' THEN",
+        "p_want ->> 'role' = 'admin' AND NOT (p_options ->> 'initial_password_admins')::boolean",
+        "p_want ->> 'role' = 'admin'",
         test_accounts.test_an_admin_keeps_the_initial_password_where_admins_may_have_one,
     ),
     Fault(
@@ -843,10 +845,11 @@ FAULTS += [
     Fault(
         "the last admin deleted with the bridge's data",
         "entities/user/openwebui/retire.sql.j2",
-        "p_link.origin IS DISTINCT FROM 'created' OR user_bridge.is_last_admin(p_link.openwebui_id)",
-        "p_link.origin IS DISTINCT FROM 'created'",
+        "p_link.origin = 'adopted' OR user_bridge.is_last_admin(p_link.openwebui_id)",
+        "p_link.origin = 'adopted'",
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
+    *(Fault(*row) for row in ADOPTION),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",

@@ -249,7 +249,7 @@ def test_who_approved_that_accounts_are_disabled_did_not_approve_that_they_are_d
     people(pair, on_user_delete="disable")
     at_once(pair, names(0, MANY))
     approve(pair, held(pair))
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET on_user_delete = 'delete'")
+    change_settings(pair, on_user_delete="delete")
     drain_all(pair)
     assert (len(enabled(pair)), len(held(pair))) == (MANY, MANY)
 

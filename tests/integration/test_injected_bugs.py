@@ -21,7 +21,7 @@ import pytest
 
 from hard_support import QUICK, drain_all, replaced
 from kit import openwebui, pairs, rows
-from kit.bridge import Mutate, install_bridge, render_sql
+from kit.bridge import Mutate, change_settings, install_bridge, render_sql
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import ModuleFailed, admin, login_options, run_module
@@ -239,7 +239,7 @@ def _guard(pair: Pair) -> None:
     # As if the last time were long ago: what has been counted or is held would be decided already.
     for table in ("removal", "held", "incident"):
         pair.openwebui_admin.run(f"DELETE FROM user_bridge.{table}")
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET removal_accounts = 0, removal_percent = 0")
+    change_settings(pair, removal_accounts=0, removal_percent=0)
     for name in ("gone", "back"):
         rows.add_user(session, name, f"{name}@example.com")
         rows.delete_user(session, name)
@@ -267,7 +267,7 @@ def _drift(pair: Pair) -> None:
 
 
 def _passwords(pair: Pair) -> None:
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET initial_password = 'email', password_cost = 4")
+    change_settings(pair, initial_password="email", password_cost=4)
     rows.add_user(writer(pair), "pw", "pw@example.com")
     rows.change_user(writer(pair), "pw", user_role="proxy_admin")
     pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '1 year'")
@@ -384,10 +384,8 @@ def _faults(pair: Pair) -> int:
 
 def _mended(pair: Pair, compare: bool = True) -> None:
     """The world as it was before a part, and both sides equal."""
-    pair.litellm_admin.run(
-        "UPDATE user_bridge.settings SET removal_accounts = 1000000, removal_percent = DEFAULT, paused = false, "
-        "initial_password = 'none'"
-    )
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
+    change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none")
     for condition in (
         'VerificationToken"',
         'OrganizationMembership"',

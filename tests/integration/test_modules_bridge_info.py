@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import REGISTRY, install_bridge, render_sql
+from kit.bridge import REGISTRY, change_settings, install_bridge, render_sql
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
@@ -212,7 +212,7 @@ def test_skipped_users_by_reason(deployed: Pair) -> None:
 
 
 def test_removals_that_wait_for_approval(deployed: Pair) -> None:
-    deployed.litellm_admin.run("UPDATE user_bridge.settings SET removal_accounts = 1, removal_percent = 0")
+    change_settings(deployed, removal_accounts=1, removal_percent=0)
     for number in range(4):
         add_user(deployed, f"u{number}", f"u{number}@example.com")
     deployed.litellm.run("DELETE FROM \"LiteLLM_UserTable\" WHERE user_id <> 'u3'")
@@ -224,7 +224,7 @@ def test_removals_that_wait_for_approval(deployed: Pair) -> None:
 
 
 def test_accounts_with_their_initial_password(deployed: Pair) -> None:
-    deployed.litellm_admin.run("UPDATE user_bridge.settings SET initial_password = 'email', password_cost = 4")
+    change_settings(deployed, initial_password="email", password_cost=4)
     for name in ("ann", "bob"):
         add_user(deployed, name, f"{name}@example.com")
     found = info(deployed)["initial_passwords"]
@@ -234,6 +234,34 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     assert found["initial_passwords"] == {"total": 1, "first": []} and found["health"]["status"] == "ok"
     deployed.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
     assert "does the timer run" in info(deployed)["health"]["reasons"][0]
+
+
+def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair) -> None:
+    change_settings(deployed, initial_password="none")
+    add_user(deployed, "mal", deployed.admin.email)
+    for name in ("ann", "bob"):
+        add_user(deployed, name, f"{name}@example.com")
+    deployed.openwebui.run("UPDATE auth SET password = 'their own' WHERE id = 'usr_bob'")
+    found = info(deployed)
+    assert found["not_linked"]["total"] == 1
+    (user,) = found["not_linked"]["first"]
+    assert user["user_id"] == "mal" and "make the user proxy_admin" in user["reason"]
+    (account,) = found["no_sign_in"]["first"]
+    assert account == {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
+    (reason,) = found["health"]["reasons"]
+    assert reason.startswith("1 users of LiteLLM get no account")
+    found = info(deployed, limit=0)
+    assert found["no_sign_in"] == {"total": 1, "first": []} and found["not_linked"] == {"total": 1, "first": []}
+
+
+def test_settings_that_only_one_side_has(deployed: Pair) -> None:
+    """As after half a deploy: each side acts by its own."""
+    assert info(deployed)["settings_differ"] == []
+    deployed.openwebui_admin.run("UPDATE user_bridge.settings SET default_role = 'pending', on_user_delete = 'keep'")
+    found = info(deployed)
+    assert found["settings_differ"] == ["default_role", "on_user_delete"]
+    (reason,) = found["health"]["reasons"]
+    assert "default_role, on_user_delete" in reason and "deploy_bridge" in reason
 
 
 def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings impor
 from kit import bridge
 from kit.bridge import render_sql
 from kit.cluster import Cluster
-from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, SIDES, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import (
     DRIVERS,
@@ -499,7 +499,7 @@ def real_options(pair: Pair, side: Side) -> dict[str, Any]:
         "side": side,
         "version": "1.0.0",
         "definitions": [{"name": path, "sql": sql} for path, sql in render_sql(side).items()],
-        "settings": {"initial_password": "none"} if side == "litellm" else None,
+        "settings": {"initial_password": "none"},
     }
 
 
@@ -536,19 +536,25 @@ def test_the_real_definitions_need_no_superuser(pair: Pair) -> None:
         pair.litellm_admin.run("DROP ROLE deployer")
 
 
-def test_limits_of_the_settings_are_those_of_the_table(pair: Pair) -> None:
+def stored_on(side: Side) -> set[str]:
+    return set(declared.SPEC if side == "litellm" else declared.OPENWEBUI)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_limits_of_the_settings_are_those_of_the_table(pair: Pair, side: Side) -> None:
     ensure_roles(pair)
-    options = real_options(pair, "litellm")
+    options = real_options(pair, side)
     for place in (0, 1):
         limits = {name: limit[place] for name, limit in declared.RANGES.items()}
-        assert install({**options, "settings": limits})["settings"] == sorted(limits)
+        assert set(install({**options, "settings": limits})["settings"]) == limits.keys() & stored_on(side)
     choices = {name: option["choices"] for name, option in declared.SPEC.items() if "choices" in option}
     for place in range(max(map(len, choices.values()))):
         install({**options, "settings": {name: each[place % len(each)] for name, each in choices.items()}})
-    columns = pair.litellm_admin.rows(
+    columns = admin(pair, side).rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'user_bridge.settings'::regclass AND attnum > 0"
     )
-    assert {row["attname"] for row in columns} == {*declared.SPEC, "singleton", "paused"}
+    own = {"singleton", "paused"} if side == "litellm" else {"singleton"}
+    assert {row["attname"] for row in columns} == stored_on(side) | own
 
 
 def _another(setting: Mapping[str, Any]) -> Any:
@@ -562,33 +568,33 @@ def _another(setting: Mapping[str, Any]) -> Any:
     return f"x{setting['default']}" if setting["type"] == "str" else setting["default"] + 1
 
 
-def test_every_setting_arrives(pair: Pair) -> None:
+@pytest.mark.parametrize("side", SIDES)
+def test_every_setting_arrives(pair: Pair, side: Side) -> None:
     ensure_roles(pair)
     wanted = {name: _another(setting) for name, setting in bridge.SETTINGS.items()}
-    install({**real_options(pair, "litellm"), "settings": wanted})
-    (stored,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.settings")
-    assert {name: stored[name] for name in wanted} == wanted
+    install({**real_options(pair, side), "settings": wanted})
+    (stored,) = admin(pair, side).rows("SELECT * FROM user_bridge.settings")
+    assert {name: stored[name] for name in stored_on(side)} == {name: wanted[name] for name in stored_on(side)}
 
 
-def test_a_new_setting_gets_its_column_in_place(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side", SIDES)
+def test_a_new_setting_gets_its_column_in_place(pair: Pair, side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in an upgrade to a version that has one more; CREATE TABLE IF NOT EXISTS does nothing then."""
     ensure_roles(pair)
-    install({**real_options(pair, "litellm"), "settings": {"inline_limit": 7}})
+    install({**real_options(pair, side), "settings": {"removal_accounts": 7}})
     new = {"type": "int", "minimum": 1, "default": 3, "openwebui": True, "version_added": "9.0.0"}
     monkeypatch.setattr(bridge, "SETTINGS", {**bridge.SETTINGS, "novelty": new})
-    options = real_options(pair, "litellm")
+    options, admin = real_options(pair, side), pair.superuser(side)
     assert "table user_bridge.settings" in actions(install(options))
     assert not install(options, env=READ_ONLY)["changed"]
-    (stored,) = pair.litellm_admin.rows("SELECT inline_limit, novelty FROM user_bridge.settings")
-    assert stored == {"inline_limit": 7, "novelty": 3}
+    (stored,) = admin.rows("SELECT removal_accounts, novelty FROM user_bridge.settings")
+    assert stored == {"removal_accounts": 7, "novelty": 3}
     # An ADD COLUMN that finds the column must not add its CHECK a second time.
-    pair.litellm_admin.run("COMMENT ON TABLE user_bridge.settings IS 'edited'")
+    admin.run("COMMENT ON TABLE user_bridge.settings IS 'edited'")
     assert install(options)["changed"]
     table = "'user_bridge.settings'::regclass"
     checks = f"FROM pg_constraint WHERE conrelid = {table} AND contype = 'c' AND conname LIKE '%novelty%'"
-    assert pair.litellm_admin.value(f"SELECT count(*) {checks}") == 1
-    sent = "SELECT user_bridge.delivery_options(s) ->> 'novelty' FROM user_bridge.settings AS s"
-    assert pair.litellm_admin.value(sent) == "3"
+    assert admin.value(f"SELECT count(*) {checks}") == 1
 
 
 def test_through_ansible_playbook(pair: Pair, options: dict[str, Any], tmp_path: Path) -> None:

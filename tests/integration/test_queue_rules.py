@@ -42,7 +42,6 @@ def test_a_call_without_time_left_applies_nothing(pair: Pair) -> None:
     payload = {
         "version": 1,
         "budget_ms": 0,
-        "options": {"initial_password": "none", "adopt_existing": True},
         "items": [{"type": "user", "id": "u1", "desired": wanted, "skipped": None}],
     }
     apply = "SELECT user_bridge.apply(%s)"

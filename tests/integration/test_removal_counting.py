@@ -21,7 +21,6 @@ MANY = 12
 REQUEST = {
     "version": 9_000_000_000,
     "budget_ms": 10_000,
-    "options": {"on_user_delete": "delete", "removal_accounts": LIMIT, "removal_percent": 0},
 }
 
 

@@ -80,7 +80,13 @@ def take_away(pair: Pair) -> None:
 
 def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
     definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
-    options = {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions}
+    options = {
+        **login_options(pair, side),
+        "side": side,
+        "version": "1.0.0",
+        "definitions": definitions,
+        "settings": SETTINGS,
+    }
     return run_module("bridge_install", options)
 
 

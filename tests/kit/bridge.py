@@ -157,20 +157,29 @@ def install_bridge(
 
 
 def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
-    """The settings row: what is given; everything else gets the table's defaults."""
-    values = {key: psycopg2.extras.Json(value) if isinstance(value, dict) else value for key, value in settings.items()}
-    session = pair.litellm_admin
-    session.run(f"DELETE FROM {SCHEMA}.settings")
-    if not values:
+    """The settings row of both sides: what is given; everything else gets the table's defaults."""
+    for side in _sides_with_settings(pair):
+        session = pair.superuser(side)
+        session.run(f"DELETE FROM {SCHEMA}.settings")
         session.run(f"INSERT INTO {SCHEMA}.settings DEFAULT VALUES")
-        return
-    session.raw.cursor().execute(
-        sql.SQL("INSERT INTO {}.settings ({}) VALUES ({})").format(
-            sql.Identifier(SCHEMA),
-            sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Literal, values.values())),
-        )
-    )
+    change_settings(pair, **settings)
+
+
+def _sides_with_settings(pair: Pair) -> list[Side]:
+    """In version 1.0.0 only LiteLLM's side had any."""
+    return [side for side in SIDES if pair.superuser(side).value(f"SELECT to_regclass('{SCHEMA}.settings')")]
+
+
+def change_settings(pair: Pair, **settings: Any) -> None:
+    """Change settings on each side that stores them."""
+    for side in _sides_with_settings(pair):
+        values = {
+            name: psycopg2.extras.Json(value) if isinstance(value, dict) else value
+            for name, value in settings.items()
+            if side == "litellm" or SETTINGS[name].get("openwebui")
+        }
+        for name, value in values.items():
+            pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
 
 
 def own(pair: Pair) -> None:

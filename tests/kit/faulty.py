@@ -46,7 +46,8 @@ FAULTS = {
     ),
     "auth row not written": Fault(
         f"{_TEMPLATES}/entities/user/openwebui/sign_in.sql.j2",
-        "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
+        "INSERT INTO public.auth (id, email, password, active)\n"
+        "    VALUES (p_want ->> 'openwebui_id', p_want ->> 'email', p_hash, NOT (p_want ->> 'disabled')::boolean);",
         "NULL;",
         "test_a_synced_user_can_sign_in",
     ),

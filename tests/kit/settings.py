@@ -149,7 +149,8 @@ def doc_fragment(declaration: Declaration) -> str:
         {
             "options": {
                 "settings": {
-                    "description": "Settings of the bridge. Only for O(side=litellm). Omitted ones keep their value.",
+                    "description": "Settings of the bridge. With O(side=openwebui) those that this side acts by are "
+                    "stored, and the others ignored. Omitted ones keep their value.",
                     "type": "dict",
                     "suboptions": suboptions,
                 }
@@ -175,6 +176,7 @@ class ModuleDocFragment:
 def module_spec(declaration: Declaration) -> str:
     """plugins/module_utils/_settings/declared.py"""
     spec, ranges, patterns, unequal, variables = {}, {}, {}, {}, {}
+    shared = "\n".join(f'    "{name}",' for name, setting in declaration.settings.items() if setting.get("openwebui"))
     for name, setting in declaration.settings.items():
         spec[name] = {key: setting[key] for key in ("type", "choices") if key in setting}
         if "password" in name and setting["type"] != "bool" and "choices" not in setting:
@@ -209,6 +211,11 @@ PATTERNS: dict[str, tuple[str, str]] = {_python(patterns)}
 
 # Settings that must have another value than the one named.
 UNEQUAL: dict[str, str] = {_python(unequal)}
+
+# What Open WebUI's side stores, too.
+OPENWEBUI: tuple[str, ...] = (
+{shared}
+)
 
 # The role variable that sets it.
 VARIABLES: dict[str, str] = {_python(variables)}

@@ -162,8 +162,9 @@ def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -
     assert re.findall(r"ALTER TABLE user_bridge\.settings .*;", table) == [
         f"ALTER TABLE user_bridge.settings ADD COLUMN IF NOT EXISTS {columns[0]};"
     ]
+    own = bridge.render_sql("openwebui")["engine/openwebui/state.sql.j2"]
+    assert f"CHECK (singleton),\n    {columns[1]}\n);" in own
     functions = rendered["engine/litellm/settings.sql.j2"]
-    assert re.findall(r"'\w+', s\.(\w+)", functions) == ["limit"]
     assert re.findall(r"^ +s\.(\w+)", functions, re.MULTILINE) == ["password_rounds", "extra"]
 
 

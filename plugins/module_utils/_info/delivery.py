@@ -86,12 +86,18 @@ def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live]
     faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
     found["trigger_faults"] = faults[0]["n"] if faults else None
     found["removals"] = listed(report.look(cur, "removals", _REMOVALS, {"limit": limit}), limit)
+    found["settings"] = look_at_settings(cur, report, live, "settings")
+    return found
+
+
+def look_at_settings(cur: Any, report: Report, live: dict[tuple[str, str], Live], what: str) -> dict[str, Any] | None:
+    """The stored settings, empty while there are none; None where the login may not look."""
     try:
         with _pg.savepoint(cur):
             settings = read_settings(cur, live) or {}
-        found["settings"] = {name: value for name, value in settings.items() if name in (*SPEC, "paused")}
     except _pg.PgError as error:
         if _pg.sqlstate(error) not in INVISIBLE:
             raise
-        report.unseen.append({"what": "settings", "reason": _pg.describe(error)})
-    return found
+        report.unseen.append({"what": what, "reason": _pg.describe(error)})
+        return None
+    return {name: value for name, value in settings.items() if name in (*SPEC, "paused")}

@@ -15,7 +15,10 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connection import check_connection
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import look_at_delivery
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import (
+    look_at_delivery,
+    look_at_settings,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installation import (
@@ -32,6 +35,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.stat
     read_source,
     read_target,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import OPENWEBUI
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
@@ -42,13 +46,26 @@ SELECT e.entity_id AS user_id, count(*) OVER () AS total,
    AND encode(sha256(convert_to(a.password, 'UTF8')), 'hex') = e.initial_password_mark
  ORDER BY e.initial_password_at, 1 LIMIT greatest(1, %(limit)s)"""
 
+_NOT_LINKED = f"""
+SELECT e.entity_id AS user_id, e.not_linked AS reason, count(*) OVER () AS total
+  FROM {SCHEMA}.entity AS e WHERE e.not_linked IS NOT NULL ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
+
+_NO_SIGN_IN = f"""
+SELECT s.user_id, s.openwebui_id, s.email, count(*) OVER () AS total
+  FROM {SCHEMA}.accounts_without_sign_in() AS s ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
+
+# Lists of accounts on Open WebUI's side, by the name under which they are reported.
+_LISTS = {"initial_passwords": _INITIAL_PASSWORDS, "not_linked": _NOT_LINKED, "no_sign_in": _NO_SIGN_IN}
+
 
 def gather(params: dict[str, Any]) -> dict[str, Any]:
     """Both sides, one beside the other: half of the time is the servers'."""
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
         report, delivery, tested, source, problem = _look_at_litellm(params)
-        other, passwords, target = beside.result() if beside else (Report(), None, None)
+        other, lists, own_settings, target = (
+            beside.result() if beside else (Report(), dict.fromkeys(_LISTS), None, None)
+        )
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
@@ -65,7 +82,8 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "connection": tested,
         **delivery,
         "drift": drift_found,
-        "initial_passwords": passwords,
+        **lists,
+        "settings_differ": _differing(delivery["settings"], own_settings),
         "unseen": report.unseen,
     }
     return {"changed": False, "health": health(info), **info}
@@ -73,6 +91,13 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
 
 def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any], expected: str) -> bool:
     return all(side["version"] in (None, expected) for side in (litellm, openwebui) if side)
+
+
+def _differing(litellm: dict[str, Any] | None, openwebui: dict[str, Any] | None) -> list[str] | None:
+    """The settings that both sides store and that differ; None where one side could not be seen."""
+    if litellm is None or openwebui is None:
+        return None
+    return sorted(name for name in OPENWEBUI if litellm.get(name) != openwebui.get(name))
 
 
 def _look_at_litellm(
@@ -89,19 +114,26 @@ def _look_at_litellm(
     return report, delivery, tested, source, problem
 
 
-def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] | None, Target | None]:
+def _look_at_openwebui(
+    params: dict[str, Any],
+) -> tuple[Report, dict[str, Any], dict[str, Any] | None, Target | None]:
     """Nothing is found where it cannot be reached."""
+    nothing: dict[str, Any] = dict.fromkeys(_LISTS)
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
-        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None, None
+        return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), nothing, None, None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         roles = Roles(params["owner"], params["writer"])
         report, live = look_at_side(cur, "openwebui", roles, _pg.server_version(connection))
         if ("table", f"{SCHEMA}.entity") not in live:
-            return report, None, None
+            return report, nothing, None, None
         limit = params["limit"]
-        passwords = listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
+        lists = {
+            name: listed(report.look(cur, name.replace("_", " "), query, {"limit": limit}), limit)
+            for name, query in _LISTS.items()
+        }
+        own_settings = look_at_settings(cur, report, live, "openwebui: settings")
         target = seen(cur, report, "owner of Open WebUI's side", read_target, params["owner"])
-        return report, passwords, target
+        return report, lists, own_settings, target

@@ -51,6 +51,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
     if (info["settings"] or {}).get("paused"):
         degraded.append("the bridge is paused: run the playbook llmops.user_bridge.resume_bridge")
+    if info["settings_differ"]:
+        degraded.append(
+            f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "
+            f"{DEPLOY}"
+        )
     queue = info["queue"]
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")
@@ -70,6 +75,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         degraded.append(
             f"{info['drift']['entities']} entities differ between LiteLLM and Open WebUI: "
             "run bridge_sync with action reconcile and repair true"
+        )
+    if info["not_linked"] and info["not_linked"]["total"]:
+        degraded.append(
+            f"{info['not_linked']['total']} users of LiteLLM get no account because of one that Open WebUI has: "
+            "not_linked says which, and what to do about each"
         )
     passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:

@@ -60,6 +60,23 @@ UNEQUAL: dict[str, str] = {
     "team_group_id_prefix": "group_id_prefix",
 }
 
+# What Open WebUI's side stores, too.
+OPENWEBUI: tuple[str, ...] = (
+    "removal_accounts",
+    "removal_percent",
+    "user_id_prefix",
+    "group_id_prefix",
+    "team_group_id_prefix",
+    "role_map",
+    "default_role",
+    "adopt_existing",
+    "on_user_delete",
+    "initial_password",
+    "initial_password_admins",
+    "initial_password_ttl_hours",
+    "password_cost",
+)
+
 # The role variable that sets it.
 VARIABLES: dict[str, str] = {
     "delivery": "bridge_delivery",

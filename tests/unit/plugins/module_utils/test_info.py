@@ -30,6 +30,8 @@ def info(**changes: Any) -> dict[str, Any]:
         "removals": None,
         "drift": None,
         "initial_passwords": None,
+        "settings_differ": [],
+        "not_linked": None,
         "unseen": [],
     }
     return {**found, **changes}
@@ -56,6 +58,10 @@ def changed(state: str) -> dict[str, Any]:
         ({"litellm": changed("unknown")}, "degraded"),
         ({"version": {"installed": "1.0.0", "expected": "2.0.0", "matches": False}}, "degraded"),
         ({"unseen": [{"what": "queue", "reason": "permission denied"}]}, "degraded"),
+        ({"settings_differ": ["role_map"]}, "degraded"),
+        ({"settings_differ": None}, "ok"),
+        ({"not_linked": {"total": 1, "first": []}}, "degraded"),
+        ({"not_linked": {"total": 0, "first": []}}, "ok"),
         ({"trigger_faults": 2}, "degraded"),
         ({"trigger_faults": None}, "ok"),
         ({"removals": {"total": 3, "first": []}}, "degraded"),

@@ -1,0 +1,313 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of the rules of adoption: name, file, what is there, the fault, and the test that catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_trust as trust
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+
+_ADOPT = "entities/user/openwebui/adopt.sql.j2"
+_APPLY = "entities/user/openwebui/apply.sql.j2"
+_SIGN_IN = "entities/user/openwebui/sign_in.sql.j2"
+
+
+def _case(name: str) -> Callable[[Pair], None]:
+    (found,) = [case for case in trust.CASES if case.name == name]
+    return lambda pair: trust.test_what_becomes_of_an_account(pair, found)
+
+
+ADOPTION: list[Row] = [
+    (
+        "accounts linked although that is forbidden",
+        _ADOPT,
+        "WHEN NOT (p_options ->> 'adopt_existing')::boolean THEN",
+        "WHEN false THEN",
+        lambda pair: trust.test_nothing_is_adopted_where_that_is_forbidden(pair, trust.CASES[0]),
+    ),
+    (
+        "an admin's account linked to whoever has the address",
+        _ADOPT,
+        "(user_bridge.normal_user(p_want) ->> 'role' <> 'admin' OR",
+        "(false OR",
+        _case("an admin, in LiteLLM a user"),
+    ),
+    (
+        "an admin's account linked to somebody whom LiteLLM keeps out",
+        _ADOPT,
+        "(user_bridge.normal_user(p_want) ->> 'role' <> 'admin' OR",
+        "(p_want ->> 'role' <> 'admin' OR",
+        _case("an admin, in LiteLLM disabled"),
+    ),
+    (
+        "a changed address links an account",
+        _ADOPT,
+        "WHEN p_link.known_email <> p_want ->> 'email' THEN",
+        "WHEN false THEN",
+        lambda pair: trust.TestChangedAddress().test_a_refused_user_gets_no_other_account(pair, "user"),
+    ),
+    (
+        "the address of an earlier life counts",
+        "entities/user/openwebui/retire.sql.j2",
+        "known_email = CASE WHEN NOT p_gone THEN e.known_email END",
+        "known_email = e.known_email",
+        lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair, True),
+    ),
+    (
+        "the address of a deleted account counts",
+        _ADOPT,
+        "made_id = NULL, known_email = NULL,",
+        "made_id = NULL,",
+        lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair, False),
+    ),
+    (
+        "the password of somebody pending stays",
+        _ADOPT,
+        "OR p_account.role <> 'pending'",
+        "OR true",
+        _case("pending"),
+    ),
+    (
+        "the password of somebody who signed up later stays",
+        _ADOPT,
+        "coalesce(p_account.created_at < (",
+        "coalesce(p_account.created_at IS NOT NULL OR p_account.created_at < (",
+        _case("signed up later"),
+    ),
+    (
+        "the password of an account of unknown age stays",
+        _ADOPT,
+        "FROM user_bridge.installed AS i), false)",
+        "FROM user_bridge.installed AS i), true)",
+        _case("of an unknown age"),
+    ),
+    (
+        "single sign-on proves nothing",
+        _ADOPT,
+        "OR EXISTS (SELECT FROM user_bridge.proved_by_sso(ARRAY[p_account.id]))",
+        "",
+        _case("proved later by single sign-on"),
+    ),
+    (
+        "an identity that cannot be read proves an address",
+        _ADOPT,
+        "EXCEPTION WHEN OTHERS THEN\n    RETURN false;",
+        "EXCEPTION WHEN OTHERS THEN\n    RETURN true;",
+        _case("no proof: cannot be read"),
+    ),
+    (
+        "an empty identity proves an address",
+        _ADOPT,
+        ' && @ != ""',
+        "",
+        _case("no proof: an empty one"),
+    ),
+    (
+        "an identity that is encoded twice proves nothing",
+        _ADOPT,
+        "IF jsonb_typeof(v_identities) = 'string' THEN",
+        "IF false THEN",
+        _case("proved, encoded twice"),
+    ),
+    (
+        "an admin loses the password",
+        _ADOPT,
+        "RETURN p_account.role = 'admin'\n",
+        "RETURN false\n",
+        _case("an admin in both, made later"),
+    ),
+    (
+        "a stranger's sessions go on",
+        _SIGN_IN,
+        "IF NOT v_active AND v_now.active OR NOT p_trusted THEN",
+        "IF NOT v_active AND v_now.active THEN",
+        _case("pending"),
+    ),
+    (
+        "the owner's sessions end",
+        _SIGN_IN,
+        "IF NOT v_active AND v_now.active OR NOT p_trusted THEN",
+        "IF true THEN",
+        _case("there before"),
+    ),
+    (
+        "a stranger's password stays",
+        _SIGN_IN,
+        "WHEN NOT p_trusted THEN user_bridge.expire_password(",
+        "WHEN false THEN user_bridge.expire_password(",
+        _case("signed up later"),
+    ),
+    (
+        "an account without a sign-in gets a password that others know",
+        _SIGN_IN,
+        "CASE WHEN p_before.id IS NULL THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
+        "user_bridge.initial_password(p_want, p_options)",
+        _case("without a row in auth"),
+    ),
+    (
+        "an account is taken by its id",
+        _ADOPT,
+        "WHERE lower(u.email) = p_want ->> 'email' AND u.email IS NOT NULL AND user_bridge.is_free(u.id)",
+        "WHERE (lower(u.email) = p_want ->> 'email' OR u.id = p_want ->> 'openwebui_id') AND user_bridge.is_free(u.id)",
+        lambda pair: trust.test_an_account_with_the_id_only_is_somebody_elses(pair, "user"),
+    ),
+    (
+        "an account of an earlier installation counts as adopted",
+        _APPLY,
+        "WHEN p_is_new OR c_account = p_own_id THEN 'created'",
+        "WHEN p_is_new THEN 'created'",
+        lambda pair: trust.test_an_account_of_an_earlier_installation_is_the_bridges_own(pair, "user", False),
+    ),
+    (
+        "the account of another LiteLLM user is taken",
+        _ADOPT,
+        "AND u.email IS NOT NULL AND user_bridge.is_free(u.id)",
+        "AND u.email IS NOT NULL",
+        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
+    ),
+    (
+        "an adopted account's address moves by itself",
+        _APPLY,
+        "IF p_link.openwebui_id IS NULL OR p_link.origin = 'created' OR",
+        "IF true OR",
+        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_it_moves_when_somebody_has_approved_just_that(pair),
+    ),
+    (
+        "the address of an account that the bridge made waits",
+        _APPLY,
+        "IF p_link.openwebui_id IS NULL OR p_link.origin = 'created' OR",
+        "IF p_link.openwebui_id IS NULL OR",
+        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_that_of_an_account_that_the_bridge_made_moves(pair),
+    ),
+    (
+        "an inherited account walks away",
+        _APPLY,
+        "p_link.origin = 'created' OR lower(p_now.email)",
+        "p_link.origin <> 'adopted' OR lower(p_now.email)",
+        lambda pair: trust.TestOneAddressOfTwoUsers().test_the_next_takes_over_the_account_and_not_the_role(pair),
+    ),
+    (
+        "an adopted account's address is taken for somebody else",
+        _APPLY,
+        " AND e.origin <> 'adopted')",
+        ")",
+        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
+    ),
+    (
+        "whoever changes his address inherits an account",
+        _ADOPT,
+        "OR e.known_email <> p_heir ->> 'email'))",
+        "))",
+        lambda pair: trust.TestOneAddressOfTwoUsers().test_who_changed_his_address_to_it_does_not(pair),
+    ),
+    (
+        "a dismissed user stays in until the heir comes",
+        _ADOPT,
+        "PERFORM user_bridge.disable_account(p_link.openwebui_id);",
+        "NULL;",
+        lambda pair: trust.TestOneAddressOfTwoUsers().test_until_the_next_one_is_delivered_nobody_gets_in(pair),
+    ),
+    (
+        "a returning user is a stranger",
+        _ADOPT,
+        "IF p_link.made_id IS NOT NULL THEN",
+        "IF false THEN",
+        lambda pair: trust.TestReturning().test_to_an_account_that_had_been_adopted(pair),
+    ),
+    (
+        "a returning user with another address has the old password",
+        _ADOPT,
+        "trusted := lower(v_account.email) = p_want ->> 'email';",
+        "trusted := true;",
+        lambda pair: trust.TestReturning().test_with_another_address_the_password_is_nobodys(pair),
+    ),
+    (
+        "a refused removal of the last admin happens later",
+        _APPLY,
+        "AND h.kind = 'last_admin') THEN",
+        "AND false) THEN",
+        lambda pair: trust.TestLastAdmin().test_what_was_refused_does_not_happen_days_later(pair),
+    ),
+    (
+        "an approval removes the last admin",
+        _APPLY,
+        "CASE WHEN v_is_last THEN p_item - 'approvals' ELSE p_item END",
+        "p_item",
+        lambda pair: trust.TestLastAdmin().test_no_approval_removes_the_last_one(pair),
+    ),
+    (
+        "an admin has the email as password",
+        _SIGN_IN,
+        "RETURN p_before.role IS DISTINCT FROM 'admin'",
+        "RETURN false",
+        lambda pair: trust.TestPasswords().test_no_admin_has_the_email_as_password(pair, "ann@example.com"),
+    ),
+    (
+        "a password is taken away in silence",
+        "engine/litellm/outcome.sql.j2",
+        "FROM o WHERE o.expired_password IS NOT NULL",
+        "FROM o WHERE false",
+        lambda pair: trust.TestPasswords().test_a_promotion_that_takes_the_initial_password_is_audited(pair),
+    ),
+    (
+        "a disabled account listed as one that nothing opens",
+        _SIGN_IN,
+        "AND u.role <> 'pending' AND (a.active",
+        "AND (a.active",
+        lambda pair: trust.TestPasswords().test_who_cannot_sign_in_is_named(pair),
+    ),
+    (
+        "roles invented by a request",
+        _APPLY,
+        "IF user_bridge.exceeds_role(want, p_options) THEN",
+        "IF false THEN",
+        lambda pair: trust.TestOwnSettings().test_no_role_that_they_do_not_give(pair, False),
+    ),
+    (
+        "roles invented by a request with many items",
+        "entities/user/openwebui/bulk.sql.j2",
+        "NOT user_bridge.exceeds_role(w.want, p_request -> 'options')",
+        "true",
+        lambda pair: trust.TestOwnSettings().test_no_role_that_they_do_not_give(pair, True),
+    ),
+    (
+        "ids taken from a request",
+        "engine/openwebui/settings.sql.j2",
+        "CASE WHEN own.id IS NOT NULL AND",
+        "CASE WHEN NOT i.item -> 'desired' ? 'openwebui_id' AND own.id IS NOT NULL AND",
+        lambda pair: trust.TestOwnSettings().test_what_a_request_says_about_settings_does_not_count(pair),
+    ),
+    (
+        "settings taken from a request",
+        "engine/openwebui/door.sql.j2",
+        "p_request || jsonb_build_object('options', v_options)",
+        "jsonb_build_object('options', v_options) || p_request",
+        lambda pair: trust.TestOwnSettings().test_what_a_request_says_about_settings_does_not_count(pair),
+    ),
+    (
+        "no settings, and something is done all the same",
+        "engine/openwebui/settings.sql.j2",
+        "IF v_settings IS NULL THEN",
+        "IF false THEN",
+        lambda pair: trust.TestOwnSettings().test_without_any_nothing_is_done(pair),
+    ),
+    (
+        "a preview hashes passwords",
+        "engine/openwebui/preview.sql.j2",
+        "jsonb_set(p_request, '{options,initial_password}', '\"none\"')",
+        "p_request",
+        lambda pair: trust.TestOwnSettings().test_a_preview_hashes_no_password(pair),
+    ),
+    (
+        "of many at once nobody knows the address",
+        "entities/user/openwebui/bulk.sql.j2",
+        "'created', n.want ->> 'email'",
+        "'created', NULL",
+        trust.test_many_at_once_are_treated_as_one_by_one,
+    ),
+]

@@ -32,9 +32,11 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
+# A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
+_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 # Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
 _SESSION = (
-    "SET LOCAL search_path = pg_catalog; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
+    f"{_SEARCH_PATH}; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
     "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres; SET LOCAL TimeZone = 'UTC'; "
     "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex; SET LOCAL standard_conforming_strings = on"
 )
@@ -53,9 +55,7 @@ def argument_spec(prefix: str = "") -> dict[str, Any]:
     return spec
 
 
-def run(
-    module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True
-) -> None:
+def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True) -> None:
     """Run a module's action and turn its outcome into the module's exit: the only place that does."""
     if needs_driver:
         postgres.ensure_required_libs(module)
@@ -70,9 +70,7 @@ def run(
 
 def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
     """The login options that begin with a prefix, each one that was not given taken from the first login."""
-    return {
-        name: params[name] if params[prefix + name] is None else params[prefix + name] for name in argument_spec()
-    }
+    return {name: params[name] if params[prefix + name] is None else params[prefix + name] for name in argument_spec()}
 
 
 def open_connection(login: dict[str, Any]) -> Any:
@@ -90,6 +88,7 @@ def open_connection(login: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
         raise ConnectionFailed(conn_params, str(error))
+    cursor(connection).execute(_SEARCH_PATH)
     return connection
 
 
@@ -168,7 +167,11 @@ def value(cur: Any, query: str, params: dict[str, Any] | None = None) -> Any:
 
 
 @contextmanager
-def transaction(cur: Any, read_only: bool) -> Iterator[None]:
+def transaction(cur: Any, read_only: bool, keep: bool | None = None) -> Iterator[None]:
+    """Without keep, what has written commits and what has read rolls back.
+
+    At COMMIT what code planted in a table has left behind would run with the rights of the login.
+    """
     # READ COMMITTED by name: a login whose default is SERIALIZABLE must not see the world as of before the deploy lock.
     cur.execute("BEGIN ISOLATION LEVEL READ COMMITTED" + (", READ ONLY; " if read_only else "; ") + _SESSION)
     try:
@@ -176,7 +179,7 @@ def transaction(cur: Any, read_only: bool) -> Iterator[None]:
     except BaseException:
         _roll_back(cur)
         raise
-    cur.execute("COMMIT")
+    cur.execute("COMMIT" if (not read_only if keep is None else keep) else "ROLLBACK")
 
 
 def _roll_back(cur: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kit import entity_types, role_readmes, settings
+from kit import entity_types, proof_query, role_readmes, settings
 from kit.common import REPO, say
 
 _REGION = re.compile(r"(?ms)^(?P<begin> *# BEGIN settings\b[^\n]*\n).*?(?=^ *# END settings$)")
@@ -36,6 +36,7 @@ def generated() -> dict[Path, str]:
     return {
         **placed,
         plugins / "module_utils" / "_types.py": entity_types.module(types),
+        plugins / "module_utils" / "_plain" / "query.py": proof_query.module(),
         **{path: text for path, text in choices.items() if text is not None},
     }
 

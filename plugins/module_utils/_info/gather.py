@@ -19,8 +19,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED, look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import reading
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
@@ -66,9 +67,9 @@ def _same_version(litellm: dict[str, Any], openwebui: dict[str, Any], expected: 
 def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], dict[str, Any] | None]:
     connection = _pg.connect(params)
     cur, version = _pg.cursor(connection), _pg.server_version(connection)
-    with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "litellm", params["owner"], version)
-        delivery = look_at_delivery(cur, report, live, params["limit"])
+    with reading(cur, COUNTED["litellm"]) as proved:
+        report, live = look_at_side(cur, "litellm", params["owner"], version, proved)
+        delivery = look_at_delivery(cur, report, live, proved, params["limit"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
     return report, delivery, tested
 
@@ -80,9 +81,10 @@ def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] |
     except BridgeError as error:
         return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None
     cur = _pg.cursor(connection)
-    with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
+    with reading(cur, COUNTED["openwebui"]) as proved:
+        report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection), proved)
         if ("table", f"{SCHEMA}.entity") not in live:
             return report, None
-        limit = params["limit"]
-        return report, listed(report.look(cur, "initial passwords", _INITIAL_PASSWORDS, {"limit": limit}), limit)
+        limit, tables = params["limit"], (frozenset({"auth"}), proved)
+        found = report.look_at_tables(cur, "initial passwords", _INITIAL_PASSWORDS, tables, {"limit": limit})
+        return report, listed(found, limit)

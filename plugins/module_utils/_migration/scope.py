@@ -23,11 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 _SCOPE = f"{SCHEMA}.migration_scope(%(organizations)s::text[], %(teams)s::text[], %(email_pattern)s::text)"
 # The order of a migration: groups and accounts before what depends on them.
 _PLACE = f'{SCHEMA}.entity_order({{type}}), {{id}} COLLATE "C"'
-_NAMED = (("organizations", "LiteLLM_OrganizationTable", "organization"), ("teams", "LiteLLM_TeamTable", "team"))
-_UNKNOWN = """
-SELECT n.name
-  FROM unnest(%(names)s::text[]) AS n(name)
- WHERE NOT EXISTS (SELECT FROM public."{table}" AS t WHERE t.{id} = n.name OR t.{alias} = n.name) ORDER BY 1"""
+_NAMED = (("organizations", "organization"), ("teams", "team"))
 
 
 @dataclass
@@ -82,8 +78,8 @@ def wanted_scope(params: dict[str, Any]) -> dict[str, Any]:
 def refuse_unknown(session: Session, scope: dict[str, Any]) -> None:
     """Refuse organizations and teams that LiteLLM does not have."""
     with session.transaction():
-        for option, table, key in _NAMED:
-            query = _UNKNOWN.format(table=table, id=f"{key}_id", alias=f"{key}_alias")
+        for option, key in _NAMED:
+            query = f"SELECT name FROM {SCHEMA}.unknown_{key}(%(names)s::text[]) AS name"
             unknown = _pg.rows(session.cur, query, {"names": scope[option] or []})
             if unknown:
                 names = ", ".join(row["name"] for row in unknown)
@@ -107,7 +103,8 @@ def batches(session: Session, scope: dict[str, Any], position: Position, size: i
     if position.entity_type is not None:
         given = _PLACE.format(type="%(entity_type)s::text", id="%(entity_id)s::text")
         after = f" WHERE ({_PLACE.format(type='entity_type', id='entity_id')}) > ({given})"
-    with session.transaction():
+    # Kept, as the cursor is filled at COMMIT; migration_scope() has proved by then what it reads.
+    with session.transaction(keep=True):
         session.cur.execute("SET LOCAL jit = off")
         session.cur.execute(
             f"DECLARE scope NO SCROLL CURSOR WITH HOLD FOR SELECT entity_type, entity_id FROM {_SCOPE}{after}"

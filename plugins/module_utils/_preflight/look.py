@@ -16,9 +16,11 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import NotPlain, looking, reading
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
     SIDES,
     Asked,
+    count_admins,
     has_password,
     read_facts,
 )
@@ -48,10 +50,11 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     seen: dict[str, dict[str, Any]] = {}
     unreached: dict[str, Unreached] = {}
     plan: dict[str, Any] = {}
+    refused: list[str] = []
     # LiteLLM's side last: its connection also tests the way to the other one.
     for side in reversed(SIDES):
         try:
-            seen[side] = _look(params, sides[side], seen, plan)
+            seen[side] = _look(params, sides[side], seen, plan, refused)
         except _pg.ConnectionFailed as error:
             unreached[side] = Unreached(error.reason, error.remedy)
         except _pg.PgError as error:
@@ -69,7 +72,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "changed": False,
         "sides": {side: seen[side] for side in SIDES if side in seen},
         "one_server": one_server,
-        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks),
+        "problems": _wrong_values(params) + problems(sides, seen, unreached, checks) + refused,
         "plan": plan,
     }
 
@@ -105,9 +108,13 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
 
 
 def _look(
-    params: dict[str, Any], variables: Variables, seen: dict[str, dict[str, Any]], plan: dict[str, Any]
+    params: dict[str, Any],
+    variables: Variables,
+    seen: dict[str, dict[str, Any]],
+    plan: dict[str, Any],
+    refused: list[str],
 ) -> dict[str, Any]:
-    """The facts of one side, and the parts of the plan that stand in its database."""
+    """The facts of one side, the parts of the plan that stand in its database, and why its tables cannot be read."""
     side, asked = variables.side, variables.asked
     connection = _pg.open_connection(_login(params, side))
     cur = _pg.cursor(connection)
@@ -121,9 +128,19 @@ def _look(
                     plan["timer_user"] = bool(asked.timer_user) and _user_differs(
                         cur, facts, asked.timer_user, params["timer_password"]
                     )
-                    plan["takeover"] = _is_upstream(cur, params)
                     plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
-        if params["depth"] == "bridge" and side == "litellm" and "openwebui" in seen:
+        if params["depth"] != "bridge":
+            return facts
+        plan.setdefault("takeover", False)
+        try:
+            with reading(cur, asked.tables) as proved:
+                facts["admins"] = count_admins(cur, side, proved)
+            if side == "litellm":
+                with looking(cur):
+                    plan["takeover"] = _is_upstream(cur, params)
+        except BridgeError as error:
+            refused.append(f"{error}.")
+        if side == "litellm" and "openwebui" in seen:
             plan["connection"] = _connection_differs(connection, params, _is_one_server({**seen, side: facts}))
         return facts
     finally:
@@ -149,6 +166,8 @@ def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
     try:
         with _pg.savepoint(cur):
             found = source.look(cur, params["takeover_drop_tables"])
+    except NotPlain:
+        raise
     except (BridgeError, _pg.PgError):
         # The takeover itself says what is wrong, when the bridge's own triggers are there.
         return True

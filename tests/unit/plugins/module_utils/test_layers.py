@@ -23,6 +23,7 @@ ORDER = (
     "_types",
     "_version",
     "_pg",
+    "_plain",
     "_causes",
     "_lock",
     "_session",

@@ -127,41 +127,15 @@ options:
       - Whether their tables are to be dropped, too.
     type: bool
     default: false
-  target_host:
-    description:
-      - Host of Open WebUI's server as LiteLLM's server reaches it. Without it the plan always has the connection.
-    type: str
-  target_port:
-    description:
-      - Port of Open WebUI's server as LiteLLM's server reaches it.
-    type: int
-    default: 5432
-  target_db:
-    description:
-      - Open WebUI's database.
-    type: str
-  target_sslmode:
-    description:
-      - TLS between the servers, as C(sslmode) of libpq.
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: prefer
-  target_sslrootcert:
-    description:
-      - File on LiteLLM's server with the certificates of the authorities that Open WebUI's server is checked against.
-    type: str
-  target_timeout_ms:
-    description:
-      - Time in milliseconds after which Open WebUI's server gives up a statement of the bridge.
-    type: int
-    default: 2000
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._target
   - llmops.user_bridge._openwebui_login
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
 notes:
+  - Without O(target_host) the connection is not looked at, and RV(plan.connection) is true.
   - A server answers a login that it refuses in its own C(lc_messages) and libpq does not pass on its SQLSTATE. In other
     languages than English the remedy goes by the names that the message quotes.
 seealso:
@@ -297,6 +271,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import OTHER_PREFIX, gather
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import DEPTHS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import (
+    argument_spec as target_argument_spec,
+)
 
 
 def main() -> None:
@@ -310,6 +287,7 @@ def main() -> None:
     }
     spec = {**_pg.argument_spec(), **_pg.argument_spec(OTHER_PREFIX)}
     spec[f"{OTHER_PREFIX}login_db"]["required"] = True
+    spec.update(target_argument_spec())
     spec.update(
         depth={"type": "str", "choices": list(DEPTHS), "default": "bridge"},
         registry={"type": "dict", "required": True, "options": {"litellm": side, "openwebui": side}},
@@ -327,16 +305,6 @@ def main() -> None:
         settings={"type": "dict"},
         takeover={"type": "bool", "default": True},
         takeover_drop_tables={"type": "bool", "default": False},
-        target_host={"type": "str"},
-        target_port={"type": "int", "default": 5432},
-        target_db={"type": "str"},
-        target_sslmode={
-            "type": "str",
-            "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-            "default": "prefer",
-        },
-        target_sslrootcert={"type": "str"},
-        target_timeout_ms={"type": "int", "default": 2000},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, lambda module: gather(module.params), needs_driver=False)

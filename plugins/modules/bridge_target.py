@@ -20,7 +20,8 @@ description:
 options:
   state:
     description:
-      - V(present) creates the foreign server and the user mapping or changes what differs.
+      - V(present) creates the foreign server and the user mapping or changes what differs. It needs O(target_host),
+        O(target_db), O(sync_user) and O(sync_password).
       - V(absent) drops both.
     type: str
     choices: [present, absent]
@@ -30,35 +31,6 @@ options:
       - Role without login that owns the foreign server and that the user mapping is for. It must exist.
     type: str
     default: user_bridge_owner
-  target_host:
-    description:
-      - Host of Open WebUI's server as LiteLLM's server reaches it. Required when O(state=present).
-    type: str
-  target_port:
-    description:
-      - Port of Open WebUI's server as LiteLLM's server reaches it.
-    type: int
-    default: 5432
-  target_db:
-    description:
-      - Open WebUI's database. Required when O(state=present).
-    type: str
-  target_sslmode:
-    description:
-      - Whether and how the connection between the servers uses TLS, as C(sslmode) of libpq.
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: prefer
-  target_sslrootcert:
-    description:
-      - File with the certificates of the authorities that Open WebUI's server is checked against. It is read by
-        LiteLLM's server.
-    type: str
-  target_timeout_ms:
-    description:
-      - Time in milliseconds after which Open WebUI's server gives up a statement of the bridge.
-    type: int
-    default: 2000
   synchronous_commit_off:
     description:
       - Whether Open WebUI's server may answer before its commit is on disk. Safe only when both databases are on one
@@ -95,6 +67,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._target
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.actiongroup
 seealso:
@@ -224,19 +197,10 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     spec = _pg.argument_spec()
+    spec.update(_options.argument_spec())
     spec.update(
         state={"type": "str", "choices": ["present", "absent"], "default": "present"},
         owner={"type": "str", "default": "user_bridge_owner"},
-        target_host={"type": "str"},
-        target_port={"type": "int", "default": 5432},
-        target_db={"type": "str"},
-        target_sslmode={
-            "type": "str",
-            "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-            "default": "prefer",
-        },
-        target_sslrootcert={"type": "str"},
-        target_timeout_ms={"type": "int", "default": 2000},
         synchronous_commit_off={"type": "bool", "default": False},
         sync_user={"type": "str"},
         sync_password={"type": "str", "no_log": True},

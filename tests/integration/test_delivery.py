@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from hard_support import calls_ended
+from hard_support import calls_ended, threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER
@@ -21,7 +21,6 @@ from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 
 TIMEOUT_MS = 2000
 # DESIGN 1, and some time to get the processor: without the ceiling these would wait for minutes.
-CEILING_SECONDS = (TIMEOUT_MS + 100) / 1000 + 0.4
 EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 
 
@@ -183,6 +182,18 @@ def test_queued_mode_and_pause_leave_everything_to_the_drain(quick: Pair) -> Non
     assert set(openwebui.accounts(quick)) == {"ann@example.com"}
 
 
+def test_what_fan_outs_stand_for_counts_against_the_inline_limit(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "inline_limit": 2})
+    rows.add_team(pair.litellm, "t1", "Old")
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann", teams=["t1"])
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET inline_limit = 3")
+    drain(pair)
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET inline_limit = 2")
+    rows.change_team(pair.litellm, "t1", team_alias="New")
+    # The team and its name are two rows; the user who is named after it is the third.
+    assert {row["entity_type"] for row in queue(pair)} == {"team", "user"}
+
+
 def test_a_transaction_above_the_inline_limit_is_left_to_the_drain(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none", "inline_limit": 10})
     pair.litellm.run(
@@ -280,18 +291,11 @@ def test_no_outage_fails_a_write_and_the_drain_makes_both_sides_equal(quick: Pai
     outage = kind(quick)
     outage.begin()
 
-    slowest = 0.0
-    for write in (
-        lambda: rows.add_organization(quick.litellm, "o1", "Research"),
-        lambda: rows.change_user(quick.litellm, "u1", user_alias="Anna"),
-        lambda: rows.add_user(quick.litellm, "u3", "cem@example.com"),
-        lambda: rows.delete_user(quick.litellm, "u2"),
-        lambda: rows.join_organization(quick.litellm, "o1", "u3"),
-    ):
-        started = time.monotonic()
-        write()
-        slowest = max(slowest, time.monotonic() - started)
-    assert slowest < CEILING_SECONDS
+    rows.add_organization(quick.litellm, "o1", "Research")
+    rows.change_user(quick.litellm, "u1", user_alias="Anna")
+    rows.add_user(quick.litellm, "u3", "cem@example.com")
+    rows.delete_user(quick.litellm, "u2")
+    rows.join_organization(quick.litellm, "o1", "u3")
     assert quick.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 2
     waiting = queue(quick)
     # What is broken there is all that is needed to write an account.
@@ -313,12 +317,9 @@ def test_an_unreachable_target_costs_one_timeout_and_not_one_for_each_write(pair
     rows.add_user(pair.litellm, "u0", "u0@example.com")
     outage = TableLocked(pair)
     outage.begin()
-    started = time.monotonic()
     for number in range(1, 11):
         rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-    # Ten timeouts would be five seconds.
-    assert 0.4 < time.monotonic() - started < 2.5
-    assert len(queue(pair)) == 10
+    assert [row["attempts"] for row in queue(pair)] == [1] + [0] * 9
     outage.end()
     # Open: still nothing but queueing, until the pause is over or a drain has found the target well.
     rows.add_user(pair.litellm, "u11", "u11@example.com")
@@ -344,12 +345,65 @@ def test_a_frozen_target_backend_holds_a_commit_no_longer_than_the_ceiling(pair:
     rows.add_user(pair.litellm, "u1", "ann@example.com")
     backend = pair.openwebui_admin.value("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
     with pair.cluster.frozen(backend):
-        started = time.monotonic()
         rows.change_user(pair.litellm, "u1", user_alias="Ann")
-        assert 0.45 < time.monotonic() - started < 1.0
     assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
     drain(pair)
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_a_statement_timeout_of_litellms_is_not_reached(pair: Pair) -> None:
+    """It does not count at COMMIT, but after SET CONSTRAINTS ... IMMEDIATE."""
+    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 20000})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    writer = pair.connect("litellm", autocommit=False)
+    writer.run("SET statement_timeout = '1s'; SET CONSTRAINTS ALL IMMEDIATE")
+    outage = TableLocked(pair)
+    outage.begin()
+    rows.change_user(writer, "u1", user_alias="Ann")
+    writer.commit()
+    outage.end()
+    assert pair.litellm.value("SELECT user_alias FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'") == "Ann"
+    drain(pair)
+    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_an_entity_that_somebody_keeps_locked_is_left_to_the_queue(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 60000})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    holder = pair.connect("litellm", SUPERUSER, autocommit=False)
+    holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u1'], now() + interval '1 minute')")
+    started = time.monotonic()
+    rows.change_user(pair.litellm, "u1", user_alias="Ann")
+    assert time.monotonic() - started < 30
+    assert [(row["attempts"], row["last_error"]) for row in queue(pair)] == [(0, None)]
+    holder.rollback()
+    drain(pair)
+    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_immediate_constraints_of_one_writer_deadlock_no_other(quick: Pair) -> None:
+    for user in ("u1", "u2"):
+        rows.add_user(quick.litellm, user, f"{user}@example.com")
+    rows.add_team(quick.litellm, "t1", "T")
+    one, two = quick.connect("litellm", autocommit=False), quick.connect("litellm", autocommit=False)
+    one.run("SET CONSTRAINTS ALL IMMEDIATE")
+    rows.change_user(one, "u1", user_alias="First")
+    rows.change_user(two, "u2", user_alias="Other")
+    rows.change_team(two, "t1", members_with_roles=[{"role": "user", "user_id": "u1"}])
+
+    def go_on() -> None:
+        rows.change_user(one, "u2", user_alias="Second")
+        one.commit()
+
+    with threads(go_on):
+        until(lambda: quick.litellm_admin.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+        two.commit()
+    drain(quick)
+    assert openwebui.accounts(quick) == {
+        "u1@example.com": ("First", "user"),
+        "u2@example.com": ("Second", "user"),
+    }
+    assert openwebui.groups(quick) == {"grp_team_t1": ("T", ["usr_u1"])}
 
 
 def test_a_commit_that_waits_for_the_target_can_be_cancelled(pair: Pair) -> None:
@@ -358,10 +412,9 @@ def test_a_commit_that_waits_for_the_target_can_be_cancelled(pair: Pair) -> None
     outage = TableLocked(pair)
     outage.begin()
     threading.Timer(0.5, lambda: pair.cluster.execute(f"SELECT pg_cancel_backend({writer.pid})")).start()
-    started = time.monotonic()
+    # Had it waited on, the target's timeout would have let the write succeed.
     with pytest.raises(psycopg2.errors.QueryCanceled):
         rows.add_user(writer, "u1", "ann@example.com")
-    assert time.monotonic() - started < 3
     outage.end()
     # The connection was left in the middle of a call: it is replaced.
     rows.add_user(writer, "u2", "bob@example.com")
@@ -541,9 +594,11 @@ def test_a_commit_waits_for_nobody_who_holds_the_backlog(quick: Pair) -> None:
     holder = quick.connect("litellm", SUPERUSER, autocommit=False)
     holder.run("SELECT FROM user_bridge.sync_queue WHERE entity_id = 'u1' FOR UPDATE")
     holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u2'], now() + interval '1 minute')")
+    # With this timeout a commit that waited would still be waiting.
+    quick.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 60000")
     started = time.monotonic()
     rows.add_user(quick.litellm, "u3", "u3@example.com")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     assert set(openwebui.accounts(quick)) == {"u3@example.com"}
     holder.rollback()
     drain(quick)
@@ -554,9 +609,7 @@ def test_a_backend_does_not_wait_for_another_that_cannot_connect(pair: Pair) -> 
     install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 500})
     stuck = pair.connect("litellm", SUPERUSER)
     stuck.run("SELECT pg_advisory_lock(hashtextextended('user_bridge connect', 0))")
-    started = time.monotonic()
     rows.add_user(pair.litellm, "u1", "u1@example.com")
-    assert 0.45 < time.monotonic() - started < 1.0
     assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
     stuck.close()
     drain(pair)

@@ -148,28 +148,25 @@ BIG = 50_000
 WITH_EMAIL = 10_000
 
 
-def _big_transaction(pair: Pair, mutate: Mutate | None = None) -> tuple[float, int]:
-    """Seconds that the COMMIT of very many users takes, and how many of them it noted a failure for."""
+def _big_transaction(pair: Pair, mutate: Mutate | None = None) -> tuple[int, int]:
+    """Of very many users in one transaction: how many its COMMIT delivered, and how many it noted a failure for."""
     install_bridge(pair, QUICK, mutate=mutate)
     writer = pair.connect("litellm", autocommit=False)
     _many_users(writer, BIG, WITH_EMAIL)
-    started = time.monotonic()
     writer.commit()
-    taken = time.monotonic() - started
+    queued = pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue")
     failed = pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue WHERE last_error IS NOT NULL")
-    return taken, failed
+    return BIG - queued, failed
 
 
-def test_a_transaction_of_50000_users_commits_fast_and_drains(pair: Pair) -> None:
-    taken, failed = _big_transaction(pair)
-    assert taken < 1.0
-    assert failed == 0
+def test_a_transaction_of_50000_users_is_left_to_the_drain(pair: Pair) -> None:
+    assert _big_transaction(pair) == (0, 0)
     drain_all(pair, 2000, 150)
     assert pair.openwebui.value('SELECT count(*) FROM "user"') == WITH_EMAIL + 1
     assert differences(pair) == []
 
 
-def test_without_the_inline_limit_a_big_transaction_is_not_fast(pair: Pair) -> None:
+def test_without_the_inline_limit_a_commit_delivers_a_big_transaction(pair: Pair) -> None:
     unlimited = replaced(
         "engine/litellm/commit.sql.j2", "WHERE txid = p_txid LIMIT p_limit + 1) AS q;", "WHERE txid = p_txid) AS q;"
     )
@@ -177,8 +174,8 @@ def test_without_the_inline_limit_a_big_transaction_is_not_fast(pair: Pair) -> N
     def mutate(path: str, text: str) -> str:
         return unlimited(path, text).replace("IF cardinality(v_ids) > s.inline_limit THEN", "IF false THEN")
 
-    taken, failed = _big_transaction(pair, mutate)
-    assert taken > 1.0 or failed > 0
+    delivered, failed = _big_transaction(pair, mutate)
+    assert delivered > 0 or failed > 0
 
 
 def _world(pair: Pair) -> None:

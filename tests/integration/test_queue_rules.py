@@ -78,6 +78,21 @@ def test_what_there_is_no_time_for_stays_queued_and_is_no_failure(pair: Pair) ->
     assert queue(pair) == []
 
 
+def test_a_failure_counts_for_the_transactions_that_were_delivered_only(pair: Pair) -> None:
+    """A row that another transaction has queued meanwhile was not tried, so it is due at once."""
+    install_bridge(pair, QUICK)
+    pair.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id) "
+        "VALUES ('1', 'user', 'u1'), ('2', 'user', 'u1')"
+    )
+    failed = [{"type": "user", "id": "u1", "status": "FAILED", "sqlstate": "23514", "message": "no"}]
+    pair.litellm_admin.run(
+        "SELECT user_bridge.settle(%s, ARRAY['1']::xid8[], s) FROM user_bridge.settings AS s", [json.dumps(failed)]
+    )
+    tried = pair.litellm_admin.rows("SELECT txid::text, attempts FROM user_bridge.sync_queue")
+    assert {row["txid"]: row["attempts"] for row in tried} == {"1": 1, "2": 0}
+
+
 def test_a_fault_in_the_handling_of_a_fault_fails_no_write(pair: Pair) -> None:
     install_bridge(pair, LONG_PAUSE)
     pair.litellm_admin.run(

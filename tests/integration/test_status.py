@@ -156,6 +156,7 @@ def test_a_migration_in_one_call(pair: Pair) -> None:
 
 
 def test_what_exists_is_queued_once_for_each_change_of_the_rules(populated: Pair) -> None:
+    assert value(populated, "backfill_is_due()") is True
     everything = value(populated, "backfill()")
     # An organization, two teams and four users.
     assert everything == 7
@@ -163,9 +164,11 @@ def test_what_exists_is_queued_once_for_each_change_of_the_rules(populated: Pair
     populated.litellm_admin.run("UPDATE user_bridge.settings SET removal_accounts = removal_accounts + 1")
     assert value(populated, "backfill()") == 0
     populated.litellm_admin.run("UPDATE user_bridge.settings SET default_role = 'pending'")
+    assert value(populated, "backfill_is_due()") is True
     while value(populated, "tick()"):
         pass
     assert value(populated, "backfill()") == 7
+    assert value(populated, "backfill_is_due()") is False
     assert value(populated, "backfill()") == 0
 
 

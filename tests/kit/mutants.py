@@ -60,6 +60,7 @@ _SQL: tuple[tuple[str, str], ...] = (
 _SQL_OTHERS = "mapping removals delivery upkeep bulk reconcile oracle modules_bridge_info injected_bugs"
 _PYTHON: tuple[tuple[str, str], ...] = (
     ("*takeover*", "takeover"),
+    ("*preflight*", "modules_bridge_preflight_info"),
     ("*migration*", "modules_bridge_migration"),
     ("*progress*", "modules_bridge_migration"),
     ("*target*", "modules_bridge_target"),

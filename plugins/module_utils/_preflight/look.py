@@ -32,6 +32,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
     problems,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._session import lacks_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source
@@ -39,8 +40,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import server_options
 
 OTHER_PREFIX = "openwebui_"
-# Queues everything that exists when that is due, which a read-only transaction refuses; otherwise it returns 0.
-_BACKFILL = f"SELECT {SCHEMA}.backfill()"
+_BACKFILL = f"SELECT {SCHEMA}.backfill_is_due()"
 _WAITING = f"SELECT EXISTS (SELECT FROM {SCHEMA}.sync_queue WHERE parked_at IS NULL)"
 
 
@@ -125,9 +125,7 @@ def _look(
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
                 else:
-                    plan["timer_user"] = bool(asked.timer_user) and _user_differs(
-                        cur, facts, asked.timer_user, params["timer_password"]
-                    )
+                    plan["timer_user"] = bool(asked.timer_user) and _timer_user_differs(cur, facts, asked, params)
                     plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
         if params["depth"] != "bridge":
             return facts
@@ -159,6 +157,13 @@ def _user_differs(cur: Any, facts: dict[str, Any], name: str, password: str | No
     return bool(facts["reads_passwords"]) and has_password(cur, name, password) is not True
 
 
+def _timer_user_differs(cur: Any, facts: dict[str, Any], asked: Asked, params: dict[str, Any]) -> bool:
+    """At the socket, and in pg_cron's own processes, it logs in without a password."""
+    if not params["timer_password"]:
+        return not sync_user_fits(facts, asked.timer_user)
+    return _user_differs(cur, facts, asked.timer_user, params["timer_password"])
+
+
 def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
     """Whether there is something to take over from the upstream SQL scripts."""
     if not params["takeover"]:
@@ -175,11 +180,13 @@ def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
 
 
 def _is_due(cur: Any, query: str) -> bool:
-    """Whether a query returns something, or cannot: functions and tables may be missing, and a write is refused."""
+    """What a query says; yes where functions, tables or rights are missing, which the run is about to provide."""
     try:
         with _pg.savepoint(cur):
             return bool(_pg.value(cur, query))
-    except _pg.PgError:
+    except _pg.PgError as error:
+        if not (lacks_objects(error) or _pg.sqlstate(error) == _pg.INSUFFICIENT_PRIVILEGE):
+            raise
         return True
 
 

@@ -178,4 +178,10 @@ def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f'bridge_sync_user: "{asked.sync_user}" exists and is a superuser or a member of other roles, which the '
             "bridge's login must not be. Name a role that the bridge may have to itself."
         )
+    timer = facts["roles"].get(asked.timer_user)
+    if variables.side == "litellm" and timer and (timer["is_superuser"] or timer["is_member"]):
+        found.append(
+            f'bridge_maintenance_user: "{asked.timer_user}" exists and is a superuser or a member of other roles, with '
+            "whose rights code in LiteLLM's tables could run. Name a role that the bridge may have to itself."
+        )
     return found

@@ -15,6 +15,22 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
 
 
+def argument_spec() -> dict[str, Any]:
+    """The options of the doc fragment _target."""
+    return {
+        "target_host": {"type": "str"},
+        "target_port": {"type": "int", "default": 5432},
+        "target_db": {"type": "str"},
+        "target_sslmode": {
+            "type": "str",
+            "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+            "default": "prefer",
+        },
+        "target_sslrootcert": {"type": "str"},
+        "target_timeout_ms": {"type": "int", "default": 2000},
+    }
+
+
 def server_options(params: dict[str, Any]) -> dict[str, str]:
     """The options of the foreign server, all but the credentials."""
     for name, variable in (("target_host", "bridge_target_host"), ("target_db", "bridge_openwebui_db")):

@@ -73,7 +73,7 @@ FAULTS = [
     ),
     Fault(
         "the predicate of an index is not looked at",
-        "engine/both/not_plain.sql.j2",
+        "engine/litellm/registry.sql.j2",
         "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid",
         "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid AND i.indpred IS NULL",
         lambda pair: test_privileged_sessions.test_nothing_in_litellms_tables_runs_in_a_superusers_session(
@@ -89,7 +89,7 @@ FAULTS = [
     ),
     Fault(
         "a built-in function that runs any SQL passes for harmless",
-        "engine/both/not_plain.sql.j2",
+        "engine/openwebui/registry.sql.j2",
         "'now', 'random'",
         "'now', 'query_to_xml', 'random'",
         lambda pair: test_privileged_sessions.test_removing_rows_does_not_run_it(pair, "default of query_to_xml"),

@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings impor
 from kit import bridge
 from kit.bridge import render_sql
 from kit.cluster import Cluster
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import (
     DRIVERS,
@@ -428,7 +428,9 @@ def test_login_without_rights_is_told_what_it_needs(pair: Pair, options: dict[st
 
 def test_member_of_both_roles_needs_no_superuser(pair: Pair, options: dict[str, Any]) -> None:
     admin(pair, "litellm").run("DROP ROLE IF EXISTS deployer")
-    admin(pair, "litellm").run(f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, {OWNER_ROLE}")
+    admin(pair, "litellm").run(
+        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, {', '.join(OWN_ROLES)}"
+    )
     try:
         managed = {**options, "login_user": "deployer", "login_password": "deployer pw"}
         assert install(managed)["changed"]
@@ -517,7 +519,7 @@ def test_the_real_definitions_need_no_superuser(pair: Pair) -> None:
     ensure_roles(pair)
     pair.litellm_admin.run("DROP ROLE IF EXISTS deployer")
     pair.litellm_admin.run(
-        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, openwebui, {OWNER_ROLE}"
+        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, openwebui, {', '.join(OWN_ROLES)}"
     )
     sides: tuple[Side, ...] = ("openwebui", "litellm")
     try:

@@ -37,8 +37,8 @@ CALLS = {
     "check_real_sync_status": "SELECT * FROM user_bridge.check_real_sync_status()",
     "check_api_key_sync_status": "SELECT * FROM user_bridge.check_api_key_sync_status()",
     "check_migration_status": "SELECT * FROM user_bridge.check_migration_status()",
-    "unknown_organization": "SELECT user_bridge.unknown_organization(ARRAY['o1'])",
-    "unknown_team": "SELECT user_bridge.unknown_team(ARRAY['t1'])",
+    "unknown_organizations": "SELECT user_bridge.unknown_organizations(ARRAY['o1'])",
+    "unknown_teams": "SELECT user_bridge.unknown_teams(ARRAY['t1'])",
     "emails_of": "SELECT * FROM user_bridge.emails_of(ARRAY['u1'])",
 }
 # Modules that look at the tables of both sides, and how.

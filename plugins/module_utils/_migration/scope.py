@@ -23,7 +23,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 _SCOPE = f"{SCHEMA}.migration_scope(%(organizations)s::text[], %(teams)s::text[], %(email_pattern)s::text)"
 # The order of a migration: groups and accounts before what depends on them.
 _PLACE = f'{SCHEMA}.entity_order({{type}}), {{id}} COLLATE "C"'
-_NAMED = (("organizations", "organization"), ("teams", "team"))
 
 
 @dataclass
@@ -78,8 +77,8 @@ def wanted_scope(params: dict[str, Any]) -> dict[str, Any]:
 def refuse_unknown(session: Session, scope: dict[str, Any]) -> None:
     """Refuse organizations and teams that LiteLLM does not have."""
     with session.transaction():
-        for option, key in _NAMED:
-            query = f"SELECT name FROM {SCHEMA}.unknown_{key}(%(names)s::text[]) AS name"
+        for option in ("organizations", "teams"):
+            query = f"SELECT {SCHEMA}.unknown_{option}(%(names)s::text[]) AS name"
             unknown = _pg.rows(session.cur, query, {"names": scope[option] or []})
             if unknown:
                 names = ", ".join(row["name"] for row in unknown)

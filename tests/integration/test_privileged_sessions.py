@@ -14,7 +14,7 @@ import pytest
 
 from kit import rows, sentinel
 from kit.bridge import REGISTRY, install_bridge
-from kit.pairs import Pair, Side
+from kit.pairs import PROGRAM_ROLES, Pair, Side
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
 from playbooks_support import play, variables
 
@@ -153,6 +153,31 @@ def test_litellms_own_session_needs_no_proof(pair: Pair) -> None:
     pair.litellm_admin.run("RESET SESSION AUTHORIZATION; DROP OWNED BY outsider; DROP ROLE outsider")
 
 
+@pytest.mark.parametrize("form", ["view", "partial index", "child"])
+def test_a_powerless_session_delivers_all_the_same(pair: Pair, form: str) -> None:
+    """LiteLLM's own COMMIT, and the timer's login: the code runs there as a role that has nothing, not as the owner."""
+    with_people(pair)
+    pair.litellm_admin.run(
+        "CREATE ROLE some_timer; GRANT USAGE ON SCHEMA user_bridge TO some_timer;"
+        " GRANT EXECUTE ON FUNCTION user_bridge.tick(integer) TO some_timer"
+    )
+    plant(pair, "litellm", form)
+
+    def deliver() -> None:
+        if form != "view":
+            rows.add_user(pair.litellm, "u3", "eve@example.com")
+        pair.litellm_admin.run("SET SESSION AUTHORIZATION some_timer")
+        pair.litellm_admin.run("SELECT user_bridge.tick()")
+        pair.litellm_admin.run("RESET SESSION AUTHORIZATION; DROP OWNED BY some_timer; DROP ROLE some_timer")
+
+    found = sentinel.sprung(pair, deliver)
+    ran = {(each["role"], each["user"]) for each in found}
+    reader = PROGRAM_ROLES["litellm"]
+    assert ran and ran <= {("litellm", "litellm"), (reader, "litellm"), (reader, "some_timer")}
+    # Bob, who had to wait.
+    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'bob@example.com'") == 1
+
+
 def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> None:
     ensure_roles(pair)
     sentinel.plant(pair, "litellm", "view")
@@ -163,6 +188,17 @@ def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> No
     assert 'view public."LiteLLM_OrganizationTable" in the place of a table' in words[0]
     assert as_superuser(found) == []
     assert pair.litellm_admin.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'user_bridge'") == 0
+
+
+@pytest.mark.parametrize("name", ["bridge_info", "bridge_preflight_info"])
+def test_what_a_module_reads_is_rolled_back(pair: Pair, name: str) -> None:
+    with_people(pair)
+    pair.cluster.execute(f"ALTER DATABASE \"{pair.litellm_db}\" SET log_statement = 'all'")
+    start = pair.cluster.log.stat().st_size
+    run_module(name, a_call(pair, name))
+    text = pair.cluster.log.read_bytes()[start:].decode("utf-8", "replace")
+    begun, ended = text.count("statement: BEGIN ISOLATION LEVEL"), text.count("statement: ROLLBACK\n")
+    assert begun == ended > 0 and "statement: COMMIT" not in text
 
 
 def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:

@@ -303,6 +303,13 @@ def test_roles_that_are_not_the_bridges() -> None:
     assert [problem.split(":")[0] for problem in said] == ["bridge_reader_role", "bridge_owner_role"]
 
 
+@pytest.mark.parametrize("more", ["is_superuser", "is_member"])
+def test_a_timer_that_is_more_than_a_timer(more: str) -> None:
+    roles = {**facts("litellm")["roles"], "timer": role(can_login=True, **{more: True})}
+    (problem,) = found({"litellm": facts("litellm", roles=roles)})
+    assert problem.startswith('bridge_maintenance_user: "timer" exists and is a superuser or a member of other roles')
+
+
 @pytest.mark.parametrize(
     ("in_openwebui", "in_litellm", "stops"), [(0, 0, True), (0, None, True), (0, 1, False), (1, 0, False)]
 )

@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from hard_support import calls_ended
+from hard_support import calls_ended, threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER
@@ -349,6 +349,61 @@ def test_a_frozen_target_backend_holds_a_commit_no_longer_than_the_ceiling(pair:
     assert [row["last_sqlstate"] for row in queue(pair)] == ["UB002"]
     drain(pair)
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_a_statement_timeout_of_litellms_is_not_reached(pair: Pair) -> None:
+    """It does not count at COMMIT, but after SET CONSTRAINTS ... IMMEDIATE."""
+    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 20000})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    writer = pair.connect("litellm", autocommit=False)
+    writer.run("SET statement_timeout = '1s'; SET CONSTRAINTS ALL IMMEDIATE")
+    outage = TableLocked(pair)
+    outage.begin()
+    rows.change_user(writer, "u1", user_alias="Ann")
+    writer.commit()
+    outage.end()
+    assert pair.litellm.value("SELECT user_alias FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'") == "Ann"
+    drain(pair)
+    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_an_entity_that_somebody_keeps_locked_is_left_to_the_queue(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 60000})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    holder = pair.connect("litellm", SUPERUSER, autocommit=False)
+    holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u1'], now() + interval '1 minute')")
+    started = time.monotonic()
+    rows.change_user(pair.litellm, "u1", user_alias="Ann")
+    assert time.monotonic() - started < 30
+    assert [(row["attempts"], row["last_error"]) for row in queue(pair)] == [(0, None)]
+    holder.rollback()
+    drain(pair)
+    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}
+
+
+def test_immediate_constraints_of_one_writer_deadlock_no_other(quick: Pair) -> None:
+    for user in ("u1", "u2"):
+        rows.add_user(quick.litellm, user, f"{user}@example.com")
+    rows.add_team(quick.litellm, "t1", "T")
+    one, two = quick.connect("litellm", autocommit=False), quick.connect("litellm", autocommit=False)
+    one.run("SET CONSTRAINTS ALL IMMEDIATE")
+    rows.change_user(one, "u1", user_alias="First")
+    rows.change_user(two, "u2", user_alias="Other")
+    rows.change_team(two, "t1", members_with_roles=[{"role": "user", "user_id": "u1"}])
+
+    def go_on() -> None:
+        rows.change_user(one, "u2", user_alias="Second")
+        one.commit()
+
+    with threads(go_on):
+        until(lambda: quick.litellm_admin.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+        two.commit()
+    drain(quick)
+    assert openwebui.accounts(quick) == {
+        "u1@example.com": ("First", "user"),
+        "u2@example.com": ("Second", "user"),
+    }
+    assert openwebui.groups(quick) == {"grp_team_t1": ("T", ["usr_u1"])}
 
 
 def test_a_commit_that_waits_for_the_target_can_be_cancelled(pair: Pair) -> None:

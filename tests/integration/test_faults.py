@@ -20,6 +20,7 @@ import test_queue_rules
 import test_reconcile
 import test_removal_counting
 import test_removals
+import test_unreadable_json
 import test_upkeep
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -233,8 +234,8 @@ FAULTS = [
     Fault(
         "info replaced",
         "entities/user/openwebui/apply.sql.j2",
-        "ELSE user_bridge.json_object(p_info) END",
-        "ELSE '{}'::jsonb END",
+        "THEN user_bridge.json_object(p_info) END",
+        "THEN '{}'::jsonb END",
         lambda pair: test_mapping.TestEveryRow().test_info_is_merged_and_becomes_an_object(pair, '{"mine": {"a": 1}}'),
     ),
     Fault(
@@ -729,6 +730,91 @@ FAULTS += [
         "p_link.origin IS DISTINCT FROM 'created'",
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
+    Fault(
+        "an info that jsonb cannot hold is an error",
+        "engine/openwebui/catalog.sql.j2",
+        "EXCEPTION WHEN OTHERS THEN",
+        "EXCEPTION WHEN invalid_text_representation THEN",
+        lambda pair: test_unreadable_json.test_nobody_escapes_by_the_own_info(pair, "NUL"),
+    ),
+    Fault(
+        "an info is read however long it is",
+        "engine/openwebui/catalog.sql.j2",
+        "IF pg_column_size(p_value) > c_limit THEN",
+        "IF false THEN",
+        test_unreadable_json.test_an_info_that_takes_long_to_read_is_replaced_unread,
+    ),
+    Fault(
+        "the whole row of a group read",
+        "entities/group/openwebui/state.sql.j2",
+        "CASE WHEN g.id IS NOT NULL THEN",
+        "CASE WHEN to_jsonb(g) ->> 'id' IS NOT NULL THEN",
+        lambda pair: test_unreadable_json.test_a_group_that_cannot_be_read_stops_nothing(pair, "NUL"),
+    ),
+    Fault(
+        "one state that cannot be read fails a portion's sums",
+        "engine/openwebui/compare.sql.j2",
+        "RETURN jsonb_build_array(jsonb_build_object('odd', p_links[1].entity_id));",
+        "RAISE;",
+        test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
+    ),
+    Fault(
+        "one state that cannot be read fails the comparison",
+        "engine/openwebui/compare.sql.j2",
+        "        RETURN '{}'::bigint[];",
+        "        RAISE;",
+        test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
+    ),
+    Fault(
+        "a preview that fails fails the others",
+        "engine/openwebui/preview.sql.j2",
+        "EXCEPTION WHEN OTHERS THEN\n    GET",
+        "EXCEPTION WHEN too_many_rows THEN\n    GET",
+        test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
+    ),
+    Fault(
+        "a preview that fails is no difference",
+        "engine/litellm/reconcile.sql.j2",
+        "WHERE p_preview ->> 'status' = 'FAILED'",
+        "WHERE false",
+        test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
+    ),
+    Fault(
+        "what cannot be deleted keeps all the bridge's data",
+        "engine/openwebui/remove_data.sql.j2",
+        "EXCEPTION WHEN OTHERS THEN",
+        "EXCEPTION WHEN too_many_rows THEN",
+        test_unreadable_json.test_remove_data_goes_past_what_cannot_be_deleted,
+    ),
+]
+
+# Faults that show with an old Open WebUI only.
+OLD_FAULTS = [
+    Fault(
+        "a list of members that cannot be read is an error",
+        "entities/membership/openwebui/apply.sql.j2",
+        "EXCEPTION WHEN OTHERS THEN",
+        "EXCEPTION WHEN invalid_text_representation THEN",
+        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(pair, "NUL"),
+    ),
+    Fault(
+        "a list of members keeps what is no id",
+        "entities/membership/openwebui/apply.sql.j2",
+        "WHERE jsonb_typeof(m.item) = 'string'",
+        "WHERE true",
+        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(
+            pair, "not only texts"
+        ),
+    ),
+    Fault(
+        "an id in a list of members hidden by escapes",
+        "entities/membership/openwebui/apply.sql.j2",
+        "OR strpos(g.user_ids::text, chr(92)) > 0",
+        "OR false",
+        lambda pair: test_unreadable_json.test_no_list_keeps_a_deleted_account_that_would_stop_open_webuis_upgrade(
+            pair, "usr_b\u00f6b"
+        ),
+    ),
 ]
 
 
@@ -776,6 +862,13 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
+    with installed(pair, fault), pytest.raises(CAUGHT):
+        fault.caught_by(pair)
+
+
+@pytest.mark.schemas(openwebui="old")
+@pytest.mark.parametrize("fault", OLD_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_with_an_old_open_webui_is_caught(pair: Pair, fault: Fault) -> None:
     with installed(pair, fault), pytest.raises(CAUGHT):
         fault.caught_by(pair)
 

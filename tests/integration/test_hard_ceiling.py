@@ -116,7 +116,7 @@ def _frozen_postmaster(pair: Pair, _: Proxy) -> Iterator[None]:
 
 
 @contextmanager
-def _locked_table(pair: Pair, _: Proxy) -> Iterator[None]:
+def _locked_table(pair: Pair, _: Proxy | None) -> Iterator[None]:
     blocker = pair.connect("openwebui", autocommit=False)
     blocker.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
     yield
@@ -236,6 +236,36 @@ def test_from_16_on_one_backend_waits_while_connecting_and_can_be_cancelled(from
         assert pair.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 2
         drain_all(pair)
         assert differences(pair) == []
+
+
+@pytest.fixture
+def from_17(server_from_16: Cluster) -> Iterator[Pair]:
+    """transaction_timeout came with PostgreSQL 17."""
+    with _server_of(server_from_16, server_from_16.major >= 17, 18) as usable, pairs.pair(usable) as made:
+        yield made
+
+
+def _under_a_transaction_timeout(pair: Pair, mutate: Mutate | None = None) -> None:
+    """A write beside a locked table, where PostgreSQL ends LiteLLM's session before the bridge would give up."""
+    install_bridge(pair, {**QUICK, "target_timeout_ms": 20_000}, mutate=mutate)
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    session = pair.connect("litellm")
+    session.run("SET transaction_timeout = '1s'")
+    with _locked_table(pair, None):
+        rows.change_user(session, "u1", user_alias="Ann")
+    drain_all(pair)
+    assert differences(pair) == []
+
+
+def test_a_transaction_timeout_of_litellms_is_not_reached(from_17: Pair) -> None:
+    _under_a_transaction_timeout(from_17)
+    assert from_17.litellm.value("SELECT user_alias FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'") == "Ann"
+
+
+def test_a_transaction_timeout_that_is_reached_loses_the_write(from_17: Pair) -> None:
+    deaf = replaced("engine/litellm/commit.sql.j2", "'transaction_timeout'", "'lock_timeout'")
+    with pytest.raises(psycopg2.OperationalError):
+        _under_a_transaction_timeout(from_17, deaf)
 
 
 def test_without_the_deadline_the_ceiling_is_broken(pair: Pair, proxy: Proxy) -> None:

@@ -50,12 +50,14 @@ class Surroundings:
 
 
 def document_of(text: str | None) -> dict[str, Any]:
-    """A JSON object; anything else is not what the scripts write."""
+    """A JSON object; anything else is not what the scripts write, and what jsonb cannot hold could not be repaired."""
     try:
         document = json.loads(text or "null")
-    except ValueError:
+        # A lone surrogate is not UTF-8; NaN and what is out of a float's range are not JSON.
+        stored = json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (ValueError, RecursionError):
         return {}
-    return document if isinstance(document, dict) else {}
+    return document if isinstance(document, dict) and rb"\u0000" not in stored else {}
 
 
 def without(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any] | None:

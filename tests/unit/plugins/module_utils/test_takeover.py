@@ -46,6 +46,25 @@ def decided(row: dict[str, Any], around: dict[str, Any] | None = None, **entity:
     return {each.field: each.value for each in found}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x": "\\u0000"}',
+        '{"\\u0000": 1}',
+        '{"x": "\\ud800"}',
+        '{"x": 1e999}',
+        '{"x": NaN}',
+        "[" * 10**6,
+        "[1]",
+        "1",
+        "{",
+        "",
+    ],
+)
+def test_a_document_that_could_not_be_written_back_is_none(text: str) -> None:
+    assert decide.document_of(text) == {}
+
+
 def test_a_right_row_is_left_alone() -> None:
     assert decided({}) == {}
 

@@ -19,9 +19,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target import 
 
 from conftest import missing
 from kit import binaries, pairs
+from kit.bridge import install_bridge, write_settings
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
+from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
+from kit.rows import add_user, change_user, delete_user
 from modules_support import DRIVERS, ModuleFailed, login_options, run_module
 from playbooks_support import READ_ONLY, forget_roles
 
@@ -146,19 +148,20 @@ class Shown(AssertionError):
 
 
 @contextmanager
-def hidden(cluster: Cluster, *secrets: str) -> Iterator[None]:
-    """Whatever the block does, the server shows none of the secrets, and no verifier of a password."""
+def hidden(cluster: Cluster, *secrets: str) -> Iterator[list[str]]:
+    """Whatever the block does, the server shows none of the secrets, to which the block can add, and no verifier."""
+    wanted = [*secrets, "SCRAM-SHA-256$4096:"]
     watch = Watch(cluster)
     # What shows that the watch sees: a nested statement, made inside the server.
     cluster.execute("CREATE ROLE watched", "DO $$BEGIN EXECUTE 'COMMENT ON ROLE watched IS ''can' || 'ary''';END$$")
     try:
-        yield
+        yield wanted
     finally:
         cluster.execute("DROP ROLE watched")
         shown = watch.end()
     assert "'canary'" in shown["pg_stat_statements"] and "DROP ROLE watched" in shown["log"]
     assert "'canary'" in shown["log"] and shown["pg_stat_activity"]
-    found = seen(shown, *secrets, "SCRAM-SHA-256$4096:")
+    found = seen(shown, *wanted)
     if found:
         raise Shown(found)
 
@@ -280,3 +283,43 @@ def test_a_login_that_is_no_superuser(pair: Pair, managed: str, granted: bool) -
             assert not run_module("bridge_role", {**role, "blind": False, "restricted": True})["changed"]
             mapping = {**options(pair, managed), "sync_password": password, "verify": "connection"}
             assert run_module("bridge_target", mapping)["verified"]["user"] == SYNC_USER
+
+
+@contextmanager
+def blind(pair: Pair, side: Side) -> Iterator[Session]:
+    """A superuser whose statements the server does not show, nor those of triggers and functions within."""
+    audit = "" if pair.cluster.binaries.from_npm else " -c pgaudit.log=none"
+    session = pair.connect(side, SUPERUSER, options=BLIND + audit)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def hashes(pair: Pair) -> list[str]:
+    with blind(pair, "openwebui") as session:
+        return [row["password"] for row in session.rows("SELECT password FROM public.auth WHERE password LIKE '$2%'")]
+
+
+@pytest.mark.parametrize("initial_password", ["random", "email"])
+def test_initial_passwords(pair: Pair, initial_password: str) -> None:
+    install_bridge(pair, {"initial_password": initial_password})
+    known = len(hashes(pair))
+    with hidden(pair.cluster) as secrets:
+        add_user(pair.litellm, "u1", "ann@example.com")
+        with pair.litellm.transaction():
+            for number in range(4):
+                add_user(pair.litellm, f"many{number}", f"many{number}@example.com")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        secrets += hashes(pair)
+        assert len(hashes(pair)) == known + 5
+        change_user(pair.litellm, "u1", user_email="anne@example.com")
+        change_user(pair.litellm, "u1", user_role="proxy_admin")
+        # Refused by a constraint whose error would quote the row.
+        pair.openwebui_admin.run(
+            "ALTER TABLE public.auth ADD CONSTRAINT planted CHECK (email NOT LIKE 'refused%' OR active IS NULL)"
+        )
+        add_user(pair.litellm, "u2", "refused@example.com")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        assert pair.openwebui_admin.value("SELECT count(*) FROM public.auth WHERE email = 'refused@example.com'") == 0
+        delete_user(pair.litellm, "u1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _ro
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server as _server
 
 from conftest import missing
-from kit import binaries, pairs
-from kit.bridge import install_bridge, write_settings
+from kit import binaries, pairs, upstream
+from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
 from kit.rows import add_user, change_user, delete_user
-from modules_support import DRIVERS, ModuleFailed, login_options, run_module
-from playbooks_support import READ_ONLY, forget_roles
+from modules_support import DRIVERS, ModuleFailed, a_call, login_options, run_module
+from playbooks_support import READ_ONLY, Plays, forget_roles, play, role_play, variables
 
 EVERYTHING = {
     "pg_stat_statements.track": "all",
@@ -263,6 +263,10 @@ def test_a_login_that_may_switch_nothing_off_is_refused(pair: Pair, managed: str
             for name in shown_settings(pair.cluster):
                 assert f'ALTER ROLE "{managed}" SET {name} = ' in str(refused.value)
             assert ("GRANT SET ON PARAMETER" in str(refused.value)) == (pair.cluster.major >= 15)
+    # Before a run, so that nothing is changed on the other side either.
+    look = {**a_call(pair, "bridge_preflight_info"), **login_options(pair, "litellm", managed)}
+    problems = " ".join(run_module("bridge_preflight_info", look)["problems"])
+    assert problems.count("the server would show passwords to whoever reads its log or statistics") == 2
     assert pair.openwebui_admin.value("SELECT to_regrole(%s)", [SYNC_USER]) is None
     assert pair.litellm_admin.value("SELECT count(*) FROM pg_foreign_server") == 0
 
@@ -323,3 +327,32 @@ def test_initial_passwords(pair: Pair, initial_password: str) -> None:
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         assert pair.openwebui_admin.value("SELECT count(*) FROM public.auth WHERE email = 'refused@example.com'") == 0
         delete_user(pair.litellm, "u1")
+
+
+def test_playbooks(pair: Pair, tmp_path: Path) -> None:
+    """Takeover, migration, owners, sync user, timer, rotation and removal, with all that Ansible can say."""
+    upstream.install(pair)
+    add_user(pair.litellm, "u1", "ann@example.com", user_role="proxy_admin")
+    owners = {"bridge_litellm_owner_password": OWNER, "bridge_openwebui_owner_password": f"{OWNER}-there"}
+    chosen = {"bridge_create_databases": True, "bridge_takeover_drop_tables": True, **owners}
+    values = variables(pair, bridge_sync_password=FIRST, **chosen)
+    rotated = {**values, "bridge_sync_password": SECOND}
+    timer = {"bridge_maintenance": "systemd", "bridge_maintenance_password": "canary-of-the-timer"}
+    name = "llmops.user_bridge."
+    outputs = []
+    upstreams = PASSWORDS["openwebui"]
+    with hidden(pair.cluster, FIRST, SECOND, OWNER, timer["bridge_maintenance_password"], upstreams) as secrets:
+        runs: list[tuple[str | Plays, dict[str, Any], Mapping[str, str]]] = [
+            (f"{name}deploy_bridge", values, {}),
+            (f"{name}deploy_bridge", values, READ_ONLY),
+            (f"{name}rotate_sync_password", rotated, {}),
+            (role_play("sync_user"), {**rotated, **timer}, {}),
+            (f"{name}remove_bridge", {**rotated, "bridge_remove_data": True}, {}),
+        ]
+        for playbook, given, env in runs:
+            run = play(playbook, given, tmp_path, "-vvv", "--diff", env=env)
+            assert run.failed == 0, run.output
+            assert (run.changed > 0) is (env != READ_ONLY), run.output
+            outputs.append(run.output)
+        secrets += hashes(pair)
+    assert not seen({"output": "\n".join(outputs)}, *secrets)

@@ -265,7 +265,15 @@ def test_the_membership_of_an_account_that_is_gone_can_go(pair: Pair, gone: str)
 def test_what_the_approval_says_is_audited(pair: Pair) -> None:
     populate(pair)
     delete_everybody(pair)
-    pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
-    (row,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit WHERE operation = 'APPROVE_REMOVALS'")
-    assert (row["record_id"], row["sync_result"]) == ("postgres", "SUCCESS")
-    assert row["new_data"]["removals"] >= USERS
+    shown = [row["id"] for row in pair.litellm_admin.rows("SELECT id FROM user_bridge.held_changes() ORDER BY 1")]
+    assert len(shown) >= USERS
+    pair.litellm_admin.value("SELECT user_bridge.approve(%s)", [shown[1:]])
+    pair.litellm_admin.value("SELECT user_bridge.reject(%s)", [shown[:1]])
+    decisions = pair.litellm_admin.rows(
+        "SELECT operation, record_id, sync_result, new_data FROM user_bridge.sync_audit"
+        " WHERE operation IN ('APPROVE_CHANGES', 'REJECT_CHANGES') ORDER BY id"
+    )
+    assert decisions == [
+        {"operation": operation, "record_id": "postgres", "sync_result": "SUCCESS", "new_data": {"ids": ids}}
+        for operation, ids in (("APPROVE_CHANGES", shown[1:]), ("REJECT_CHANGES", shown[:1]))
+    ]

@@ -35,6 +35,9 @@ TABLES: dict[Side, dict[str, str]] = {
     },
     "openwebui": {"entity": "entity", "membership": "membership", "removal": "removal"},
 }
+# Columns that version 1.0.0 does not have, and one that only it has.
+NEW_COLUMNS = {"removal": {"kind": "deletion"}, "sync_queue": {"held": None, "approvals": []}}
+OLD_COLUMNS = {"sync_queue": "approved"}
 SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
 
 
@@ -87,6 +90,10 @@ def contents(pair: Pair, side: Side, now: bool) -> dict[str, Any]:
         name = after if now else before
         query = f"SELECT to_jsonb(t) AS row FROM user_bridge.{name} AS t ORDER BY to_jsonb(t)::text"
         found[after] = [row["row"] for row in admin(pair, side).rows(query)]
+        if not now:
+            for row in found[after]:
+                row.pop(OLD_COLUMNS.get(after), None)
+                row.update(NEW_COLUMNS.get(after, {}))
     if side == "litellm":
         for sequence in SEQUENCES:
             query = f"SELECT CASE WHEN is_called THEN last_value END FROM user_bridge.{sequence}"
@@ -159,10 +166,15 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    left = pair.litellm_admin.rows("SELECT entity_type, parked_at IS NOT NULL AS held FROM user_bridge.sync_queue")
-    assert {row["entity_type"] for row in left} == {"user", "organization_member", "team_member"}
-    assert all(row["held"] for row in left)
-    pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
+    # What version 1.0.0 had parked is still held, now with an id and the name of whom it concerns.
+    held = pair.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
+    assert {(row["entity_type"], row["kind"]) for row in held} == {
+        ("user", "deletion"),
+        ("organization_member", "membership"),
+    }
+    assert {account["email"] for row in held for account in row["accounts"]} == {"bob@example.com"}
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == len(held)
+    pair.litellm_admin.run("SELECT user_bridge.approve(%s)", [[row["id"] for row in held]])
     drain_all(pair)
     assert differences(pair) == []
     assert pair.litellm_admin.value("SELECT user_bridge.tick()") == 0

@@ -9,6 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import io
 import locale
 import os
 import sys
@@ -164,6 +165,22 @@ def value(cur: Any, query: str, params: dict[str, Any] | None = None) -> Any:
     for row in rows(cur, query, params):
         return next(iter(row.values()))
     return None
+
+
+def copy_in(cur: Any, statement: str, data: bytes) -> None:
+    """Send the data of COPY ... FROM STDIN."""
+    if hasattr(cur, "copy_expert"):
+        cur.copy_expert(statement, io.BytesIO(data))
+        return
+    with cur.copy(statement) as copy:
+        copy.write(data)
+
+
+def verifier(connection: Any, role: str, password: str) -> str:
+    """What a server stores instead of a password, made by libpq, by the server's own password_encryption."""
+    if hasattr(connection, "pgconn"):
+        return str(connection.pgconn.encrypt_password(password.encode("utf-8"), role.encode("utf-8")).decode("ascii"))
+    return str(postgres.psycopg.extensions.encrypt_password(password, role, scope=connection))
 
 
 @contextmanager

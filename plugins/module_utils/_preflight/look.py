@@ -21,7 +21,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.fact
     SIDES,
     Asked,
     count_admins,
-    has_password,
     read_facts,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
@@ -42,6 +41,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.decla
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import server_options
+from ansible_collections.llmops.user_bridge.plugins.module_utils._verifier import has_password
 
 OTHER_PREFIX = "openwebui_"
 _BACKFILL = f"SELECT {SCHEMA}.backfill_is_due()"
@@ -72,7 +72,13 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         }
         plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
-    checks = Checks(params["depth"], params["maintenance"], params["maintenance_db"] or "", params["allow_no_admin"])
+    checks = Checks(
+        params["depth"],
+        params["maintenance"],
+        params["maintenance_db"] or "",
+        params["allow_no_admin"],
+        writes_secrets(plan, seen),
+    )
     return {
         "changed": False,
         "sides": {side: seen[side] for side in SIDES if side in seen},
@@ -80,6 +86,13 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "problems": _wrong_values(params) + problems(sides, seen, unreached, checks) + refused,
         "plan": plan,
     }
+
+
+def writes_secrets(plan: dict[str, Any], seen: dict[str, dict[str, Any]]) -> frozenset[str]:
+    """The sides where a password may have to be set. Of one that cannot be compared the connection tells later."""
+    blind = "openwebui" in seen and not seen["openwebui"]["reads_passwords"] and plan.get("connection")
+    found = {"openwebui": plan.get("sync_user") or blind, "litellm": plan.get("timer_user") or plan.get("connection")}
+    return frozenset(side for side, writes in found.items() if writes)
 
 
 def _login(params: dict[str, Any], side: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._secret import explanation
 
 # How far a run goes: whether the servers can be used at all, whether they can have the bridge, and the bridge itself.
 PROGRAM_ROLE_VARIABLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
@@ -64,6 +65,8 @@ class Checks:
     maintenance: str
     maintenance_db: str
     allow_no_admin: bool
+    # The sides where a password has to be set.
+    secrets: frozenset[str] = frozenset()
 
 
 def problems(
@@ -78,6 +81,9 @@ def problems(
             found += _of_server(variables, seen[side], checks)
             if checks.depth == "bridge":
                 found += _of_bridge(variables, seen[side])
+            makes_owner = bool(checks.maintenance_db) and not seen[side]["database_exists"]
+            if side in checks.secrets or makes_owner:
+                found += _of_secrets(variables, seen[side])
     if checks.depth == "bridge" and not checks.allow_no_admin and _has_no_admin(seen):
         found.append(
             f"{sides['openwebui'].where} has no admin yet, and no LiteLLM proxy_admin with an email would become one. "
@@ -164,6 +170,20 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
         found.append(
             f'{variables["user"]}: "{variables.login_user}" lacks rights in {where}: {"; ".join(rights)}. Grant them '
             f"or set {variables['user']} to a role that has them."
+        )
+    return found
+
+
+def _of_secrets(variables: Variables, facts: dict[str, Any]) -> list[str]:
+    """What keeps the login from setting a password out of everybody's sight."""
+    found = []
+    if facts["shows_secrets"]:
+        text = explanation(variables.login_user, facts["version_num"], "passwords", facts["shows_secrets"])
+        found.append(f"{variables['user']}: {text}.")
+    if not facts["may_create_temporary"]:
+        found.append(
+            f'{variables["user"]}: "{variables.login_user}" lacks TEMPORARY on the database "{facts["database"]}", by '
+            "which a password reaches the server without being part of a statement. Grant it or name another login."
         )
     return found
 

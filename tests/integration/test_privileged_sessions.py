@@ -12,11 +12,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from kit import rows, sentinel
+from kit import rows, sentinel, upstream
 from kit.bridge import REGISTRY, install_bridge
 from kit.pairs import PROGRAM_ROLES, Pair, Side
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
-from playbooks_support import play, variables
+from playbooks_support import deploy, play, variables
 
 REFUSED = (ModuleFailed, psycopg2.Error)
 # What a session of any user may be asked to do with LiteLLM's tables.
@@ -201,9 +201,8 @@ def test_what_a_module_reads_is_rolled_back(pair: Pair, name: str) -> None:
     assert begun == ended > 0 and "statement: COMMIT" not in text
 
 
-def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:
-    """Its owner may set one for every login, with functions and relations of the names that a module asks for."""
-    with_people(pair)
+def set_search_path(pair: Pair) -> None:
+    """Its owner may set one for every login, with functions and relations of the names that are asked for."""
     pair.litellm.run(sentinel.functions())
     pair.litellm.run(
         "CREATE FUNCTION sentinel.current_database() RETURNS name LANGUAGE plpgsql AS"
@@ -212,6 +211,37 @@ def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:
         "CREATE VIEW sentinel.pg_authid AS SELECT r.* FROM pg_catalog.pg_roles AS r, sentinel.look('search_path');"
         f'ALTER DATABASE "{pair.litellm_db}" SET search_path = sentinel, pg_catalog'
     )
+
+
+def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:
+    with_people(pair)
+    set_search_path(pair)
     for name in ("bridge_preflight_info", "bridge_info", "bridge_sync", "bridge_migration", "bridge_target"):
         found = sentinel.sprung(pair, lambda: run_module(name, a_call(pair, name)))  # noqa: B023
         assert as_superuser(found) == [], name
+
+
+def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path: Path) -> None:
+    deploy(pair, tmp_path)
+    set_search_path(pair)
+
+    def run_all() -> None:
+        for name in ("deploy_bridge", "pause_bridge", "resume_bridge", "remove_bridge"):
+            done = play(f"llmops.user_bridge.{name}", variables(pair), tmp_path)
+            assert done.failed == 0, done.output
+
+    assert as_superuser(sentinel.sprung(pair, run_all)) == []
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+@pytest.mark.parametrize("form", ["view", "partial index", "statistics"])
+def test_a_takeover_does_not_run_it(pair: Pair, side: Side, form: str) -> None:
+    upstream.install(pair)
+    with_people(pair)
+    plant(pair, side, form)
+    if side == "litellm":
+        pair.litellm.run(sentinel.statements("sync_mapping")[form])
+    words: list[str] = []
+    call = a_call(pair, "bridge_takeover")
+    found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module("bridge_takeover", call))))
+    assert "drop it and run again" in words[0] and as_superuser(found) == []

@@ -33,9 +33,11 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
+# A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
+_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 # Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
 _SESSION = (
-    "SET LOCAL search_path = pg_catalog; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
+    f"{_SEARCH_PATH}; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
     "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = postgres; SET LOCAL TimeZone = 'UTC'; "
     "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex; SET LOCAL standard_conforming_strings = on"
 )
@@ -87,6 +89,7 @@ def open_connection(login: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
         raise ConnectionFailed(conn_params, str(error))
+    cursor(connection).execute(_SEARCH_PATH)
     return connection
 
 
@@ -183,8 +186,19 @@ def copy_in(cur: Any, statement: str, data: bytes) -> None:
         copy.write(data)
 
 
+def verifier(connection: Any, role: str, password: str) -> str:
+    """What a server stores instead of a password, made by libpq, by the server's own password_encryption."""
+    if hasattr(connection, "pgconn"):
+        return str(connection.pgconn.encrypt_password(password.encode("utf-8"), role.encode("utf-8")).decode("ascii"))
+    return str(postgres.psycopg.extensions.encrypt_password(password, role, scope=connection))
+
+
 @contextmanager
-def transaction(cur: Any, read_only: bool) -> Iterator[None]:
+def transaction(cur: Any, read_only: bool, keep: bool | None = None) -> Iterator[None]:
+    """Without keep, what has written commits and what has read rolls back.
+
+    At COMMIT what code planted in a table has left behind would run with the rights of the login.
+    """
     # READ COMMITTED by name: a login whose default is SERIALIZABLE must not see the world as of before the deploy lock.
     cur.execute("BEGIN ISOLATION LEVEL READ COMMITTED" + (", READ ONLY; " if read_only else "; ") + _SESSION)
     try:
@@ -192,7 +206,7 @@ def transaction(cur: Any, read_only: bool) -> Iterator[None]:
     except BaseException:
         _roll_back(cur)
         raise
-    cur.execute("COMMIT")
+    cur.execute("COMMIT" if (not read_only if keep is None else keep) else "ROLLBACK")
 
 
 def _roll_back(cur: Any) -> None:

@@ -65,19 +65,19 @@ class Session:
         self.cur = _pg.cursor(self.connection)
         (row,) = _pg.rows(
             self.cur,
-            "SELECT current_database()::text AS database, current_user::text AS login,"
+            "SELECT pg_catalog.current_database()::text AS database, current_user::text AS login,"
             f" EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
             f" WHERE n.nspname = '{SCHEMA}' AND c.relname = 'sync_queue') AS installed",
         )
         self.database, self.login, self.installed = row["database"], row["login"], row["installed"]
 
     @contextmanager
-    def transaction(self, read_only: bool = True) -> Iterator[None]:
+    def transaction(self, read_only: bool = True, keep: bool | None = None) -> Iterator[None]:
         """A transaction with the owner's rights, whose errors say what to do."""
         if not self.installed:
             raise BridgeError(not_installed(self.database))
         try:
-            with _pg.transaction(self.cur, read_only):
+            with _pg.transaction(self.cur, read_only, keep):
                 if self.owner is not None:
                     _pg.set_role(self.cur, self.owner)
                 yield

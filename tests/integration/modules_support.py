@@ -134,6 +134,7 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
             **target,
             **credentials,
         },
+        "bridge_role": {"name": SYNC_USER, "password": PASSWORDS[SYNC_USER], "restricted": True},
         "bridge_sync": {},
         "bridge_takeover": {"openwebui_login_db": pair.openwebui_db},
         "bridge_target": {**target, **credentials, "verify": "connection"},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import test_delivery
 import test_held_changes
 import test_installation
 import test_mapping
+import test_privileged_sessions
 import test_queue_rules
 import test_reconcile
 import test_removal_counting
@@ -79,6 +81,45 @@ def _held(test: Callable[[test_addresses.TestWhoHasIt, Pair], None]) -> Catch:
 
 
 FAULTS = [
+    Fault(
+        "a superuser's session reads what LiteLLM's role has put in a table's place",
+        "engine/litellm/proof.sql.j2",
+        "IF NOT user_bridge.is_privileged_session() THEN",
+        "IF true THEN",
+        lambda pair: test_privileged_sessions.test_nothing_in_litellms_tables_runs_in_a_superusers_session(
+            pair, "view"
+        ),
+    ),
+    Fault(
+        "the predicate of an index is not looked at",
+        "engine/litellm/registry.sql.j2",
+        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid",
+        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid AND i.indpred IS NULL",
+        lambda pair: test_privileged_sessions.test_nothing_in_litellms_tables_runs_in_a_superusers_session(
+            pair, "partial index"
+        ),
+    ),
+    Fault(
+        "rows are removed without a proof",
+        "engine/openwebui/remove_data.sql.j2",
+        "PERFORM user_bridge.prove_target();",
+        "NULL;",
+        lambda pair: test_privileged_sessions.test_removing_rows_does_not_run_it(pair, "trigger"),
+    ),
+    Fault(
+        "a built-in function that runs any SQL passes for harmless",
+        "engine/openwebui/registry.sql.j2",
+        "'now', 'random'",
+        "'now', 'query_to_xml', 'random'",
+        lambda pair: test_privileged_sessions.test_removing_rows_does_not_run_it(pair, "default of query_to_xml"),
+    ),
+    Fault(
+        "a table at the other end of a foreign key is not looked at",
+        "engine/openwebui/proof.sql.j2",
+        "k.contype = 'f' AND k.confrelid = a.oid",
+        "k.contype = 'f' AND k.confrelid = a.oid AND false",
+        lambda pair: test_privileged_sessions.test_a_cascade_does_not_run_it_either(pair),
+    ),
     Fault(
         "role map ignored",
         "entities/user/litellm/desired.sql.j2",
@@ -1202,7 +1243,7 @@ FAULTS += [
             "engine/openwebui/ownership.sql.j2",
             f"v_caller ->> '{name}'",
             column,
-            lambda pair, name=name: _from_another_place(pair, name),
+            functools.partial(_from_another_place, name=name),
         )
         for name, column in (
             ("id", "v_owner.id::text"),

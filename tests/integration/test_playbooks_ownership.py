@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from kit import litellm, openwebui, pairs
 from kit.pairs import Pair
 from playbooks_support import READ_ONLY, deploy, forget_roles, play, refused, unchanged, variables
 
-SETTINGS = {"bridge_initial_password": "none"}
+SETTINGS: dict[str, Any] = {"bridge_initial_password": "none"}
 
 
 def test_open_webui_changes_hands_only_where_that_is_wanted(pair: Pair, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
             "schedule": jobs(with_cron)[0]["schedule"],
             "command": "SELECT user_bridge.tick(5000)",
             "database": pair.litellm_db,
-            "username": "postgres",
+            "username": "user_bridge_timer",
             "active": True,
         }
         assert job["schedule"] in ("* * * * *", "30 seconds")
@@ -64,7 +64,9 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
         pair.litellm_admin.run("SELECT user_bridge.pause()")
         litellm.new_user(pair.litellm, "queued", "queued@example.com")
         pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
+        pair.litellm_admin.run("SET SESSION AUTHORIZATION user_bridge_timer")
         pair.litellm_admin.run(job["command"])
+        pair.litellm_admin.run("RESET SESSION AUTHORIZATION")
         assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'queued@example.com'") == 1
 
         for drift in ("active = false", "schedule = '0 0 1 1 *'", "command = 'SELECT 1'"):
@@ -72,6 +74,10 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
             repaired = alone(pair, tmp_path)
             assert (repaired.changed, repaired.failed) == (1, 0), repaired.output
             assert jobs(with_cron) == [job], drift
+        # As an earlier version scheduled it: as the maintenance login.
+        with_cron.execute("UPDATE cron.job SET username = 'postgres'")
+        assert alone(pair, tmp_path).failed == 0
+        assert jobs(with_cron) == [job]
         hourly = alone(pair, tmp_path, bridge_maintenance_interval_seconds=1800)
         assert (hourly.changed, jobs(with_cron)[0]["schedule"]) == (1, "*/30 * * * *"), hourly.output
 

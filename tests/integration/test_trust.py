@@ -527,7 +527,7 @@ class TestPasswords:
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         rows.change_user(quick.litellm, "ann", user_role="proxy_admin")
         assert expired(quick) == ["ann"]
-        assert "became an admin" in audit(quick, "EXPIRE_PASSWORD", "ann")[1]
+        assert "became an admin" in str(audit(quick, "EXPIRE_PASSWORD", "ann")[1])
         rows.change_user(quick.litellm, "ann", user_alias="Ann")
         assert expired(quick) == ["ann"]
 

@@ -64,9 +64,9 @@ FAULTS = {
         "test_a_write_of_litellms_is_there_at_its_commit",
     ),
     "rights too wide": Fault(
-        "roles/sync_user/vars/main.yml",
-        "__sync_user_attributes: LOGIN,NOSUPERUSER",
-        "__sync_user_attributes: LOGIN,SUPERUSER",
+        "plugins/module_utils/_role.py",
+        "CREATE ROLE {role} LOGIN;",
+        "CREATE ROLE {role} LOGIN SUPERUSER;",
         "test_what_the_sync_user_cannot_do",
     ),
     "secret in a task's output": Fault(

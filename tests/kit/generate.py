@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kit import entity_types, letters, role_readmes, settings
+from kit import entity_types, letters, proof_query, role_readmes, settings
 from kit.common import REPO, say
 
 _REGION = re.compile(r"(?ms)^(?P<begin> *# BEGIN settings\b[^\n]*\n).*?(?=^ *# END settings$)")
@@ -37,6 +37,7 @@ def generated() -> dict[Path, str]:
         **placed,
         plugins / "module_utils" / "_types.py": entity_types.module(types),
         roles / "triggers" / "templates" / "entities" / "user" / "litellm" / "letters.sql.j2": letters.template(),
+        plugins / "module_utils" / "_plain" / "query.py": proof_query.module(),
         **{path: text for path, text in choices.items() if text is not None},
     }
 

@@ -16,6 +16,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import read_settings
@@ -51,7 +52,9 @@ SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, count(*) OVER () AS
   FROM {SCHEMA}.pending_removals() AS r ORDER BY 1, 2 LIMIT greatest(1, %(limit)s)"""
 
 
-def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live], limit: int) -> dict[str, Any]:
+def look_at_delivery(
+    cur: Any, report: Report, live: dict[tuple[str, str], Live], proved: frozenset[str], limit: int
+) -> dict[str, Any]:
     """What there is to report, each part null that could not be seen; limit is the length of lists."""
     found: dict[str, Any] = {
         "queue": None,
@@ -82,7 +85,7 @@ def look_at_delivery(cur: Any, report: Report, live: dict[tuple[str, str], Live]
     )
     if mapped is not None:
         found["mapped"] = {row["type"]: row["n"] for row in mapped}
-        found["skipped_users"] = report.look(cur, "skipped users", _SKIPPED)
+        found["skipped_users"] = report.look_at_tables(cur, "skipped users", _SKIPPED, (COUNTED["litellm"], proved))
     faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
     found["trigger_faults"] = faults[0]["n"] if faults else None
     found["removals"] = listed(report.look(cur, "removals", _REMOVALS, {"limit": limit}), limit)

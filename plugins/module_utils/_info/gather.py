@@ -27,7 +27,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installat
     seen,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED, look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
     Source,
@@ -35,6 +35,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.stat
     read_source,
     read_target,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import reading
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import OPENWEBUI
 
 # Digests are compared on the server, so that no password hash leaves it.
@@ -54,8 +55,12 @@ _NO_SIGN_IN = f"""
 SELECT s.user_id, s.openwebui_id, s.email, count(*) OVER () AS total
   FROM {SCHEMA}.accounts_without_sign_in() AS s ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
 
-# Lists of accounts on Open WebUI's side, by the name under which they are reported.
-_LISTS = {"initial_passwords": _INITIAL_PASSWORDS, "not_linked": _NOT_LINKED, "no_sign_in": _NO_SIGN_IN}
+# Lists of accounts on Open WebUI's side, by the name under which they are reported, with the tables that each reads.
+_LISTS: dict[str, tuple[str, frozenset[str]]] = {
+    "initial_passwords": (_INITIAL_PASSWORDS, frozenset({"auth"})),
+    "not_linked": (_NOT_LINKED, frozenset()),
+    "no_sign_in": (_NO_SIGN_IN, frozenset({"auth", "user"})),
+}
 
 
 def gather(params: dict[str, Any]) -> dict[str, Any]:
@@ -105,9 +110,9 @@ def _look_at_litellm(
 ) -> tuple[Report, dict[str, Any], dict[str, Any] | None, Source | None, str | None]:
     connection = _pg.connect(params)
     cur, version = _pg.cursor(connection), _pg.server_version(connection)
-    with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version)
-        delivery = look_at_delivery(cur, report, live, params["limit"])
+    with reading(cur, COUNTED["litellm"]) as proved:
+        report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version, proved)
+        delivery = look_at_delivery(cur, report, live, proved, params["limit"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])
         problem = identity_problem(cur, source)
@@ -124,15 +129,17 @@ def _look_at_openwebui(
     except BridgeError as error:
         return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), nothing, None, None
     cur = _pg.cursor(connection)
-    with _pg.transaction(cur, read_only=True):
+    with reading(cur, COUNTED["openwebui"]) as proved:
         roles = Roles(params["owner"], params["writer"])
-        report, live = look_at_side(cur, "openwebui", roles, _pg.server_version(connection))
+        report, live = look_at_side(cur, "openwebui", roles, _pg.server_version(connection), proved)
         if ("table", f"{SCHEMA}.entity") not in live:
             return report, nothing, None, None
         limit = params["limit"]
         lists = {
-            name: listed(report.look(cur, name.replace("_", " "), query, {"limit": limit}), limit)
-            for name, query in _LISTS.items()
+            name: listed(
+                report.look_at_tables(cur, name.replace("_", " "), query, (tables, proved), {"limit": limit}), limit
+            )
+            for name, (query, tables) in _LISTS.items()
         }
         own_settings = look_at_settings(cur, report, live, "openwebui: settings")
         target = seen(cur, report, "owner of Open WebUI's side", read_target, params["owner"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import LACKS_OBJECTS
 
 INVISIBLE = (_pg.INSUFFICIENT_PRIVILEGE, *LACKS_OBJECTS)
@@ -37,6 +38,22 @@ class Report:
                 raise
             self.unseen.append({"what": what, "reason": _pg.describe(error)})
             return None
+
+    def look_at_tables(
+        self,
+        cur: Any,
+        what: str,
+        query: str,
+        tables: tuple[frozenset[str], frozenset[str]],
+        params: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]] | None:
+        """The same for a query that reads a program's tables: those that it needs, and those that are proved plain."""
+        needed, proved = tables
+        if needed <= proved:
+            return self.look(cur, what, query, params)
+        lacking = ", ".join(f"public.{quote(name)}" for name in sorted(needed - proved))
+        self.unseen.append({"what": what, "reason": f"{lacking} is not there, or the login may not read it"})
+        return None
 
 
 def listed(rows: list[dict[str, Any]] | None, limit: int) -> dict[str, Any] | None:

@@ -19,6 +19,19 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
+# What is counted in, and looked at beyond that, as far as it is there.
+COUNTED = {
+    "litellm": frozenset(
+        {
+            "LiteLLM_OrganizationMembership",
+            "LiteLLM_OrganizationTable",
+            "LiteLLM_TeamTable",
+            "LiteLLM_UserTable",
+            "LiteLLM_VerificationToken",
+        }
+    ),
+    "openwebui": frozenset({"auth", "group", "group_member", "user"}),
+}
 _LITELLM_COUNTS = """
 SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organizations,
        (SELECT count(*) FROM public."LiteLLM_TeamTable") AS teams,
@@ -82,8 +95,13 @@ SELECT c.relname::text, r.rolname::text, a.privilege_type, false, true
  ORDER BY 1, 2, 3"""
 
 
-def look_at_side(cur: Any, side: str, roles: Roles, server_version: int) -> tuple[Report, dict[tuple[str, str], Live]]:
-    """Look at a side (litellm or openwebui); returns what was seen, and the bridge's objects by kind and label."""
+def look_at_side(
+    cur: Any, side: str, roles: Roles, server_version: int, proved: frozenset[str]
+) -> tuple[Report, dict[tuple[str, str], Live]]:
+    """Look at a side (litellm or openwebui); returns what was seen, and the bridge's objects by kind and label.
+
+    Proved are the tables of COUNTED that can be read.
+    """
     report = Report()
     (server,) = _pg.rows(
         cur, "SELECT current_database()::text AS database, current_setting('server_version') AS server_version"
@@ -97,7 +115,7 @@ def look_at_side(cur: Any, side: str, roles: Roles, server_version: int) -> tupl
         "installed": installed,
         "version": version.version if version else None,
         "objects": [] if recorded is None else drift(live, recorded, roles.owner, _pg.major_of(server_version)),
-        "counts": _counts(cur, report, side),
+        "counts": _counts(cur, report, side, proved),
         "features": _features(cur, side),
         "grants": report.look(cur, f"{side}: grants", _GRANTS, asdict(roles)) or [] if installed else [],
     }
@@ -124,14 +142,16 @@ def _records(
         return None
 
 
-def _counts(cur: Any, report: Report, side: str) -> dict[str, Any] | None:
+def _counts(cur: Any, report: Report, side: str, proved: frozenset[str]) -> dict[str, Any] | None:
     if side == "litellm":
-        rows = report.look(cur, "litellm: counts", _LITELLM_COUNTS)
+        rows = report.look_at_tables(cur, "litellm: counts", _LITELLM_COUNTS, (COUNTED[side], proved))
         return rows[0] if rows else None
-    rows = report.look(cur, "openwebui: counts", _OPENWEBUI_COUNTS)
+    needed = frozenset({"group", "user"})
+    rows = report.look_at_tables(cur, "openwebui: counts", _OPENWEBUI_COUNTS, (needed, proved))
     if not rows:
         return None
     # Before Open WebUI 0.6.37 a group has its members in a column.
     table = _pg.value(cur, "SELECT true FROM pg_class WHERE oid = to_regclass('public.group_member')")
-    members = report.look(cur, "openwebui: counts of members", _MEMBERS if table else _MEMBERS_BEFORE_0_6_37)
+    query, needed = (_MEMBERS, frozenset({"group_member"})) if table else (_MEMBERS_BEFORE_0_6_37, needed)
+    members = report.look_at_tables(cur, "openwebui: counts of members", query, (needed, proved))
     return {**rows[0], "group_members": members[0]["n"] if members else None}

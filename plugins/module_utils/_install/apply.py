@@ -32,6 +32,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.prefli
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import refuse
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import (
     SETTINGS_NAME,
     changed_settings,
@@ -102,6 +103,7 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         mode = "ACCESS EXCLUSIVE" if any(change.live for change in triggers) else "SHARE ROW EXCLUSIVE"
         subjects = [source.subject for change in triggers for source in (change.live, change.definition) if source]
         lock_tables(cur, subjects, mode, wanted.lock_timeout_ms)
+        refuse(cur, {subject.table for subject in subjects if subject.schema == "public"})
         for change in triggers:
             if change.live:
                 drop(cur, change.live.subject, wanted.owner)

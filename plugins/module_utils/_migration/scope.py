@@ -102,7 +102,8 @@ def batches(session: Session, scope: dict[str, Any], position: Position, size: i
     if position.entity_type is not None:
         given = _PLACE.format(type="%(entity_type)s::text", id="%(entity_id)s::text")
         after = f" WHERE ({_PLACE.format(type='entity_type', id='entity_id')}) > ({given})"
-    with session.transaction():
+    # Kept, as the cursor is filled at COMMIT; migration_scope() has proved by then what it reads.
+    with session.transaction(keep=True):
         session.cur.execute("SET LOCAL jit = off")
         session.cur.execute(
             f"DECLARE scope NO SCROLL CURSOR WITH HOLD FOR SELECT entity_type, entity_id FROM {_SCOPE}{after}"

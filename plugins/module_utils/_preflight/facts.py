@@ -9,16 +9,10 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 
 SIDES = ("litellm", "openwebui")
@@ -26,16 +20,14 @@ PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 # LiteLLM's side calls Open WebUI's; Open WebUI's side hashes passwords.
 EXTENSIONS = {"litellm": "dblink", "openwebui": "pgcrypto"}
 
-_SCRAM = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$[A-Za-z0-9+/=]+:([A-Za-z0-9+/=]+)\Z")
-
 # Whether somebody is admin in Open WebUI, or becomes it by what LiteLLM says: a table and a query.
 _ADMINS = {
     "litellm": (
-        'public."LiteLLM_UserTable"',
+        "LiteLLM_UserTable",
         'SELECT count(*) FROM public."LiteLLM_UserTable"'
         " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) <> ''",
     ),
-    "openwebui": ('public."user"', "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
+    "openwebui": ("user", "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
 }
 
 _SERVER = f"""
@@ -45,6 +37,7 @@ SELECT current_setting('server_version_num')::integer AS version_num, current_se
        current_database()::text AS database, r.rolname::text AS login, r.rolsuper AS is_superuser,
        r.rolsuper OR r.rolcreaterole AS may_create_roles, r.rolsuper OR r.rolcreatedb AS may_create_databases,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+       has_database_privilege(current_database(), 'TEMPORARY') AS may_create_temporary,
        has_table_privilege('pg_authid', 'SELECT') AS reads_passwords,
        EXISTS (SELECT FROM pg_database WHERE datname = %(db)s) AS database_exists,
        EXISTS (SELECT FROM pg_roles WHERE rolname = %(program_owner)s) AS program_owner_exists,
@@ -173,32 +166,12 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     facts["default_privileges"] = {row["role"]: row["names"] for row in found}
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
-    facts["admins"] = _admins(cur, asked.side)
+    facts["shows_secrets"] = _secret.shown_by(cur)
+    facts["admins"] = None
     return facts
 
 
-def _admins(cur: Any, side: str) -> int | None:
+def count_admins(cur: Any, side: str, proved: frozenset[str]) -> int | None:
     """None where there is no table to count in, or the login may not."""
     table, query = _ADMINS[side]
-    readable = "SELECT has_table_privilege(to_regclass(%(table)s), 'SELECT')"
-    return int(_pg.value(cur, query)) if _pg.value(cur, readable, {"table": table}) else None
-
-
-def has_password(cur: Any, role: str, password: str) -> bool | None:
-    """Whether a role's stored verifier is that of the password; None where only PostgreSQL itself could tell."""
-    verifier = _pg.value(cur, "SELECT rolpassword FROM pg_authid WHERE rolname = %(role)s", {"role": role})
-    return is_verifier_of(verifier or "", password)
-
-
-def is_verifier_of(verifier: str, password: str) -> bool | None:
-    """RFC 5802, section 3: ServerKey = HMAC(Hi(password, salt, iterations), "Server Key")."""
-    parts = _SCRAM.match(verifier)
-    if parts is None:
-        return None
-    try:
-        salt, server_key = base64.b64decode(parts[2]), base64.b64decode(parts[3])
-    except binascii.Error:
-        return None
-    normal = unicodedata.normalize("NFKC", password).encode("utf-8")
-    salted = hashlib.pbkdf2_hmac("sha256", normal, salt, int(parts[1]))
-    return hmac.compare_digest(hmac.new(salted, b"Server Key", hashlib.sha256).digest(), server_key)
+    return int(_pg.value(cur, query)) if table in proved else None

@@ -18,10 +18,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import read_source, read_target
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import NotPlain, looking, reading
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
     SIDES,
     Asked,
-    has_password,
+    count_admins,
     read_facts,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
@@ -42,6 +43,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.decla
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover import source
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import server_options
+from ansible_collections.llmops.user_bridge.plugins.module_utils._verifier import has_password
 
 OTHER_PREFIX = "openwebui_"
 _BACKFILL = f"SELECT {SCHEMA}.backfill_is_due()"
@@ -55,10 +57,11 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     unreached: dict[str, Unreached] = {}
     plan: dict[str, Any] = {}
     owners: dict[str, Any] = {}
+    refused: list[str] = []
     # LiteLLM's side last: its connection also tests the way to the other one.
     for side in reversed(SIDES):
         try:
-            seen[side] = _look(params, sides[side], seen, plan, owners)
+            seen[side] = _look(params, sides[side], seen, plan, owners, refused)
         except _pg.ConnectionFailed as error:
             unreached[side] = Unreached(error.reason, error.remedy)
         except _pg.PgError as error:
@@ -72,21 +75,35 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         }
         plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     ownership = _ownership(owners, bool(params["take_ownership"]))
-    refused = [f"{ownership.reason}."] if ownership and ownership.action == "refused" else []
+    owner_problem = f"{ownership.reason}." if ownership and ownership.action == "refused" else None
     if complete and params["depth"] == "bridge":
         plan["ownership"] = ownership is None or ownership.action != "unchanged"
     plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
-    checks = Checks(params["depth"], params["maintenance"], params["maintenance_db"] or "", params["allow_no_admin"])
+    checks = Checks(
+        params["depth"],
+        params["maintenance"],
+        params["maintenance_db"] or "",
+        params["allow_no_admin"],
+        writes_secrets(plan, seen),
+    )
     return {
         "changed": False,
         "sides": {side: seen[side] for side in SIDES if side in seen},
         "one_server": one_server,
         "problems": _wrong_values(params)
         + problems(sides, seen, unreached, checks)
-        + (refused if params["depth"] == "bridge" else []),
-        "owner_problem": refused[0] if refused else None,
+        + refused
+        + ([owner_problem] if owner_problem and params["depth"] == "bridge" else []),
+        "owner_problem": owner_problem,
         "plan": plan,
     }
+
+
+def writes_secrets(plan: dict[str, Any], seen: dict[str, dict[str, Any]]) -> frozenset[str]:
+    """The sides where a password may have to be set. Of one that cannot be compared the connection tells later."""
+    blind = "openwebui" in seen and not seen["openwebui"]["reads_passwords"] and plan.get("connection")
+    found = {"openwebui": plan.get("sync_user") or blind, "litellm": plan.get("timer_user") or plan.get("connection")}
+    return frozenset(side for side, writes in found.items() if writes)
 
 
 def _login(params: dict[str, Any], side: str) -> dict[str, Any]:
@@ -126,8 +143,11 @@ def _look(
     seen: dict[str, dict[str, Any]],
     plan: dict[str, Any],
     owners: dict[str, Any],
+    refused: list[str],
 ) -> dict[str, Any]:
-    """The facts of one side, the parts of the plan that stand in its database, and which installation it names."""
+    """The facts of one side, the parts of the plan that stand in its database, which installation it names, and why its
+    tables cannot be read.
+    """
     side, asked = variables.side, variables.asked
     connection = _pg.open_connection(_login(params, side))
     cur = _pg.cursor(connection)
@@ -139,12 +159,20 @@ def _look(
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
                 else:
-                    plan["timer_user"] = bool(asked.timer_user) and _user_differs(
-                        cur, facts, asked.timer_user, params["timer_password"]
-                    )
-                    plan["takeover"] = _is_upstream(cur, params)
+                    plan["timer_user"] = bool(asked.timer_user) and _timer_user_differs(cur, facts, asked, params)
                     plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
-        if params["depth"] == "bridge" and side == "litellm" and "openwebui" in seen:
+        if params["depth"] != "bridge":
+            return facts
+        plan.setdefault("takeover", False)
+        try:
+            with reading(cur, asked.tables) as proved:
+                facts["admins"] = count_admins(cur, side, proved)
+            if side == "litellm":
+                with looking(cur):
+                    plan["takeover"] = _is_upstream(cur, params)
+        except BridgeError as error:
+            refused.append(f"{error}.")
+        if side == "litellm" and "openwebui" in seen:
             plan["connection"] = _connection_differs(connection, params, _is_one_server({**seen, side: facts}))
         return facts
     finally:
@@ -178,6 +206,13 @@ def _ownership(owners: dict[str, Any], take: bool) -> Decision | None:
     return None if source is None or target is None else decide(source, target, take)
 
 
+def _timer_user_differs(cur: Any, facts: dict[str, Any], asked: Asked, params: dict[str, Any]) -> bool:
+    """At the socket, and in pg_cron's own processes, it logs in without a password."""
+    if not params["timer_password"]:
+        return not sync_user_fits(facts, asked.timer_user)
+    return _user_differs(cur, facts, asked.timer_user, params["timer_password"])
+
+
 def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
     """Whether there is something to take over from the upstream SQL scripts."""
     if not params["takeover"]:
@@ -185,6 +220,8 @@ def _is_upstream(cur: Any, params: dict[str, Any]) -> bool:
     try:
         with _pg.savepoint(cur):
             found = source.look(cur, params["takeover_drop_tables"])
+    except NotPlain:
+        raise
     except (BridgeError, _pg.PgError):
         # The takeover itself says what is wrong, when the bridge's own triggers are there.
         return True

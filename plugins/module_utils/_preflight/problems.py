@@ -18,6 +18,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
+from ansible_collections.llmops.user_bridge.plugins.module_utils._secret import explanation
 
 # How far a run goes: whether the servers can be used at all, whether they can have the bridge, and the bridge itself.
 PROGRAM_ROLE_VARIABLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
@@ -64,6 +65,8 @@ class Checks:
     maintenance: str
     maintenance_db: str
     allow_no_admin: bool
+    # The sides where a password has to be set.
+    secrets: frozenset[str] = frozenset()
 
 
 def problems(
@@ -78,6 +81,9 @@ def problems(
             found += _of_server(variables, seen[side], checks)
             if checks.depth == "bridge":
                 found += _of_bridge(variables, seen[side])
+            makes_owner = bool(checks.maintenance_db) and not seen[side]["database_exists"]
+            if side in checks.secrets or makes_owner:
+                found += _of_secrets(variables, seen[side])
     if checks.depth == "bridge" and not checks.allow_no_admin and _has_no_admin(seen):
         found.append(
             f"{sides['openwebui'].where} has no admin yet, and no LiteLLM proxy_admin with an email would become one. "
@@ -168,6 +174,20 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
     return found
 
 
+def _of_secrets(variables: Variables, facts: dict[str, Any]) -> list[str]:
+    """What keeps the login from setting a password out of everybody's sight."""
+    found = []
+    if facts["shows_secrets"]:
+        text = explanation(variables.login_user, facts["version_num"], "passwords", facts["shows_secrets"])
+        found.append(f"{variables['user']}: {text}.")
+    if not facts["may_create_temporary"]:
+        found.append(
+            f'{variables["user"]}: "{variables.login_user}" lacks TEMPORARY on the database "{facts["database"]}", by '
+            "which a password reaches the server without being part of a statement. Grant it or name another login."
+        )
+    return found
+
+
 def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
     asked, found = variables.asked, []
     owner, sync_user = facts["roles"].get(asked.owner_role), facts["roles"].get(asked.sync_user)
@@ -187,5 +207,11 @@ def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
         found.append(
             f'bridge_sync_user: "{asked.sync_user}" exists and is a superuser or a member of other roles, which the '
             "bridge's login must not be. Name a role that the bridge may have to itself."
+        )
+    timer = facts["roles"].get(asked.timer_user)
+    if variables.side == "litellm" and timer and (timer["is_superuser"] or timer["is_member"]):
+        found.append(
+            f'bridge_maintenance_user: "{asked.timer_user}" exists and is a superuser or a member of other roles, with '
+            "whose rights code in LiteLLM's tables could run. Name a role that the bridge may have to itself."
         )
     return found

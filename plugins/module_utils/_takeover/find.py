@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Subject
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import prove
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstream import FUNCTIONS, TABLES, TRIGGERS
 
 _FIND_FUNCTIONS = """
@@ -114,7 +115,7 @@ class Found:
 
 
 def look(cur: Any, drop_tables: bool) -> Found:
-    """Find what is theirs inside a transaction of C(_pg.transaction), and what would stop its removal."""
+    """Find what is theirs inside a transaction of C(looking) or one that writes, and what would stop its removal."""
     database = str(_pg.value(cur, "SELECT current_database()::text"))
     known = [{"name": n, "arguments": a, "result": r, "words": w} for n, a, r, w in FUNCTIONS]
     functions = _pg.rows(cur, _FIND_FUNCTIONS, {"functions": json.dumps(known)})
@@ -123,6 +124,7 @@ def look(cur: Any, drop_tables: bool) -> Found:
     tables = _pg.rows(cur, _FIND_TABLES, {"names": list(TABLES)})
     for row in tables:
         row["theirs"] = set(TABLES[row["name"]]) <= set(row["columns"])
+    prove(cur, [row["name"] for row in tables if row["theirs"] and row["mine"]])
     theirs = [row for row in (*functions, *triggers, *tables) if row["theirs"]]
     kept = [f"function {row['identity']}" for row in functions if not row["theirs"]]
     kept += [f"trigger {row['name']} on {row['table_name']}" for row in triggers if not row["theirs"]]

@@ -29,6 +29,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.decid
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.survey import Survey, exists
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstream import TOKEN
 
+# Of Open WebUI's tables those that are looked at or written to.
+REPAIRED = ("api_key", "auth", "group", "group_member", "user")
+
 
 @dataclass(frozen=True)
 class Link:
@@ -108,6 +111,7 @@ def apply(cur: Any, seen: Survey, entities: list[dict[str, Any]], lock_timeout_m
     """Decide about some entities' rows with the rows locked, and write; one transaction."""
     problem = "what the upstream SQL scripts have left in Open WebUI's database could not be repaired"
     with _pg.transaction(cur, read_only=False), explained(Subject("table", "public", "user"), problem):
+        cur.execute(f"SELECT {SCHEMA}.prove_target()")
         cur.execute(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
         for table in ("user", "group"):
             ids = [entity["account"] for entity in entities if (entity["type"] == "user") == (table == "user")]

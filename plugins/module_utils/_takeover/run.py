@@ -26,11 +26,19 @@ from typing import Any, Callable
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import looking, prove, reading
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.find import look
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.history import count
-from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import Plan, apply, check, decide
+from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import (
+    REPAIRED,
+    Plan,
+    apply,
+    check,
+    decide,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.report import Result
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.source import (
+    SOURCES,
     drop_triggers,
     entities,
     finish,
@@ -57,7 +65,7 @@ def take_over(
 ) -> Result:
     """Find what there is of theirs and take it over. Without any, nothing is written and nobody else connected to."""
     cur = _pg.cursor(litellm)
-    with _pg.transaction(cur, read_only=True):
+    with looking(cur):
         found = look(cur, wanted.drop_tables)
         result = Result(found, wanted.drop_tables)
         if not result.changed:
@@ -86,9 +94,10 @@ def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Resu
         retry(cur, lambda: drop_triggers(cur, timeout, drop))
     with nullcontext() if wanted.check_mode else _under_way():
         # After the triggers are gone nothing adds to these tables any more.
-        with _pg.transaction(cur, read_only=True):
+        with looking(cur):
+            prove(cur, SOURCES)
             found_entities = entities(cur, look(cur, drop))
-        with _pg.transaction(other, read_only=True):
+        with reading(other, REPAIRED):
             seen = survey(other, found_entities, found.logins)
             plan = decide(other, seen, found_entities) if wanted.check_mode else Plan()
         result = replace(result, survey=seen, plan=plan)

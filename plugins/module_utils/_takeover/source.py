@@ -22,6 +22,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.upstr
     USER_ID_PREFIX,
 )
 
+# Of LiteLLM's tables those that the query below reads.
+SOURCES = ("LiteLLM_OrganizationTable", "LiteLLM_UserTable")
+
 _NO_MAPPING = """
 SELECT ''::text AS litellm_type, ''::text AS litellm_id, ''::text AS openwebui_id, NULL::timestamp AS created_at
  WHERE false"""

@@ -4,7 +4,7 @@
 
 """Creates, changes and drops the foreign server in LiteLLM's database, and the user mapping with the password.
 
-The password is never part of a message, a result or a DDL statement, which servers log.
+The password is never part of a message or a result.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -16,7 +16,7 @@ import hmac
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
@@ -26,17 +26,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target.connect
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import option_clause
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER, State, read_state
-
-# What keeps a statement out of the log and out of pg_stat_activity. The last two only exist where they are loaded.
-_QUIET = {
-    "log_statement": "none",
-    "log_min_error_statement": "panic",
-    "log_min_duration_statement": "-1",
-    "log_min_duration_sample": "-1",
-    "track_activities": "off",
-    "auto_explain.log_min_duration": "-1",
-    "pgaudit.log": "none",
-}
 
 
 @dataclass(frozen=True)
@@ -106,12 +95,13 @@ def present(connection: Any, wanted: Wanted) -> Result:
         role = _preflight(cur, wanted, version)
         state = _visible_state(cur, wanted.owner, role)
         result = plan(state, wanted)
+        if result.password == "changed":
+            _secret.refuse_to_show(cur, "the password of the sync user")
         if wanted.verify != "skip" and not result.changed:
             return replace(result, verified=verify(cur, state.extension_schema, wanted))
     if wanted.check_mode or not result.changed:
         return result
     with deploying(cur):
-        _silence(cur, version)
         state = _visible_state(cur, wanted.owner, role)
         result = plan(state, wanted)
         _apply(cur, state, wanted, role)
@@ -179,16 +169,6 @@ def _visible_state(cur: Any, owner: str, role: str | None) -> State:
     return state
 
 
-def _silence(cur: Any, server_version: int) -> None:
-    """Keep the rest of this transaction out of the server's log, as far as the login may change these settings."""
-    allowed = " OR has_parameter_privilege(s.name, 'SET')" if server_version >= 150000 else ""
-    wanted = ", ".join(f"('{name}', '{value}')" for name, value in _QUIET.items())
-    cur.execute(
-        f"SELECT set_config(s.name, w.value, true) FROM pg_settings AS s JOIN (VALUES {wanted}) AS w(name, value)"
-        f" ON w.name = s.name WHERE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user){allowed}"
-    )
-
-
 def _apply(cur: Any, state: State, wanted: Wanted, role: str | None) -> None:
     _pg.set_role(cur, role)
     if state.server_owner is None:
@@ -200,10 +180,10 @@ def _apply(cur: Any, state: State, wanted: Wanted, role: str | None) -> None:
             cur.execute(f"ALTER SERVER {SERVER} OPTIONS ({clause})")
     if role is None and state.server_owner != wanted.owner:
         cur.execute(f"ALTER SERVER {SERVER} OWNER TO {quote(wanted.owner)}")
-    _write_mapping(cur, state, wanted)
+    _write_mapping(cur, state, wanted, role)
 
 
-def _write_mapping(cur: Any, state: State, wanted: Wanted) -> None:
+def _write_mapping(cur: Any, state: State, wanted: Wanted, role: str | None) -> None:
     mapping = f"USER MAPPING FOR {quote(wanted.owner)} SERVER {SERVER}"
     if state.mapping_options is None:
         cur.execute(f"CREATE {mapping} OPTIONS (user {literal(wanted.user)})")
@@ -213,17 +193,10 @@ def _write_mapping(cur: Any, state: State, wanted: Wanted) -> None:
             cur.execute(f"ALTER {mapping} OPTIONS ({clause})")
     if hmac.compare_digest(state.password_digest, _digest(wanted.password)):
         return
-    # The DDL with the password is built inside the server: log_statement=ddl does not log it there, pg_stat_statements
-    # replaces the SELECT's constants, and the handler drops the error context, which would show the statement.
     verb = "SET" if state.password_digest else "ADD"
-    body = (
-        f"BEGIN EXECUTE format('ALTER USER MAPPING FOR %I SERVER {SERVER} OPTIONS ({verb} password %L)',"
-        f" {literal(wanted.owner)}, current_setting('{SCHEMA}.secret'));"
-        " EXCEPTION WHEN OTHERS THEN RAISE EXCEPTION USING MESSAGE = SQLERRM, ERRCODE = SQLSTATE; END"
-    )
-    cur.execute(f"SELECT set_config('{SCHEMA}.secret', %(password)s, true)", {"password": wanted.password})
-    cur.execute(f"DO {literal(body)}")
-    cur.execute(f"SELECT set_config('{SCHEMA}.secret', '', true)")
+    _pg.set_role(cur, None)
+    touch = f"ALTER {mapping} OPTIONS (SET user {literal(wanted.user)})"
+    _secret.execute(cur, wanted.password, touch, (f"ALTER {mapping} OPTIONS ({verb} password ", ")"), role)
 
 
 def absent(connection: Any, owner: str, check_mode: bool) -> Result:

@@ -102,13 +102,18 @@ def test_major_of(number: int, text: str) -> None:
 
 def test_server_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
-    connection = SimpleNamespace(close=lambda: closed.append(True))
+    said: list[str] = []
+    connection = SimpleNamespace(
+        close=lambda: closed.append(True), cursor=lambda **options: SimpleNamespace(execute=said.append)
+    )
     monkeypatch.setattr(_pg.postgres, "connect_to_db", lambda *args, **kwargs: (connection, None))
     monkeypatch.setattr(_pg.postgres, "get_server_version", lambda found: 120022)
     login = {"login_host": "db", "login_port": 1, "login_unix_socket": "", "login_db": "litellm"}
     with pytest.raises(BridgeError, match=r"the server of db:1/litellm is PostgreSQL 12, the bridge needs 13 or newer"):
         _pg.connect(login)
     assert closed
+    # Before anything else, as a function of another name's schema would run with the rights of the login.
+    assert said == ["SET search_path = pg_catalog, pg_temp"]
 
 
 def test_connection_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

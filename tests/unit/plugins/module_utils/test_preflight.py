@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import Asked, is_verifier_of
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
     lacking_rights,
     revocations,
     statements,
     sync_user_fits,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import writes_secrets
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
     Checks,
     Unreached,
@@ -65,6 +63,8 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "may_create_roles": True,
         "may_create_databases": True,
         "may_create_schemas": True,
+        "may_create_temporary": True,
+        "shows_secrets": [],
         "database_exists": True,
         "program_owner_exists": True,
         "schema_owner": "own",
@@ -303,6 +303,13 @@ def test_roles_that_are_not_the_bridges() -> None:
     assert [problem.split(":")[0] for problem in said] == ["bridge_reader_role", "bridge_owner_role"]
 
 
+@pytest.mark.parametrize("more", ["is_superuser", "is_member"])
+def test_a_timer_that_is_more_than_a_timer(more: str) -> None:
+    roles = {**facts("litellm")["roles"], "timer": role(can_login=True, **{more: True})}
+    (problem,) = found({"litellm": facts("litellm", roles=roles)})
+    assert problem.startswith('bridge_maintenance_user: "timer" exists and is a superuser or a member of other roles')
+
+
 @pytest.mark.parametrize(
     ("in_openwebui", "in_litellm", "stops"), [(0, 0, True), (0, None, True), (0, 1, False), (1, 0, False)]
 )
@@ -331,20 +338,33 @@ def test_the_login_of_the_other_server_has_variables_of_its_own() -> None:
     assert "check bridge_openwebui_login_host and bridge_openwebui_login_port" in problem
 
 
-def verifier(password: str, salt: bytes = b"0123456789abcdef", iterations: int = 4096) -> str:
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
-    client = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    stored, key = base64.b64encode(client).decode(), base64.b64encode(server).decode()
-    return f"SCRAM-SHA-256${iterations}:{base64.b64encode(salt).decode()}${stored}:{key}"
+def test_a_server_that_would_show_a_password() -> None:
+    shown = {"litellm": facts("litellm", shows_secrets=["pgaudit.log = all"])}
+    (problem,) = found(shown, Checks("bridge", "none", "", True, frozenset({"litellm"})))
+    assert problem.startswith("bridge_login_user: the server would show passwords to whoever reads its log")
+    assert problem.endswith(
+        'because of pgaudit.log = all, which "deployer" may not change for its own session; have a superuser run '
+        'ALTER ROLE "deployer" SET pgaudit.log = none; or GRANT SET ON PARAMETER pgaudit.log TO "deployer".'
+    )
+    # Where no password is set, nothing is shown.
+    assert found(shown, Checks("bridge", "none", "", True, frozenset({"openwebui"}))) == []
 
 
-@pytest.mark.parametrize("password", ["secret", "päßword \u2460"])
-def test_verifier(password: str) -> None:
-    assert is_verifier_of(verifier(password.replace("\u2460", "1")), password) is True
-    assert is_verifier_of(verifier("another"), password) is False
+def test_a_login_that_may_make_no_temporary_table() -> None:
+    checks = Checks("bridge", "none", "", True, frozenset({"openwebui"}))
+    (problem,) = found({"openwebui": facts("openwebui", may_create_temporary=False)}, checks)
+    assert 'lacks TEMPORARY on the database "openwebui_db"' in problem
 
 
-@pytest.mark.parametrize("stored", ["", "md5" + 32 * "0", "SCRAM-SHA-256$4096:=$x:y"])
-def test_verifiers_that_only_postgresql_can_compare(stored: str) -> None:
-    assert is_verifier_of(stored, "secret") is None
+@pytest.mark.parametrize(
+    ("plan", "reads", "expected"),
+    [
+        ({}, True, set()),
+        ({"sync_user": True}, True, {"openwebui"}),
+        ({"timer_user": True}, True, {"litellm"}),
+        ({"connection": True}, True, {"litellm"}),
+        ({"connection": True}, False, {"litellm", "openwebui"}),
+    ],
+)
+def test_where_a_password_may_have_to_be_set(plan: dict[str, Any], reads: bool, expected: set[str]) -> None:
+    assert writes_secrets(plan, {"openwebui": {"reads_passwords": reads}}) == expected

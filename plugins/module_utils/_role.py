@@ -1,0 +1,123 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Creates a role that logs in, or gives one its attributes and its password.
+
+This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import literal, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._verifier import has_password
+
+# What a login of the bridge's must not have, by the column that says so.
+_RESTRICTED = {
+    "rolsuper": "NOSUPERUSER",
+    "rolcreatedb": "NOCREATEDB",
+    "rolcreaterole": "NOCREATEROLE",
+    "rolreplication": "NOREPLICATION",
+    "rolbypassrls": "NOBYPASSRLS",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for. restricted: without the attributes above. blind: set a password that cannot be compared."""
+
+    name: str
+    password: str
+    restricted: bool
+    blind: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do: attributes as ALTER ROLE wants them."""
+
+    exists: bool
+    attributes: tuple[str, ...]
+    sets_password: bool
+
+    @property
+    def changed(self) -> bool:
+        return not self.exists or bool(self.attributes) or self.sets_password
+
+
+def ensure(connection: Any, wanted: Wanted, check_mode: bool) -> Plan:
+    """Make the role what is wanted; says what was done, or would be."""
+    if not wanted.name:
+        raise BridgeError("name is empty; give the role that is to log in")
+    cur = _pg.cursor(connection)
+    with _pg.transaction(cur, read_only=True):
+        plan = _plan(cur, wanted)
+        if plan.sets_password:
+            _secret.refuse_to_show(cur, f'the password of "{wanted.name}"')
+    if plan.changed and not check_mode:
+        try:
+            _write(connection, cur, wanted, plan)
+        except _pg.PgError as error:
+            if _pg.sqlstate(error) != _pg.INSUFFICIENT_PRIVILEGE:
+                raise
+            login = _pg.value(cur, "SELECT current_user")
+            raise BridgeError(
+                f'login_user {login} may not create or alter the role "{wanted.name}": {_pg.describe(error)}; it needs '
+                "CREATEROLE and, for a role that exists, on PostgreSQL 16 and newer its ADMIN OPTION; "
+                "nothing was changed"
+            ) from None
+    return plan
+
+
+def _write(connection: Any, cur: Any, wanted: Wanted, plan: Plan) -> None:
+    with _pg.transaction(cur, read_only=False):
+        _create(cur, wanted, plan)
+        if plan.sets_password:
+            alter = f"ALTER ROLE {quote(wanted.name)}"
+            stored = _pg.verifier(connection, wanted.name, wanted.password)
+            _secret.execute(cur, stored, alter, (f"{alter} PASSWORD ", ""))
+
+
+def shown(wanted: Wanted, plan: Plan) -> dict[str, str]:
+    """What the role lacks and gets, as before and after of a diff. The password is not shown."""
+    gets = list(plan.attributes) if plan.exists else ["LOGIN"]
+    if plan.sets_password:
+        gets.append("password: (not shown, a new one)")
+    return {"before": "", "after": "".join(f"{each}\n" for each in gets)}
+
+
+def _plan(cur: Any, wanted: Wanted) -> Plan:
+    found = _pg.rows(
+        cur,
+        f"SELECT rolcanlogin, {', '.join(_RESTRICTED)}, has_table_privilege('pg_authid', 'SELECT') AS readable"
+        " FROM pg_roles WHERE rolname = %(name)s",
+        {"name": wanted.name},
+    )
+    if not found:
+        return Plan(False, (), bool(wanted.password))
+    (role,) = found
+    attributes = [] if role["rolcanlogin"] else ["LOGIN"]
+    if wanted.restricted:
+        attributes += [attribute for column, attribute in _RESTRICTED.items() if role[column]]
+    return Plan(True, tuple(attributes), _sets_password(cur, wanted, role["readable"]))
+
+
+def _sets_password(cur: Any, wanted: Wanted, readable: bool) -> bool:
+    if not wanted.password:
+        return False
+    return has_password(cur, wanted.name, wanted.password) is not True if readable else wanted.blind
+
+
+def _create(cur: Any, wanted: Wanted, plan: Plan) -> None:
+    role = quote(wanted.name)
+    if not plan.exists:
+        # Another host of the play may create it at the same time, for another bridge on this server.
+        body = f"BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
+        cur.execute(f"DO {literal(body)}")
+    elif plan.attributes:
+        cur.execute(f"ALTER ROLE {role} {' '.join(plan.attributes)}")

@@ -1,0 +1,247 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a program's role plants in its own tables never runs in a superuser's session (DESIGN 1, docs/security.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from kit import rows, sentinel, upstream
+from kit.bridge import REGISTRY, install_bridge
+from kit.pairs import PROGRAM_ROLES, Pair, Side
+from modules_support import ModuleFailed, a_call, ensure_roles, run_module
+from playbooks_support import deploy, play, variables
+
+REFUSED = (ModuleFailed, psycopg2.Error)
+# What a session of any user may be asked to do with LiteLLM's tables.
+CALLS = {
+    "drain": "SELECT * FROM user_bridge.drain()",
+    "tick": "SELECT user_bridge.tick()",
+    "maintain": "SELECT * FROM user_bridge.maintain()",
+    "reconcile": "SELECT * FROM user_bridge.reconcile()",
+    "reconcile and repair": "SELECT * FROM user_bridge.reconcile(true)",
+    "preview": "SELECT * FROM user_bridge.preview(ARRAY['user'], ARRAY['u1'])",
+    "enqueue_everything": "SELECT user_bridge.enqueue_everything()",
+    "migration_scope": "SELECT * FROM user_bridge.migration_scope(NULL, NULL, NULL)",
+    "migration_states": "SELECT * FROM user_bridge.migration_states(ARRAY['user'], ARRAY['u1'])",
+    "never_delivered": "SELECT user_bridge.never_delivered(ARRAY['u1'])",
+    "migrate_entities": "SELECT * FROM user_bridge.migrate_entities(ARRAY['user'], ARRAY['u1'])",
+    "migrate_existing_users": "SELECT * FROM user_bridge.migrate_existing_users()",
+    "check_sync_status": "SELECT * FROM user_bridge.check_sync_status()",
+    "check_real_sync_status": "SELECT * FROM user_bridge.check_real_sync_status()",
+    "check_api_key_sync_status": "SELECT * FROM user_bridge.check_api_key_sync_status()",
+    "check_migration_status": "SELECT * FROM user_bridge.check_migration_status()",
+    "unknown_organizations": "SELECT user_bridge.unknown_organizations(ARRAY['o1'])",
+    "unknown_teams": "SELECT user_bridge.unknown_teams(ARRAY['t1'])",
+    "emails_of": "SELECT * FROM user_bridge.emails_of(ARRAY['u1'])",
+}
+# Modules that look at the tables of both sides, and how.
+MODULES: dict[str, list[dict[str, Any]]] = {
+    "bridge_preflight_info": [{"depth": "bridge"}],
+    "bridge_info": [{"drift": True}],
+    "bridge_sync": [{}, {"action": "reconcile"}, {"action": "reconcile", "repair": True}],
+    "bridge_migration": [{}],
+}
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """The words in which it was refused, empty where it was not."""
+    try:
+        found = act()
+    except REFUSED as error:
+        return str(error)
+    return " ".join(found.get("problems", [])) if isinstance(found, dict) else ""
+
+
+def as_superuser(found: list[Any]) -> list[Any]:
+    return [each for each in found if each["super"] == "t"]
+
+
+def with_people(pair: Pair) -> None:
+    """Two people, one of whom waits in the queue."""
+    install_bridge(pair, {"initial_password": "none"})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    pair.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.add_user(pair.litellm, "u2", "bob@example.com")
+    pair.litellm_admin.run("SELECT user_bridge.resume()")
+
+
+def plant(pair: Pair, side: Side, form: str) -> list[str]:
+    if form == "statistics" and pair.cluster.major < 14:
+        pytest.skip("expressions in statistics objects are new in PostgreSQL 14")
+    return sentinel.plant(pair, side, form)
+
+
+@pytest.mark.parametrize("form", sentinel.READ)
+def test_nothing_in_litellms_tables_runs_in_a_superusers_session(pair: Pair, form: str) -> None:
+    with_people(pair)
+    (first, *_) = plant(pair, "litellm", form)
+    for name, call in CALLS.items():
+        words: list[str] = []
+        found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: pair.litellm_admin.rows(call))))  # noqa: B023
+        assert first in words[0] and as_superuser(found) == [], (name, words)
+
+
+@pytest.mark.parametrize("form", sentinel.READ)
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_no_module_runs_it(pair: Pair, side: Side, form: str) -> None:
+    with_people(pair)
+    plant(pair, side, form)
+    for name, given in MODULES.items():
+        for options in given:
+            words: list[str] = []
+            call = {**a_call(pair, name), **options}
+            found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module(name, call))))  # noqa: B023
+            assert as_superuser(found) == [], (name, options)
+            if side == "litellm" or name in ("bridge_preflight_info", "bridge_info"):
+                assert "drop it and run again" in words[0], (name, options, words)
+
+
+@pytest.mark.parametrize("form", [*sentinel.READ, *sentinel.WRITTEN])
+def test_removing_rows_does_not_run_it(pair: Pair, form: str) -> None:
+    with_people(pair)
+    plant(pair, "openwebui", form)
+    before = pair.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity")
+    words: list[str] = []
+    remove = "SELECT * FROM user_bridge.remove_data()"
+    found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: pair.openwebui_admin.rows(remove))))
+    assert "drop it and run again" in words[0] and as_superuser(found) == []
+    assert pair.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity") == before
+
+
+def test_a_cascade_does_not_run_it_either(pair: Pair) -> None:
+    """A table of Open WebUI's role that refers to one of the registry's, with a trigger that fires at COMMIT."""
+    with_people(pair)
+    pair.openwebui.run('CREATE TABLE public.hanger (id text REFERENCES public."user" ON DELETE CASCADE)')
+    pair.openwebui.run('INSERT INTO public.hanger SELECT id FROM public."user"')
+    pair.openwebui.run(sentinel.functions())
+    pair.openwebui.run(sentinel.statements("hanger")["trigger"])
+    words: list[str] = []
+    remove = "SELECT * FROM user_bridge.remove_data()"
+    found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: pair.openwebui_admin.rows(remove))))
+    assert "trigger sentinel_at_commit on public.hanger" in words[0] and found == []
+
+
+@pytest.mark.schemas(litellm="all", openwebui="all")
+def test_the_programs_own_tables_are_plain(pair: Pair) -> None:
+    install_bridge(pair)
+    for side in ("litellm", "openwebui"):
+        tables = [f'public."{name}"' for name in REGISTRY["sides"][side]["tables"]]
+        session = getattr(pair, f"{side}_admin")
+        assert session.rows("SELECT * FROM user_bridge.not_plain(%s, false)", [tables]) == []
+    pair.openwebui_admin.run("SELECT user_bridge.prove_target()")
+
+
+def test_litellms_own_session_needs_no_proof(pair: Pair) -> None:
+    """Only its own code would run there, and its COMMIT must not pay for a proof."""
+    install_bridge(pair)
+    pair.litellm_admin.run(
+        "CREATE ROLE outsider; GRANT USAGE ON SCHEMA user_bridge TO litellm, outsider;"
+        " GRANT EXECUTE ON FUNCTION user_bridge.is_privileged_session() TO litellm, outsider"
+    )
+    for user, is_privileged in (("postgres", True), ("litellm", False), ("outsider", False)):
+        pair.litellm_admin.run(f"SET SESSION AUTHORIZATION {user}")
+        assert pair.litellm_admin.value("SELECT user_bridge.is_privileged_session()") is is_privileged
+    pair.litellm_admin.run("RESET SESSION AUTHORIZATION; GRANT litellm TO outsider; SET SESSION AUTHORIZATION outsider")
+    assert pair.litellm_admin.value("SELECT user_bridge.is_privileged_session()") is True
+    pair.litellm_admin.run("RESET SESSION AUTHORIZATION; DROP OWNED BY outsider; DROP ROLE outsider")
+
+
+@pytest.mark.parametrize("form", ["view", "partial index", "child"])
+def test_a_powerless_session_delivers_all_the_same(pair: Pair, form: str) -> None:
+    """LiteLLM's own COMMIT, and the timer's login: the code runs there as a role that has nothing, not as the owner."""
+    with_people(pair)
+    pair.litellm_admin.run(
+        "CREATE ROLE some_timer; GRANT USAGE ON SCHEMA user_bridge TO some_timer;"
+        " GRANT EXECUTE ON FUNCTION user_bridge.tick(integer) TO some_timer"
+    )
+    plant(pair, "litellm", form)
+
+    def deliver() -> None:
+        if form != "view":
+            rows.add_user(pair.litellm, "u3", "eve@example.com")
+        pair.litellm_admin.run("SET SESSION AUTHORIZATION some_timer")
+        pair.litellm_admin.run("SELECT user_bridge.tick()")
+        pair.litellm_admin.run("RESET SESSION AUTHORIZATION; DROP OWNED BY some_timer; DROP ROLE some_timer")
+
+    found = sentinel.sprung(pair, deliver)
+    ran = {(each["role"], each["user"]) for each in found}
+    reader = PROGRAM_ROLES["litellm"]
+    assert ran and ran <= {("litellm", "litellm"), (reader, "litellm"), (reader, "some_timer")}
+    # Bob, who had to wait.
+    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'bob@example.com'") == 1
+
+
+def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> None:
+    ensure_roles(pair)
+    sentinel.plant(pair, "litellm", "view")
+    words: list[str] = []
+    found = sentinel.sprung(
+        pair, lambda: words.append(play("llmops.user_bridge.deploy_bridge", variables(pair), tmp_path).words)
+    )
+    assert 'view public."LiteLLM_OrganizationTable" in the place of a table' in words[0]
+    assert as_superuser(found) == []
+    assert pair.litellm_admin.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'user_bridge'") == 0
+
+
+@pytest.mark.parametrize("name", ["bridge_info", "bridge_preflight_info"])
+def test_what_a_module_reads_is_rolled_back(pair: Pair, name: str) -> None:
+    with_people(pair)
+    pair.cluster.execute(f"ALTER DATABASE \"{pair.litellm_db}\" SET log_statement = 'all'")
+    start = pair.cluster.log.stat().st_size
+    run_module(name, a_call(pair, name))
+    text = pair.cluster.log.read_bytes()[start:].decode("utf-8", "replace")
+    begun, ended = text.count("statement: BEGIN ISOLATION LEVEL"), text.count("statement: ROLLBACK\n")
+    assert begun == ended > 0 and "statement: COMMIT" not in text
+
+
+def set_search_path(pair: Pair) -> None:
+    """Its owner may set one for every login, with functions and relations of the names that are asked for."""
+    pair.litellm.run(sentinel.functions())
+    pair.litellm.run(
+        "CREATE FUNCTION sentinel.current_database() RETURNS name LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM sentinel.look('search_path'); RETURN 'x'; END $$;"
+        "CREATE VIEW sentinel.pg_roles AS SELECT r.* FROM pg_catalog.pg_roles AS r, sentinel.look('search_path');"
+        "CREATE VIEW sentinel.pg_authid AS SELECT r.* FROM pg_catalog.pg_roles AS r, sentinel.look('search_path');"
+        f'ALTER DATABASE "{pair.litellm_db}" SET search_path = sentinel, pg_catalog'
+    )
+
+
+def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:
+    with_people(pair)
+    set_search_path(pair)
+    for name in ("bridge_preflight_info", "bridge_info", "bridge_sync", "bridge_migration", "bridge_target"):
+        found = sentinel.sprung(pair, lambda: run_module(name, a_call(pair, name)))  # noqa: B023
+        assert as_superuser(found) == [], name
+
+
+def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path: Path) -> None:
+    deploy(pair, tmp_path)
+    set_search_path(pair)
+
+    def run_all() -> None:
+        for name in ("deploy_bridge", "pause_bridge", "resume_bridge", "remove_bridge"):
+            done = play(f"llmops.user_bridge.{name}", variables(pair), tmp_path)
+            assert done.failed == 0, done.output
+
+    assert as_superuser(sentinel.sprung(pair, run_all)) == []
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+@pytest.mark.parametrize("form", ["view", "partial index", "statistics"])
+def test_a_takeover_does_not_run_it(pair: Pair, side: Side, form: str) -> None:
+    upstream.install(pair)
+    with_people(pair)
+    plant(pair, side, form)
+    if side == "litellm":
+        pair.litellm.run(sentinel.statements("sync_mapping")[form])
+    words: list[str] = []
+    call = a_call(pair, "bridge_takeover")
+    found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module("bridge_takeover", call))))
+    assert "drop it and run again" in words[0] and as_superuser(found) == []

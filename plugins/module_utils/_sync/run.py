@@ -55,7 +55,7 @@ def check(params: dict[str, Any]) -> None:
 def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
-    if action in ("drain", "approve_removals") or params["repair"]:
+    if action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != []):
         _refuse_while_paused(session)
     held = held_changes(session)
     if action == "drain":

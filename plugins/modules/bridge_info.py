@@ -409,7 +409,7 @@ trigger_faults:
   type: int
   sample: 0
 removals:
-  description: The removals that are held back because they are too many at once, null when they could not be read.
+  description: The changes that are held until somebody decides, null when they could not be read.
   returned: success
   type: dict
   contains:
@@ -417,15 +417,26 @@ removals:
       description: How many there are.
       type: int
       sample: 40
+    by_kind:
+      description:
+        - The same by kind. V(deletion), V(disabling) and V(membership) are removals that are too many at once, V(email)
+          is an adopted account's address that would move, V(last_admin) what was refused to the last admin before.
+      type: dict
+      sample: {deletion: 40}
+      version_added: 1.1.0
     first:
-      description: The first O(limit) of them.
+      description: The first O(limit) of them, with every account that they concern.
       type: list
       elements: dict
       sample:
-        - entity_type: user
+        - id: 17
+          incident: 3
+          kind: deletion
+          entity_type: user
           entity_id: u1
           openwebui_id: usr_u1
-          reason: too many removals within ten minutes
+          accounts: [{id: usr_u1, email: ann@example.com, name: Ann}]
+          reason: too many accounts deleted within ten minutes
 drift:
   description: What differs between both sides, null without O(drift) or when it could not be compared.
   returned: success

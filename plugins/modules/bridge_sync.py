@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bridge_sync
-short_description: Deliver what waits, compare both sides, repair differences, approve removals
+short_description: Deliver what waits, compare both sides, repair differences, decide about held changes
 version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:
   - Drains the queue of the bridge, or compares Open WebUI with LiteLLM and repairs what differs, or decides about the
-    removals that the bridge holds back because they are too many at once.
+    changes that the bridge holds until a person has seen them, such as removals that are too many at once.
   - Everything goes through the installed bridge in LiteLLM's database, by its rules. Open WebUI's database is reached
     from there.
   - Needs a login that is a superuser or a member of O(owner).
@@ -23,13 +23,21 @@ options:
       - V(drain) delivers what is queued until nothing moves any more. What failed before is tried again, whether its
         pause is over or not.
       - V(reconcile) compares both sides. With O(repair=true) it also queues what differs and drains the queue.
-      - V(approve_removals) lets all removals that are held back happen, and drains the queue.
+      - V(approve_removals) lets held changes happen, and drains the queue. What has grown since it was listed is held
+        again.
       - V(reject_removals) drops them from the queue. The accounts stay as they are until LiteLLM changes them again or
         somebody repairs the difference.
-      - The removals that are held back are in RV(removals) whatever the action, also in check mode.
+      - What is held is in RV(removals) whatever the action, also in check mode.
     type: str
     choices: [approve_removals, drain, reconcile, reject_removals]
     default: drain
+  ids:
+    description:
+      - Which held changes to approve or reject, by RV(removals[].id). Without it all that the module finds.
+      - An id that is not held is refused, and nothing is changed, unless it was decided in the same way before.
+    type: list
+    elements: int
+    version_added: 1.1.0
   repair:
     description:
       - Whether O(action=reconcile) makes Open WebUI what LiteLLM is where they differ.
@@ -104,11 +112,12 @@ EXAMPLES = r"""
     repair: true
     entity_types: [organization, team]
 
-- name: Let the removals happen that were held back
+- name: Let two of the changes happen that are held
   llmops.user_bridge.bridge_sync:
     login_unix_socket: /var/run/postgresql
     login_db: litellm
     action: approve_removals
+    ids: [17, 18]
 """
 
 RETURN = r"""
@@ -150,7 +159,7 @@ queue:
       type: int
       sample: 2
     parked:
-      description: Number of those whose removal waits for approval.
+      description: Number of those that wait for a decision.
       type: int
       sample: 0
     by_type:
@@ -223,11 +232,26 @@ differences_total:
   type: int
   sample: 1
 removals:
-  description: The removals that were held back when the run began, at most 1000.
+  description: The changes that were held when the run began, at most 1000.
   returned: success
   type: list
   elements: dict
-  contains:
+  contains: &held
+    id:
+      description: By what it is approved or rejected (O(ids)).
+      type: int
+      sample: 17
+    incident:
+      description: What belongs together has the same number.
+      type: int
+      sample: 3
+    kind:
+      description:
+        - What would happen. V(deletion) or V(disabling) of an account, or loss of a V(membership), more than
+          C(bridge_removal_limit) allows; V(email), an adopted account's address would move; V(last_admin), what was
+          refused to the last admin would happen now.
+      type: str
+      sample: deletion
     entity_type:
       description: Type of the entity.
       type: str
@@ -240,24 +264,36 @@ removals:
       description: Id of the row in Open WebUI.
       type: str
       sample: usr_u1
+    accounts:
+      description: Every account in Open WebUI that it concerns, with C(id), C(email) and C(name).
+      type: list
+      elements: dict
+      sample: [{id: usr_u1, email: ann@example.com, name: Ann}]
     reason:
-      description: What the removal would be.
+      description: Why it is held.
       type: str
-      sample: the user is gone from LiteLLM
+      sample: too many accounts deleted within ten minutes
     parked_at:
-      description: Since when it is held back, in UTC.
+      description: Since when it is held, in UTC.
       type: str
       sample: '2026-11-23T08:00:00.123456Z'
+decided:
+  description: Those of RV(removals) that were approved or rejected, at most 1000.
+  returned: success
+  type: list
+  elements: dict
+  contains: *held
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import held_lines
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import failures, queue
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removal_lines
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import Outcome, check, execute
 from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
@@ -273,8 +309,14 @@ def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
             "before": difference_lines(done.differences, "before"),
             "after": difference_lines(done.differences, "after"),
         }
-    header = f"removals held back ({database})"
-    return {"before_header": header, "after_header": header, "before": removal_lines(done.removals), "after": ""}
+    header = f"held changes ({database})"
+    left = [row for row in done.held if row not in done.decided]
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": held_lines(done.held),
+        "after": held_lines(left),
+    }
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:
@@ -289,7 +331,8 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "failures": failures(session),
         "differences": list(done.differences),
         "differences_total": done.differences_total,
-        "removals": list(done.removals),
+        "removals": list(done.held[:MAX_LISTED]),
+        "decided": list(done.decided[:MAX_LISTED]),
     }
     if module._diff:
         result["diff"] = diff(module.params["action"], done, session.database)
@@ -304,6 +347,7 @@ def main() -> None:
             "choices": ["approve_removals", "drain", "reconcile", "reject_removals"],
             "default": "drain",
         },
+        ids={"type": "list", "elements": "int"},
         repair={"type": "bool", "default": False},
         entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         limit={"type": "int"},

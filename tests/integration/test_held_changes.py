@@ -141,7 +141,93 @@ def test_the_last_admins_role_does_not(pair: Pair) -> None:
     assert openwebui.accounts(pair)["boss@example.com"][1] == "admin"
 
 
+@EVERY_OPEN_WEBUI
+def test_who_is_back_in_the_team_keeps_nobody_else_in_another(pair: Pair) -> None:
+    people(pair)
+    some = listed(names(0, LIMIT))
+    rows.add_team(pair.litellm, "t", "T", members_with_roles=some)
+    rows.add_team(pair.litellm, "secret", "Secret", members_with_roles=listed(["u10"]))
+    drain_all(pair)
+    rows.change_team(pair.litellm, "t", members_with_roles=[])
+    rows.change_team(pair.litellm, "t", members_with_roles=some)
+    rows.change_team(pair.litellm, "secret", members_with_roles=[])
+    drain_all(pair)
+    assert openwebui.groups(pair)["grp_team_secret"][1] == []
+    assert (held(pair), differences(pair)) == ([], [])
+
+
+def test_who_is_enabled_again_keeps_nobody_else_in(pair: Pair) -> None:
+    people(pair)
+    disable(pair, names(0, LIMIT))
+    for name in names(0, LIMIT):
+        rows.change_user(pair.litellm, name, metadata={})
+    disable(pair, ["u10"])
+    assert enabled(pair) == {f"{name}@example.com" for name in names(0, MANY) if name != "u10"}
+    assert held(pair) == []
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("gone", ["user", "team"])
+def test_a_held_membership_goes_with_its_user_or_team(pair: Pair, gone: str) -> None:
+    people(pair)
+    rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
+    drain_all(pair)
+    rows.change_team(pair.litellm, "t", members_with_roles=[])
+    drain_all(pair)
+    assert len(held(pair)) == MANY
+    if gone == "user":
+        delete(pair, ["u0"])
+    else:
+        rows.delete_team(pair.litellm, "t")
+        approve(pair, [row for row in held(pair) if row["entity_type"] == "team"])
+    drain_all(pair)
+    left = {json.loads(row["entity_id"])[1] for row in held(pair)}
+    assert left == (set(names(1, MANY)) if gone == "user" else set())
+    assert pair.openwebui_admin.value("SELECT count(*) FROM user_bridge.held") == len(left)
+
+
+def test_a_membership_that_is_held_in_the_batch_that_deletes_its_user_is_not_listed(pair: Pair) -> None:
+    people(pair)
+    rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    drain_all(pair)
+    rows.change_team(pair.litellm, "t", members_with_roles=[])
+    delete(pair, ["u0", "u1"])
+    drain_all(pair)
+    assert {json.loads(row["entity_id"])[1] for row in held(pair)} == set(names(2, MANY))
+
+
 # What must not leak.
+
+
+def test_only_what_is_back_no_longer_counts(pair: Pair) -> None:
+    people(pair)
+    rows.add_team(pair.litellm, "a", "A", members_with_roles=listed(names(0, LIMIT)))
+    rows.add_team(pair.litellm, "b", "B", members_with_roles=listed(names(LIMIT, MANY)))
+    drain_all(pair)
+    rows.change_team(pair.litellm, "a", members_with_roles=[])
+    rows.change_team(pair.litellm, "a", members_with_roles=listed(names(1, LIMIT)))
+    # With the one that is not back, four more are at the limit.
+    rows.change_team(pair.litellm, "b", members_with_roles=listed(names(LIMIT + 4, MANY)))
+    drain_all(pair)
+    assert (len(openwebui.groups(pair)["grp_team_b"][1]), held(pair)) == (MANY - LIMIT - 4, [])
+    rows.change_team(pair.litellm, "b", members_with_roles=listed(names(LIMIT + 5, MANY)))
+    drain_all(pair)
+    assert len(openwebui.groups(pair)["grp_team_b"][1]) == MANY - LIMIT - 4
+
+
+def test_another_team_is_not_what_was_lost(pair: Pair) -> None:
+    people(pair)
+    some = listed(names(0, LIMIT))
+    rows.add_team(pair.litellm, "a", "A", members_with_roles=some)
+    rows.add_team(pair.litellm, "b", "B", members_with_roles=listed(["u10"]))
+    rows.add_team(pair.litellm, "c", "C")
+    drain_all(pair)
+    rows.change_team(pair.litellm, "a", members_with_roles=[])
+    rows.change_team(pair.litellm, "c", members_with_roles=some)
+    rows.change_team(pair.litellm, "b", members_with_roles=[])
+    drain_all(pair)
+    assert openwebui.groups(pair)["grp_team_b"][1] == ["usr_u10"]
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "approve", "reject"])

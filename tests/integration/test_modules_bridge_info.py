@@ -81,7 +81,10 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
     assert found["trigger_faults"] == 0
     assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
-    assert found["removals"] == found["initial_passwords"] == {"total": 0, "first": []} and found["drift"] is None
+    assert (
+        found["removals"] == {**found["initial_passwords"], "by_kind": {}} == {"total": 0, "first": [], "by_kind": {}}
+    )
+    assert found["drift"] is None
     assert all(grant["granted"] for side in ("litellm", "openwebui") for grant in found[side]["grants"])
     features = found["openwebui"]["features"]
     new = deployed.openwebui_version != "0.6.30"
@@ -220,7 +223,10 @@ def test_removals_that_wait_for_approval(deployed: Pair) -> None:
     assert found["removals"]["total"] == 3 and len(found["removals"]["first"]) == 2
     assert found["removals"]["first"][0]["openwebui_id"] == "usr_u0"
     assert found["errors"] == [] and found["queue"]["failed"] == 0
-    assert found["health"]["status"] == "degraded" and "3 removals are held back" in found["health"]["reasons"][0]
+    assert found["removals"]["first"][0]["accounts"] == [{"id": "usr_u0", "email": "u0@example.com", "name": "u0"}]
+    assert found["removals"]["by_kind"] == {"deletion": 3}
+    assert found["health"]["status"] == "degraded"
+    assert "3 changes are held until somebody decides (3 deletion): " in found["health"]["reasons"][0]
 
 
 def test_accounts_with_their_initial_password(deployed: Pair) -> None:

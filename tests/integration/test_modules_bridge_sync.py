@@ -191,7 +191,13 @@ def test_removals(parked: Pair, action: str, left: int) -> None:
     preview = sync(parked, action=action, check=True, diff=True, env=READ_ONLY)
     assert preview["changed"] is True and preview["queue"]["parked"] == 3
     assert [removal["openwebui_id"] for removal in preview["removals"]] == ["usr_u0", "usr_u1", "usr_u2"]
-    assert preview["diff"]["before"].startswith("user u0 (usr_u0): ") and preview["diff"]["after"] == ""
+    first = preview["removals"][0]
+    assert (first["kind"], first["accounts"]) == (
+        "deletion",
+        [{"id": "usr_u0", "email": "u0@example.com", "name": "u0"}],
+    )
+    assert preview["diff"]["before"].startswith(f"{first['id']} deletion user u0 (usr_u0): too many accounts deleted")
+    assert preview["diff"]["after"] == "" and preview["decided"] == preview["removals"]
     assert len(emails(parked)) == 4
     waiting = sync(parked)
     assert waiting["changed"] is False and len(waiting["removals"]) == 3 and waiting["failures"] == []
@@ -202,9 +208,34 @@ def test_removals(parked: Pair, action: str, left: int) -> None:
     assert again["changed"] is False and again["removals"] == []
 
 
+@pytest.mark.parametrize(("action", "left"), [("approve_removals", 2), ("reject_removals", 4)])
+def test_what_is_decided_is_named(parked: Pair, action: str, left: int) -> None:
+    shown = {row["openwebui_id"]: row for row in sync(parked)["removals"]}
+    assert len({row["incident"] for row in shown.values()}) == 1
+    ids = [shown["usr_u0"]["id"], shown["usr_u2"]["id"]]
+    other = {"approve_removals": "reject_removals", "reject_removals": "approve_removals"}[action]
+    preview = sync(parked, action=action, ids=ids, check=True, diff=True, env=READ_ONLY)
+    assert preview["changed"] is True and [row["id"] for row in preview["decided"]] == sorted(ids)
+    assert preview["diff"]["after"].startswith(f"{shown['usr_u1']['id']} deletion user u1 ")
+    for check in (True, False):
+        with pytest.raises(ModuleFailed, match=r"no held change has the id 4711, 4712: .*nothing was changed"):
+            sync(parked, action=action, ids=[*ids, 4711, 4712], check=check)
+    assert sync(parked, check=True)["queue"]["parked"] == 3
+    done = sync(parked, action=action, ids=ids)
+    assert done["changed"] is True and done["queue"]["parked"] == 1 and len(emails(parked)) == left
+    # What was decided so before is done; the contrary of it is not possible any more.
+    again = sync(parked, action=action, ids=ids, env=READ_ONLY)
+    assert again["changed"] is False and again["decided"] == []
+    with pytest.raises(ModuleFailed, match=f"no held change has the id {min(ids)}, {max(ids)}: "):
+        sync(parked, action=other, ids=ids)
+    assert sync(parked, action=action, ids=[], env=READ_ONLY)["changed"] is False
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"ids": [1]}, "ids goes with action=approve_removals or reject_removals only; leave it out for drain"),
+        ({"ids": ["one"], "action": "approve_removals"}, "ids.*int"),
         ({"repair": True}, "repair goes with action=reconcile only; leave it out for drain"),
         ({"entity_types": ["user"], "action": "reject_removals"}, "entity_types goes with action=reconcile only"),
         ({"limit": 0}, "limit must be at least 1"),
@@ -243,7 +274,7 @@ def test_without_a_bridge(pair: Pair) -> None:
         sync(pair)
 
 
-@pytest.mark.parametrize("lacking", ["FUNCTION user_bridge.pending_removals()", "FUNCTION user_bridge.drain"])
+@pytest.mark.parametrize("lacking", ["FUNCTION user_bridge.held_changes()", "FUNCTION user_bridge.drain"])
 def test_an_older_bridge(queued: Pair, lacking: str) -> None:
     queued.litellm_admin.run(f"DROP {lacking}")
     with pytest.raises(ModuleFailed, match="of another version than this collection, or damaged.*deploy_bridge"):

@@ -23,3 +23,8 @@ STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "50"))
 def test_every_story_ends_as_the_oracle_says(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none"})
     tell(pair, STORIES)
+
+
+def test_with_a_guard_that_holds_nearly_everything_too(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "removal_accounts": 1, "removal_percent": 0})
+    tell(pair, STORIES)

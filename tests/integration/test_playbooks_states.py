@@ -42,6 +42,7 @@ PLAYBOOKS = (
     "rotate_sync_password",
     "pause_bridge",
     "resume_bridge",
+    "review_changes",
     "remove_bridge",
 )
 ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
@@ -159,6 +160,7 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "rotate_sync_password": {"pristine": FAILS, "deployed": NOTHING, "paused": NOTHING},
     "pause_bridge": {"pristine": FAILS, "paused": NOTHING},
     "resume_bridge": {"pristine": FAILS, "deployed": NOTHING},
+    "review_changes": {"pristine": FAILS, "deployed": NOTHING, "paused": NOTHING},
     "remove_bridge": {"pristine": NOTHING, "upstream_alone": NOTHING},
     "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
 }

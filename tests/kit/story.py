@@ -121,12 +121,19 @@ class Stage:
             self._control(number, ("commit",))
         self._control(0, ("mend",))
         for _ in range(200):
-            # In an empty LiteLLM the last two users wait for somebody's approval.
-            approved = self.pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
-            if not self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()") and not approved:
+            held = self._held()
+            self.pair.litellm_admin.run("SELECT user_bridge.approve(%s)", [[row["id"] for row in held]])
+            if not self.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()") and not held:
                 break
         left = self.pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue")
         assert left == [], left
+
+    def _held(self) -> list[dict[str, Any]]:
+        """What waits for a decision. There are too few users for the guard, unless its limit is lower than it comes."""
+        held = self.pair.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
+        if self.pair.litellm_admin.value("SELECT removal_accounts FROM user_bridge.settings") > len(USERS):
+            assert all(row["reason"].startswith("LiteLLM has no users at all") for row in held), held
+        return held
 
     def clear(self) -> None:
         """An empty LiteLLM, reached by its own deletes."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Queue, errors, mapping, removals and settings, all on LiteLLM's side.
+"""Queue, errors, mapping, held changes and settings, all on LiteLLM's side.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -47,9 +47,12 @@ SELECT regexp_replace(d.skipped, '^(the email belongs to the older user) .*', '\
                                WHERE m.litellm_type = 'user' AND m.litellm_id = u.user_id))) AS d
  WHERE d.skipped IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"""
 
-_REMOVALS = f"""
-SELECT r.entity_type, r.entity_id, r.openwebui_id, r.reason, count(*) OVER () AS total
-  FROM {SCHEMA}.pending_removals() AS r ORDER BY 1, 2 LIMIT greatest(1, %(limit)s)"""
+_HELD = f"""
+SELECT h.id, h.incident, h.kind, h.entity_type, h.entity_id, h.openwebui_id, h.accounts, h.reason,
+       count(*) OVER () AS total
+  FROM {SCHEMA}.held_changes() AS h ORDER BY h.id LIMIT greatest(1, %(limit)s)"""
+
+_HELD_KINDS = f"SELECT h.kind, count(*) AS n FROM {SCHEMA}.held_changes() AS h GROUP BY 1 ORDER BY 1"
 
 
 def look_at_delivery(
@@ -88,7 +91,9 @@ def look_at_delivery(
         found["skipped_users"] = report.look_at_tables(cur, "skipped users", _SKIPPED, (COUNTED["litellm"], proved))
     faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
     found["trigger_faults"] = faults[0]["n"] if faults else None
-    found["removals"] = listed(report.look(cur, "removals", _REMOVALS, {"limit": limit}), limit)
+    held = listed(report.look(cur, "removals", _HELD, {"limit": limit}), limit)
+    if held is not None:
+        found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}
     found["settings"] = look_at_settings(cur, report, live, "settings")
     return found
 

@@ -68,8 +68,9 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     if info["removals"] and info["removals"]["total"]:
         degraded.append(
-            f"{info['removals']['total']} removals are held back because they are too many at once: look at removals, "
-            "then run bridge_sync with action approve_removals or reject_removals"
+            f"{info['removals']['total']} changes are held until somebody decides ({_kinds(info['removals'])}): look "
+            "at removals, then run bridge_sync with action approve_removals or reject_removals and their ids, or in "
+            "SQL held_changes(), approve(ids) and reject(ids)"
         )
     if info["drift"] and info["drift"]["entities"]:
         degraded.append(
@@ -90,3 +91,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does anything drain?")
     degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
     return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}
+
+
+def _kinds(held: dict[str, Any]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in held["by_kind"].items())

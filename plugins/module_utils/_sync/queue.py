@@ -33,13 +33,13 @@ SELECT q.entity_type, q.entity_id, max(q.attempts) AS attempts, {utc("max(q.next
 
 
 def deliverable(session: Session) -> int:
-    """Entities that a drain would try: all but removals that wait for approval."""
+    """Entities that a drain would try: all but what waits for a decision."""
     waiting = queue(session)
     return int(waiting["entities"] - waiting["parked"])
 
 
 def queue(session: Session) -> dict[str, Any]:
-    """What waits, by type: entities in all, those that have failed and those that wait for approval."""
+    """What waits, by type: entities in all, those that have failed and those that wait for a decision."""
     with session.transaction():
         found = _pg.rows(session.cur, _QUEUE)
     total = {name: sum(row[name] for row in found) for name in ("entities", "failing", "parked")}

@@ -18,19 +18,25 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import (
+    DECIDING,
+    decide,
+    held_changes,
+    to_decide,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removals, settle_removals
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call did, or in check mode would do. Removals are those that were held back before it."""
+    """What a call did, or in check mode would do. Held is what waited for a decision before it."""
 
     changed: bool = False
     drained: Drained = field(default_factory=Drained)
     differences: tuple[dict[str, Any], ...] = ()
     differences_total: int = 0
-    removals: tuple[dict[str, Any], ...] = ()
+    held: tuple[dict[str, Any], ...] = ()
+    decided: tuple[dict[str, Any], ...] = ()
 
 
 def check(params: dict[str, Any]) -> None:
@@ -39,6 +45,8 @@ def check(params: dict[str, Any]) -> None:
         for option in ("repair", "entity_types"):
             if params[option]:
                 raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
+    if params["ids"] is not None and params["action"] not in DECIDING:
+        raise BridgeError(f"ids goes with action={' or '.join(DECIDING)} only; leave it out for {params['action']}")
     for option in ("limit", "max_seconds"):
         if params[option] is not None and params[option] < 1:
             raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
@@ -47,18 +55,16 @@ def check(params: dict[str, Any]) -> None:
 def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
-    if action in ("drain", "approve_removals") or params["repair"]:
+    if action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != []):
         _refuse_while_paused(session)
-    held = removals(session)
+    held = held_changes(session)
     if action == "drain":
         outcome = _drain_what_waits(session, limits, check_mode)
     elif action == "reconcile":
         outcome = _reconcile(session, params["entity_types"], params["repair"], limits, check_mode)
-    elif held:
-        outcome = _settle(session, action == "approve_removals", limits, check_mode)
     else:
-        outcome = Outcome()
-    return replace(outcome, removals=tuple(held))
+        outcome = _decide(session, action, held, params["ids"], limits, check_mode)
+    return replace(outcome, held=tuple(held))
 
 
 def _refuse_while_paused(session: Session) -> None:
@@ -97,8 +103,12 @@ def _reconcile(session: Session, types: list[str] | None, repair: bool, limits: 
     return replace(found, changed=faults or drained.delivered > 0, drained=drained)
 
 
-def _settle(session: Session, approve: bool, limits: Limits, check_mode: bool) -> Outcome:
-    if check_mode:
-        return Outcome(changed=True)
-    settle_removals(session, approve)
-    return Outcome(changed=True, drained=drain(session, limits) if approve else Drained())
+def _decide(
+    session: Session, action: str, held: list[dict[str, Any]], ids: list[int] | None, limits: Limits, check_mode: bool
+) -> Outcome:
+    chosen = to_decide(session, action, held, ids)
+    outcome = Outcome(changed=bool(chosen), decided=tuple(row for row in held if row["id"] in chosen))
+    if check_mode or not chosen:
+        return outcome
+    decide(session, action, chosen)
+    return replace(outcome, drained=drain(session, limits)) if action == "approve_removals" else outcome

@@ -92,7 +92,7 @@ def warnings(result: Result) -> list[str]:
     parked = (result.delivered or {}).get("PARKED", 0)
     if parked:
         texts.append(
-            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.pending_removals() in "
+            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.held_changes() in "
             f"database {found.database}"
         )
     if result.changed and found.kept:

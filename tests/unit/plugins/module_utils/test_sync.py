@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.removals import removal_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import held_lines
 
 
 def row(entity_id: str, result: str, kind: str = "user") -> dict[str, Any]:
@@ -56,6 +56,17 @@ def test_difference_lines() -> None:
     assert difference_lines([], "after") == ""
 
 
-def test_removal_lines() -> None:
-    found = {"entity_type": "user", "entity_id": "u1", "openwebui_id": "usr_u1", "reason": "too many"}
-    assert removal_lines([found]) == "user u1 (usr_u1): too many\n"
+def test_a_line_names_every_account() -> None:
+    found = {
+        "id": 7,
+        "kind": "membership",
+        "entity_type": "team",
+        "entity_id": "t",
+        "openwebui_id": "grp_team_t",
+        "reason": "too many",
+        "accounts": [
+            {"id": "usr_u1", "email": "ann@example.com", "name": "Ann"},
+            {"id": "usr_u2", "email": None, "name": None},
+        ],
+    }
+    assert held_lines([found]) == "7 membership team t (grp_team_t): too many: ann@example.com, usr_u2\n"

@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from kit import openwebui, rows
+from kit.bridge import change_settings
 from kit.pairs import Pair
 from test_removal_counting import LIMIT, MANY, age_removals, delete, names, people
 from test_removals import differences, drain_all, enabled, parked

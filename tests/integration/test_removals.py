@@ -12,7 +12,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
-from kit.pairs import OWNER_ROLE, Pair
+from kit.pairs import PROGRAM_ROLES, Pair
 from test_delivery import drain, results
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -133,8 +133,8 @@ def test_rejected_removals_leave_open_webui_alone(pair: Pair) -> None:
 
 
 def revoke(pair: Pair) -> Callable[[], object]:
-    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM "{OWNER_ROLE}"')
-    return lambda: pair.litellm_admin.run(f'GRANT SELECT ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM {PROGRAM_ROLES["litellm"]}')
+    return lambda: pair.litellm_admin.run(f'GRANT SELECT ON "LiteLLM_UserTable" TO {PROGRAM_ROLES["litellm"]}')
 
 
 def hide_rows(pair: Pair) -> Callable[[], object]:

@@ -12,11 +12,11 @@ import pytest
 
 from hard_support import drain_all
 from kit import openwebui, rows
-from kit.bridge import install_bridge, render_sql
+from kit.bridge import REGISTRY, install_bridge, render_sql
 from kit.oracle import differences
-from kit.pairs import Pair, Side
+from kit.pairs import OWNER_ROLE, Pair, Side
 from kit.pairs import pair as new_pair
-from modules_support import actions, admin, login_options, run_module
+from modules_support import a_call, actions, admin, login_options, run_module
 
 FIRST_VERSION = Path(__file__).parent / "first_version"
 SIDES: tuple[Side, ...] = ("openwebui", "litellm")
@@ -54,6 +54,28 @@ def first_version(pair: Pair) -> None:
     # Not a copy of a pair that has today's bridge.
     pair.make()
     install_bridge(pair, SETTINGS, mutate=as_it_was)
+    for side in SIDES:
+        session, registered = pair.superuser(side), REGISTRY["sides"][side]
+        rights = ", ".join(registered["privileges"])
+        for table in registered["tables"]:
+            if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
+                session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
+    pair.openwebui_admin.run(
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES TO "{OWNER_ROLE}";'
+        f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA user_bridge TO "{OWNER_ROLE}"'
+    )
+
+
+def take_away(pair: Pair) -> None:
+    """What the role triggers does last: the owner role has functions no more that need the programs' tables."""
+    plan = run_module("bridge_preflight_info", a_call(pair, "bridge_preflight_info"))["plan"]
+    assert plan["statements"] == {"litellm": [], "openwebui": []}
+    for side in SIDES:
+        assert len(plan["revocations"][side]) == (1 if side == "litellm" else 2)
+        for statement in plan["revocations"][side]:
+            pair.superuser(side).run(statement)
+    plan = run_module("bridge_preflight_info", a_call(pair, "bridge_preflight_info"))["plan"]
+    assert plan["revocations"] == {"litellm": [], "openwebui": []}
 
 
 def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
@@ -154,6 +176,7 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
         upgrade(pair, side)
         assert without_new_columns(contents(pair, side, now=True), before) == before
         assert actions(upgrade(pair, side)) == {}
+    take_away(pair)
     with new_pair(pair.cluster, pair.litellm_version, pair.openwebui_version) as fresh:
         install_bridge(fresh)
         for side in SIDES:

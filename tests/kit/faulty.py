@@ -46,7 +46,9 @@ FAULTS = {
     ),
     "auth row not written": Fault(
         f"{_TEMPLATES}/entities/user/openwebui/sign_in.sql.j2",
-        "INSERT INTO public.auth (id, email, password, active) VALUES (v_id, p_want ->> 'email', v_hash, v_active);",
+        "INSERT INTO public.auth AS a (id, email, password, active)\n"
+        "        VALUES (v_id, p_want ->> 'email', user_bridge.initial_password(p_want, p_options), v_active)\n"
+        "        RETURNING CASE WHEN a.password <> '' THEN user_bridge.secret_mark(a.password) END INTO v_mark;",
         "NULL;",
         "test_a_synced_user_can_sign_in",
     ),

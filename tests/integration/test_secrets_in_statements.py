@@ -23,7 +23,7 @@ from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
-from kit.rows import add_user, change_user, delete_user
+from kit.rows import add_key, add_user, change_user, delete_user
 from modules_support import DRIVERS, ModuleFailed, a_call, login_options, run_module
 from playbooks_support import READ_ONLY, Plays, forget_roles, play, role_play, variables
 
@@ -58,7 +58,7 @@ AUDIT = {"pgaudit.log": "all", "pgaudit.log_parameter": "on", "pgaudit.log_relat
 BLIND = (
     "-c pg_stat_statements.track=none -c auto_explain.log_min_duration=-1 -c log_statement=none -c log_duration=off "
     "-c log_min_duration_statement=-1 -c log_min_messages=panic -c debug_print_parse=off -c debug_print_rewritten=off "
-    "-c debug_print_plan=off -c log_parser_stats=off"
+    "-c debug_print_plan=off -c log_parser_stats=off -c application_name=blind"
 )
 
 
@@ -104,7 +104,7 @@ class Watch:
     def _sample(self) -> None:
         with closing(self.cluster.connect(options=BLIND)) as connection, connection.cursor() as cursor:
             while not self.ended.is_set():
-                cursor.execute("SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                cursor.execute("SELECT query FROM pg_stat_activity WHERE application_name <> 'blind'")
                 self.samples |= {query for (query,) in cursor.fetchall() if query}
                 time.sleep(0.002)
 
@@ -356,3 +356,39 @@ def test_playbooks(pair: Pair, tmp_path: Path) -> None:
             outputs.append(run.output)
         secrets += hashes(pair)
     assert not seen({"output": "\n".join(outputs)}, *secrets)
+
+
+TOKENS = [f"canary{number}-{'0123456789abcdef' * 3}" for number in range(3)]
+
+
+def keys(pair: Pair) -> None:
+    """Keys that LiteLLM's own statements have not shown, nor any trigger seen."""
+    with blind(pair, "litellm") as session:
+        session.run("SET session_replication_role = replica")
+        for number, token in enumerate(TOKENS):
+            add_key(session, token, f"u{number}", key_alias=f"key {number}", models=["gpt"])
+
+
+def regenerate(pair: Pair) -> None:
+    """New tokens, made by a statement of LiteLLM's that does not have them, nor does the check of a foreign key."""
+    pair.litellm_admin.run('DROP TABLE "LiteLLM_JWTKeyMapping"')
+    pair.litellm.run("""UPDATE "LiteLLM_VerificationToken" SET token = 'new-' || token""")
+
+
+def test_keys_on_litellms_side(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
+    keys(pair)
+    with hidden(pair.cluster, *TOKENS):
+        for number in range(len(TOKENS)):
+            add_user(pair.litellm, f"u{number}", f"user{number}@example.com")
+        for change in ("blocked = true", "blocked = false", "user_id = 'u0'", "expires = now()"):
+            pair.litellm.run(f'UPDATE "LiteLLM_VerificationToken" SET {change}')
+        regenerate(pair)
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything(); SELECT user_bridge.drain(1000)")
+        pair.litellm_admin.run("SELECT user_bridge.maintain(); SELECT user_bridge.reconcile(true)")
+        pair.litellm.run('DELETE FROM "LiteLLM_VerificationToken"')
+        # The fallback of the trigger, which takes whole rows.
+        keys(pair)
+        pair.litellm_admin.run('ALTER TABLE "LiteLLM_VerificationToken" RENAME models TO models_of_another_version')
+        pair.litellm.run("""UPDATE "LiteLLM_VerificationToken" SET key_alias = 'renamed'""")
+        assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.trigger_faults") > 0

@@ -16,7 +16,7 @@ ENTITIES = REGISTRY["entities"]
 TYPES = [*ENTITIES, *REGISTRY["fan_outs"]]
 # A type as a literal, alone or before an id as in 'user ' || id; or taken from how another is spelled.
 _NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^']*_(?:member|key)\$?'")
-_OPTIONAL_ON_OPEN_WEBUI = {"normal", "likely_id", "lost_by", "bulk", "remove"}
+_OPTIONAL_ON_OPEN_WEBUI = {"normal", "likely_id", "lost_by", "bulk", "remove", "returned"}
 
 
 def functions(side: Side) -> set[str]:

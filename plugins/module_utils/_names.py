@@ -15,7 +15,18 @@ from dataclasses import dataclass
 SCHEMA = "user_bridge"
 ROUTINES = ("function", "procedure")
 
+# Who owns the functions that touch the program's tables, by side.
+PROGRAM_ROLES = {"litellm": "user_bridge_reader", "openwebui": "user_bridge_writer"}
+
 _BARE_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The owner role has a side's data, the program role its functions that touch the program's tables."""
+
+    owner: str
+    program: str
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,7 @@ def argument_spec(prefix: str = "") -> dict[str, Any]:
     return spec
 
 
-def run(
-    module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True
-) -> None:
+def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True) -> None:
     """Run a module's action and turn its outcome into the module's exit: the only place that does."""
     if needs_driver:
         postgres.ensure_required_libs(module)
@@ -70,9 +68,7 @@ def run(
 
 def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
     """The login options that begin with a prefix, each one that was not given taken from the first login."""
-    return {
-        name: params[name] if params[prefix + name] is None else params[prefix + name] for name in argument_spec()
-    }
+    return {name: params[name] if params[prefix + name] is None else params[prefix + name] for name in argument_spec()}
 
 
 def open_connection(login: dict[str, Any]) -> Any:

@@ -23,6 +23,18 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
+  reader:
+    description:
+      - Role that owns the functions that read LiteLLM's tables.
+    type: str
+    default: user_bridge_reader
+    version_added: 1.1.0
+  writer:
+    description:
+      - Role that owns the functions that read and write Open WebUI's tables.
+    type: str
+    default: user_bridge_writer
+    version_added: 1.1.0
   version:
     description:
       - Version that is expected, usually that of the collection. Without it RV(version.matches) is null.
@@ -179,8 +191,8 @@ litellm:
       sample: {group_members: true, group_parents: false}
     grants:
       description:
-        - What the owner role must be able to do with the program's tables, as the installed bridge says. Empty without
-          that role and without the bridge.
+        - What the reader or writer must be able to do with the program's tables, as the installed bridge says, and what
+          the owner role may do there, although it must not. Empty without these roles and without the bridge.
       type: list
       elements: dict
       contains:
@@ -189,13 +201,18 @@ litellm:
           type: str
           sample: user
         role:
-          description: The owner role.
+          description: The reader, the writer or the owner role.
           type: str
-          sample: user_bridge_owner
+          sample: user_bridge_writer
         privilege:
-          description: The privilege that it needs.
+          description: The privilege.
           type: str
           sample: INSERT
+        needed:
+          description: Whether it must have it; false for the owner role.
+          type: bool
+          sample: true
+          version_added: 1.1.0
         granted:
           description: Whether it has it.
           type: bool
@@ -465,6 +482,8 @@ def main() -> None:
     spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_")}
     spec.update(
         owner={"type": "str", "default": "user_bridge_owner"},
+        reader={"type": "str", "default": "user_bridge_reader"},
+        writer={"type": "str", "default": "user_bridge_writer"},
         version={"type": "str"},
         check_connection={"type": "bool", "default": True},
         drift={"type": "bool", "default": False},

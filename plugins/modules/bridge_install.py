@@ -36,9 +36,17 @@ options:
     required: true
   owner:
     description:
-      - Role without login that owns the schema and everything in it. It must exist.
+      - Role without login that owns the schema and everything in it but the functions of O(program_role). It must
+        exist.
     type: str
     default: user_bridge_owner
+  program_role:
+    description:
+      - Role without login that owns the functions that touch the program's tables, those after C(SET ROLE) in
+        O(definitions). It must exist.
+      - The default is V(user_bridge_reader) for O(side=litellm) and V(user_bridge_writer) for O(side=openwebui).
+    type: str
+    version_added: 1.1.0
   version:
     description:
       - Version of the collection, recorded in the database. Required when O(state=present).
@@ -50,6 +58,8 @@ options:
       - Every statement must be idempotent and name its objects with their schema. A C(CREATE) opens an object;
         the C(ALTER), C(COMMENT), C(GRANT), C(REVOKE) and C(INSERT) statements after it, up to the next C(CREATE),
         belong to that object.
+      - C(SET ROLE) with O(owner) or O(program_role) says who owns what is created after it in the file, at first
+        O(owner).
       - A function needs a C(COMMENT ON FUNCTION) with its argument types, by which it is found in the catalog.
     type: list
     elements: dict
@@ -184,8 +194,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAM_ROLES, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.check import checked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
+
+
+def roles(params: dict[str, Any]) -> Roles:
+    return Roles(params["owner"], params["program_role"] or PROGRAM_ROLES[params["side"]])
 
 
 def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
@@ -196,9 +211,9 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
         raise BridgeError("settings: only side=litellm has settings; leave them out for side=openwebui")
     return Wanted(
         side=params["side"],
-        owner=params["owner"],
+        roles=roles(params),
         version=params["version"],
-        definitions=wanted_definitions(params["definitions"]),
+        definitions=wanted_definitions(params["definitions"], roles(params)),
         required_tables=tuple(params["required_tables"]),
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
@@ -214,9 +229,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         plan = present(_pg.connect(params), target)
         version_after = target.version
     else:
-        plan = absent(
-            _pg.connect(params), params["side"], params["owner"], params["lock_timeout_ms"], module.check_mode
-        )
+        plan = absent(_pg.connect(params), params["side"], roles(params), params["lock_timeout_ms"], module.check_mode)
         version_after = None
     for change in plan.objects:
         if change.warning:
@@ -229,7 +242,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "settings": list(plan.settings),
     }
     if module._diff:
-        result["diff"] = diff(plan, params["owner"])
+        result["diff"] = diff(plan, roles(params))
     return result
 
 
@@ -239,6 +252,7 @@ def main() -> None:
         state={"type": "str", "choices": ["present", "absent"], "default": "present"},
         side={"type": "str", "choices": ["litellm", "openwebui"], "required": True},
         owner={"type": "str", "default": "user_bridge_owner"},
+        program_role={"type": "str"},
         version={"type": "str"},
         definitions={
             "type": "list",

@@ -42,7 +42,7 @@ options:
         suboptions: &side
           privileges:
             description:
-              - Privileges of the owner role on each of the tables.
+              - Privileges that the reader or writer needs on each of the tables.
             type: list
             elements: str
             required: true
@@ -80,6 +80,18 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
+  reader:
+    description:
+      - Role that owns the functions that read LiteLLM's tables.
+    type: str
+    default: user_bridge_reader
+    version_added: 1.1.0
+  writer:
+    description:
+      - Role that owns the functions that read and write Open WebUI's tables.
+    type: str
+    default: user_bridge_writer
+    version_added: 1.1.0
   sync_user:
     description:
       - Role that LiteLLM's server logs in to Open WebUI's database as.
@@ -216,7 +228,8 @@ sides:
       description: The roles of the bridge that exist on the server, with their attributes.
       type: dict
     tables:
-      description: The tables of the program that exist, with their owners and the privileges that the owner role holds.
+      description: The tables of the program that exist, with their owners and the privileges that the reader or writer
+        holds.
       type: dict
 one_server:
   description: Whether both databases are on one server.
@@ -233,8 +246,16 @@ plan:
       returned: with O(depth=bridge), when both sides were reached
       type: dict
       sample:
-        litellm: [GRANT SELECT ON TABLE public."LiteLLM_UserTable" TO "user_bridge_owner"]
+        litellm: [GRANT SELECT ON TABLE public."LiteLLM_UserTable" TO "user_bridge_reader"]
         openwebui: []
+    revocations:
+      description: For each side the statements that take rights on the program's tables from the owner role.
+      returned: with O(depth=bridge), when both sides were reached
+      type: dict
+      sample:
+        litellm: [REVOKE ALL ON TABLE public."LiteLLM_UserTable" FROM "user_bridge_owner" CASCADE]
+        openwebui: []
+      version_added: 1.1.0
     sync_user:
       description: Whether the sync user has to be created or altered, or its password set.
       returned: with O(depth=bridge), when Open WebUI's side was reached
@@ -295,6 +316,8 @@ def main() -> None:
         openwebui_owner={"type": "str", "default": "openwebui"},
         maintenance_db={"type": "str"},
         owner={"type": "str", "default": "user_bridge_owner"},
+        reader={"type": "str", "default": "user_bridge_reader"},
+        writer={"type": "str", "default": "user_bridge_writer"},
         sync_user={"type": "str", "default": "sync_user"},
         sync_password={"type": "str", "no_log": True},
         timer_user={"type": "str"},

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import yaml
 
 import module_forks
-from kit.bridge import REGISTRY, install_bridge, render_sql
+from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side, ensure_login
+from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
@@ -127,6 +127,8 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
         "bridge_migration": {"chunk_seconds": 600},
         "bridge_preflight_info": {
             "registry": REGISTRY["sides"],
+            "reader": PROGRAM_ROLES["litellm"],
+            "writer": PROGRAM_ROLES["openwebui"],
             "openwebui_login_db": pair.openwebui_db,
             **target,
             **credentials,
@@ -136,8 +138,6 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
         "bridge_target": {**target, **credentials, "verify": "connection"},
     }
     return {**login_options(pair, "litellm"), **own[module]}
-
-
 
 
 def install(pair: Pair) -> None:
@@ -150,9 +150,8 @@ def admin(pair: Pair, side: Side) -> Session:
 
 
 def ensure_roles(pair: Pair) -> None:
-    """The owner role and the sync user, which the role sync_user makes before any module runs."""
-    if not pair.litellm_admin.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
-        pair.litellm_admin.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
+    """The bridge's roles and the sync user, which the role sync_user makes before any module runs."""
+    ensure_own_roles(pair.litellm_admin)
     ensure_login(pair.cluster, SYNC_USER)
 
 

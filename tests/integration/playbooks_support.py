@@ -25,7 +25,7 @@ from kit import recap
 from kit.bridge import drop_bridged_templates
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
+from kit.pairs import OWN_ROLES, PASSWORDS, SYNC_USER, Pair, Session
 from kit.recap import Run
 
 DEPLOY = REPO / "deploy-bridge.yml"
@@ -254,7 +254,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
 def forget_roles(pair: Pair) -> None:
     """Roles belong to the whole server: take the bridge's away, as on a server that never had a bridge."""
     drop_bridged_templates(pair.cluster)
-    pair.cluster.execute(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"', f'DROP ROLE IF EXISTS "{SYNC_USER}"')
+    pair.cluster.execute(*(f'DROP ROLE IF EXISTS "{role}"' for role in (*OWN_ROLES, SYNC_USER)))
 
 
 def role_play(*roles: str, **keywords: Any) -> Plays:

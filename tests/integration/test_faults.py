@@ -15,6 +15,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_delivery
+import test_held_changes
 import test_mapping
 import test_queue_rules
 import test_reconcile
@@ -321,8 +322,8 @@ FAULTS = [
     Fault(
         "removal guard ignored",
         "engine/openwebui/guard.sql.j2",
-        "IF user_bridge.exceeds_removal_limit(p_request, v_accounts) THEN",
-        "IF false THEN",
+        "CASE WHEN v_accounts <> '{}' AND user_bridge.exceeds_removal_limit(p_request, v_kind, v_accounts)",
+        "CASE WHEN false",
         lambda pair: test_removals.test_rejected_removals_leave_open_webui_alone(pair),
     ),
     Fault(
@@ -350,23 +351,23 @@ FAULTS = [
     ),
     Fault(
         "approval without effect",
-        "engine/openwebui/guard.sql.j2",
-        "p_request ? 'approved' OR",
-        "",
+        "engine/openwebui/held.sql.j2",
+        "RETURN p_item ? 'approvals' AND",
+        "RETURN false AND",
         lambda pair: test_removals.test_nobody_is_removed_without_approval(pair, test_removals.delete_everybody),
     ),
     Fault(
         "a membership guarded whose account is gone",
-        "engine/openwebui/guard.sql.j2",
-        "'{}'), NULL);",
-        "'{}'), 'nobody');",
+        "engine/openwebui/dispatch.sql.j2",
+        "(p_item) AS l WHERE l.account IS NOT NULL;",
+        "(p_item) AS l;",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
-        "engine/openwebui/guard.sql.j2",
-        "'{}'), NULL);",
-        "'{}'), 'nobody');",
+        "engine/openwebui/dispatch.sql.j2",
+        "(p_item) AS l WHERE l.account IS NOT NULL;",
+        "(p_item) AS l;",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "group"),
     ),
     Fault(
@@ -465,10 +466,10 @@ _which_of_several = test_accounts.TestWhichOfSeveral()
 
 FAULTS += [
     Fault(
-        "a commit parks an approved removal again",
-        "engine/litellm/backlog.sql.j2",
-        "q.parked_at IS NULL AND NOT q.approved",
-        "q.parked_at IS NULL",
+        "an approval lost between the queue and Open WebUI",
+        "engine/litellm/deliver.sql.j2",
+        "'approvals', jsonb_agg(DISTINCT a.id) FILTER (WHERE a.id IS NOT NULL)",
+        "'approvals', NULL",
         test_removal_counting.test_a_commit_does_not_park_an_approved_removal_again,
     ),
     Fault(
@@ -600,14 +601,14 @@ FAULTS += [
     Fault(
         "pending accounts counted",
         "entities/user/openwebui/retire.sql.j2",
-        "\n                    AND u.role IS DISTINCT FROM 'pending'",
+        "\n       AND u.role IS DISTINCT FROM 'pending'",
         "",
         test_removal_counting.test_accounts_that_nobody_can_use_yet_may_go_in_any_number,
     ),
     Fault(
         "hand-made memberships counted one by one",
         "entities/membership/openwebui/apply.sql.j2",
-        "m.user_id = c_lost.user_id\n                    AND m.written",
+        "m.user_id = c_lost.user_id\n       AND m.written",
         "m.user_id = c_lost.user_id",
         lambda pair: test_removal_counting.test_memberships_that_an_admin_made_by_hand_are_not_counted(
             pair, test_removal_counting.leave
@@ -713,8 +714,8 @@ FAULTS += [
     Fault(
         "an account counted for each thing it loses",
         "engine/openwebui/guard.sql.j2",
-        "SELECT DISTINCT unnest(user_bridge.accounts_losing(i))",
-        "SELECT unnest(user_bridge.accounts_losing(i))",
+        "EXCEPT SELECT unnest(v_gone)",
+        "EXCEPT ALL SELECT unnest(v_gone)",
         test_removal_counting.test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait,
     ),
     Fault(
@@ -730,6 +731,118 @@ FAULTS += [
         "p_link.origin IS DISTINCT FROM 'created' OR user_bridge.is_last_admin(p_link.openwebui_id)",
         "p_link.origin IS DISTINCT FROM 'created'",
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
+    ),
+    Fault(
+        "the guard counts all kinds together",
+        "engine/openwebui/guard.sql.j2",
+        "WHERE r.kind = p_kind AND",
+        "WHERE",
+        test_held_changes.test_people_who_leave_and_rejoin_a_team_keep_nobody_in,
+    ),
+    Fault(
+        "the last batch of a wave passes",
+        "engine/openwebui/guard.sql.j2",
+        "WHERE n.kind = p_kind AND n.last_at >= c_queued_at",
+        "WHERE false",
+        lambda pair: test_held_changes.test_the_last_batch_of_a_wave_is_held_with_the_others(pair, "nothing"),
+    ),
+    Fault(
+        "an incident holds what comes after it",
+        "engine/openwebui/guard.sql.j2",
+        "n.last_at >= c_queued_at",
+        "true",
+        lambda pair: test_held_changes.test_what_is_held_does_not_count_against_who_goes_later(pair, 500),
+    ),
+    Fault(
+        "what was queued before an incident counts against what comes after it",
+        "engine/litellm/held_changes.sql.j2",
+        "AND q.enqueued_at > coalesce(v_since, '-infinity');",
+        ";",
+        test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
+    ),
+    Fault(
+        "an admin whose removal is held stays admin",
+        "engine/openwebui/guard.sql.j2",
+        "v_flows := user_bridge.while_held(p_link);",
+        "",
+        lambda pair: test_held_changes.test_the_admin_role_goes_at_once(pair, test_held_changes.at_once),
+    ),
+    Fault(
+        "the last admin is demoted while the removal is held",
+        "entities/user/openwebui/retire.sql.j2",
+        "    IF user_bridge.is_last_admin(p_link.openwebui_id) THEN\n        RETURN NULL;\n",
+        "    IF false THEN\n        RETURN NULL;\n",
+        test_held_changes.test_the_last_admins_role_does_not,
+    ),
+    Fault(
+        "members leave a group that is held one by one",
+        "engine/openwebui/guard.sql.j2",
+        "IF c_group_type IS NOT NULL THEN",
+        "IF false THEN",
+        test_held_changes.test_members_of_a_group_that_is_held_do_not_leave_it_one_by_one,
+    ),
+    Fault(
+        "an approval covers what has grown since",
+        "engine/openwebui/held.sql.j2",
+        " AND p_accounts <@ h.accounts AND p_details = h.details);",
+        " AND p_details = h.details);",
+        test_held_changes.test_what_has_grown_since_is_held_again,
+    ),
+    Fault(
+        "an approval covers anything",
+        "engine/openwebui/held.sql.j2",
+        " AND p_details = h.details);",
+        ");",
+        test_held_changes.test_who_approved_that_accounts_are_disabled_did_not_approve_that_they_are_deleted,
+    ),
+    Fault(
+        "any approval will do",
+        "engine/openwebui/held.sql.j2",
+        "p_item -> 'approvals' @> to_jsonb(h.id) AND",
+        "",
+        test_held_changes.test_a_held_row_is_approved_by_its_id_and_for_what_it_says,
+    ),
+    Fault(
+        "one approval approves all",
+        "engine/litellm/held_changes.sql.j2",
+        "h.parked_at IS NOT NULL AND (e ->> 'id')::bigint = ANY (v_ids)",
+        "h.parked_at IS NOT NULL",
+        test_held_changes.test_an_approval_names_what_it_approves,
+    ),
+    Fault(
+        "an unknown id is passed over",
+        "engine/litellm/held_changes.sql.j2",
+        "IF v_unknown <> '{}' THEN",
+        "IF false THEN",
+        lambda pair: test_held_changes.test_an_unknown_id_is_refused_by_name_and_changes_nothing(pair, "approve"),
+    ),
+    Fault(
+        "one rejection rejects all",
+        "engine/litellm/held_changes.sql.j2",
+        "(e ->> 'id')::bigint <> ALL (v_ids))",
+        "false)",
+        test_held_changes.test_what_is_rejected_stays_and_is_reported,
+    ),
+    Fault(
+        "an approval does not outlive a failure",
+        "engine/litellm/outcome.sql.j2",
+        "approvals = CASE WHEN o.waits THEN '{}' ELSE q.approvals END,",
+        "approvals = '{}',",
+        test_held_changes.test_an_approval_outlives_a_failure,
+    ),
+    Fault(
+        "what was held of who is back stays listed",
+        "engine/litellm/outcome.sql.j2",
+        "    PERFORM user_bridge.supersede_held(p_outcomes);\n",
+        "",
+        test_held_changes.test_a_newer_delivery_settles_what_was_held,
+    ),
+    Fault(
+        "Open WebUI's side remembers what is no longer held",
+        "engine/openwebui/door.sql.j2",
+        "PERFORM user_bridge.forget_held(p_item, v_outcome -> 'held');",
+        "NULL;",
+        test_held_changes.test_a_newer_delivery_settles_what_was_held,
     ),
     Fault(
         "an info that jsonb cannot hold is an error",

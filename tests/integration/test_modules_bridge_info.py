@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit.bridge import REGISTRY, install_bridge, render_sql
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, ensure_login
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
     DRIVERS,
@@ -241,19 +241,44 @@ def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:
 
 def test_a_grant_that_is_missing_on_any_table(deployed: Pair) -> None:
     lost = {}
-    for side, session in (("litellm", deployed.litellm_admin), ("openwebui", deployed.openwebui_admin)):
+    for side in SIDES:
+        session = deployed.superuser(side)
         tables, privileges = REGISTRY["sides"][side]["tables"], REGISTRY["sides"][side]["privileges"]
         there = [name for name in tables if session.value("SELECT to_regclass(%s)", [f'public."{name}"'])]
         lost[side] = {(name, privilege) for name in there for privilege in privileges}
         for name in there:
-            session.run(f'REVOKE ALL ON public."{name}" FROM "{OWNER_ROLE}"')
+            session.run(f'REVOKE ALL ON public."{name}" FROM "{PROGRAM_ROLES[side]}"')
     found = info(deployed)
     for side in lost:
         assert {(g["table"], g["privilege"]) for g in found[side]["grants"] if not g["granted"]} == lost[side]
+        assert all(g["needed"] and g["role"] == PROGRAM_ROLES[side] for g in found[side]["grants"])
     assert {"access_grant", "api_key"} <= {name for name, _privilege in lost["openwebui"]}
     assert found["health"]["status"] == "broken"
-    reason = "user_bridge_owner lacks UPDATE on table access_grant (openwebui): run the playbook"
+    reason = "user_bridge_writer lacks UPDATE on table access_grant (openwebui): run the playbook"
     assert any(reason in line for line in found["health"]["reasons"])
+
+
+def test_a_right_that_the_owner_role_must_not_have(deployed: Pair) -> None:
+    assert info(deployed)["health"]["status"] == "ok"
+    deployed.openwebui_admin.run(f'GRANT UPDATE (password) ON public.auth TO "{OWNER_ROLE}"')
+    deployed.litellm_admin.run(f'GRANT SELECT ON public."LiteLLM_Config" TO "{OWNER_ROLE}"')
+    try:
+        reasons = info(deployed)["health"]["reasons"]
+        assert [line.split(":")[0] for line in reasons] == [
+            "user_bridge_owner must not have SELECT on table LiteLLM_Config (litellm)",
+            "user_bridge_owner must not have UPDATE on table auth (openwebui)",
+        ]
+    finally:
+        deployed.openwebui_admin.run(f'REVOKE UPDATE (password) ON public.auth FROM "{OWNER_ROLE}"')
+        deployed.litellm_admin.run(f'REVOKE SELECT ON public."LiteLLM_Config" FROM "{OWNER_ROLE}"')
+
+
+def test_roles_by_other_names(deployed: Pair) -> None:
+    """They own nothing and need no grant: every function is as it was left, but belongs to a stranger."""
+    found = info(deployed, reader="someone", writer="somebody")
+    reasons = {item["reason"] for side in SIDES for item in found[side]["objects"] if item["state"] != "ok"}
+    assert reasons == {"owner differs, privileges differ", "privileges differ"}
+    assert [found[side]["grants"] for side in SIDES] == [[], []]
 
 
 def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings impor
 from kit import bridge
 from kit.bridge import render_sql
 from kit.cluster import Cluster
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import (
     DRIVERS,
@@ -358,6 +358,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
         ({"definitions": [{"name": "x.sql", "sql": "SELECT 'a"}]}, "x.sql: line 1: the quote is never closed"),
         ({"definitions": [{"name": "x.sql", "sql": "CREATE TABLE public.x ()"}]}, "must be in schema user_bridge"),
         ({"owner": "nobody_there"}, r"role nobody_there \(owner, bridge_owner_role\) to exist"),
+        ({"program_role": "nobody_there"}, r"role nobody_there \(program_role, bridge_reader_role\) to exist"),
         ({"login_password": "wrong one"}, "password authentication failed .*; check login_user and login_password"),
         ({"login_db": "nowhere"}, "as user postgres: .*nowhere.*set login_db"),
         ({"login_user": "nobody_there"}, "cannot connect to .* as user nobody_there"),
@@ -368,7 +369,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
 )
 def test_bad_input_is_named_and_changes_nothing(repaired: dict[str, Any], change: dict[str, Any], message: str) -> None:
     for check in (True, False):
-        if check and "owner" in change:
+        if check and {"owner", "program_role"} & set(change):
             continue  # nobody has created it in check mode
         with pytest.raises(ModuleFailed, match=message) as failure:
             install({**repaired, **change}, check=check)
@@ -428,7 +429,9 @@ def test_login_without_rights_is_told_what_it_needs(pair: Pair, options: dict[st
 
 def test_member_of_both_roles_needs_no_superuser(pair: Pair, options: dict[str, Any]) -> None:
     admin(pair, "litellm").run("DROP ROLE IF EXISTS deployer")
-    admin(pair, "litellm").run(f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, {OWNER_ROLE}")
+    admin(pair, "litellm").run(
+        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, {', '.join(OWN_ROLES)}"
+    )
     try:
         managed = {**options, "login_user": "deployer", "login_password": "deployer pw"}
         assert install(managed)["changed"]
@@ -517,7 +520,7 @@ def test_the_real_definitions_need_no_superuser(pair: Pair) -> None:
     ensure_roles(pair)
     pair.litellm_admin.run("DROP ROLE IF EXISTS deployer")
     pair.litellm_admin.run(
-        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, openwebui, {OWNER_ROLE}"
+        f"CREATE ROLE deployer LOGIN PASSWORD 'deployer pw' IN ROLE litellm, openwebui, {', '.join(OWN_ROLES)}"
     )
     sides: tuple[Side, ...] = ("openwebui", "litellm")
     try:

@@ -347,9 +347,7 @@ def test_bad_input_and_missing_rights(old: Pair, options: dict[str, Any], messag
 def test_a_role_that_may_not_have_so_many_connections(old: Pair) -> None:
     """One for the run itself, and one for each batch at a time."""
     login: dict[str, Any] = {"login_user": "mover", "login_password": "mover's"}
-    old.litellm_admin.run(
-        f"CREATE ROLE mover LOGIN PASSWORD 'mover''s' CONNECTION LIMIT 2 IN ROLE \"{OWNER_ROLE}\""
-    )
+    old.litellm_admin.run(f"CREATE ROLE mover LOGIN PASSWORD 'mover''s' CONNECTION LIMIT 2 IN ROLE \"{OWNER_ROLE}\"")
     try:
         with pytest.raises(ModuleFailed, match="too many connections.*connection limit of the role login_user"):
             migrate(old, parallel=2, **login)

@@ -18,7 +18,7 @@ import pytest
 from kit import binaries, cluster, upstream
 from kit.bridge import REGISTRY
 from kit.cluster import Cluster, running
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, a_call, ensure_roles, install, run_module, without_a_write
 from playbooks_support import forget_roles
@@ -53,7 +53,8 @@ def installed(server: Cluster) -> Iterator[Pair]:
 def carry_out(pair: Pair, plan: dict[str, Any]) -> None:
     """Do what the plan says about roles, schemas, extensions and grants, as the role sync_user does."""
     ensure_roles(pair)
-    pair.litellm_admin.run(f'DROP ROLE IF EXISTS "{OWNER_ROLE}"')
+    for role in OWN_ROLES:
+        pair.litellm_admin.run(f'DROP ROLE IF EXISTS "{role}"')
     for side, session in (("litellm", pair.litellm_admin), ("openwebui", pair.openwebui_admin)):
         if plan["statements"][side]:
             session.run("BEGIN; " + "; ".join(plan["statements"][side]) + "; COMMIT")
@@ -80,6 +81,7 @@ def test_nothing_to_do(installed: Pair) -> None:
     assert found["sides"]["litellm"]["schema_owner"] == OWNER_ROLE
     assert found["plan"] == {
         "statements": {"litellm": [], "openwebui": []},
+        "revocations": {"litellm": [], "openwebui": []},
         "sync_user": False,
         "timer_user": False,
         "connection": False,
@@ -90,14 +92,14 @@ def test_nothing_to_do(installed: Pair) -> None:
 
 
 def test_a_lost_grant_on_each_table(installed: Pair) -> None:
-    sessions = {"litellm": installed.litellm_admin, "openwebui": installed.openwebui_admin}
+    sessions: dict[Side, Session] = {"litellm": installed.litellm_admin, "openwebui": installed.openwebui_admin}
     for side, session in sessions.items():
         for table in REGISTRY["sides"][side]["tables"]:
-            session.run(f'REVOKE SELECT ON "{table}" FROM "{OWNER_ROLE}"')
+            session.run(f'REVOKE SELECT ON "{table}" FROM "{PROGRAM_ROLES[side]}"')
     plan = look(installed)["plan"]["statements"]
     for side, session in sessions.items():
         tables = ", ".join(f'public."{table}"' for table in sorted(REGISTRY["sides"][side]["tables"]))
-        assert plan[side] == [f'GRANT SELECT ON TABLE {tables} TO "{OWNER_ROLE}"']
+        assert plan[side] == [f'GRANT SELECT ON TABLE {tables} TO "{PROGRAM_ROLES[side]}"']
         session.run(plan[side][0])
 
 

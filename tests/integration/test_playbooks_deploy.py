@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import existing_users
 from kit import litellm, pairs
 from kit.cluster import Cluster
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session
 from kit.recap import Run
 from playbooks_support import (
     READ_ONLY,
@@ -35,6 +36,8 @@ SETTINGS: dict[str, Any] = {
     "bridge_initial_password": "none",
     "bridge_migrate_batch_size": existing_users.BATCH,
 }
+
+READER, WRITER = PROGRAM_ROLES["litellm"], PROGRAM_ROLES["openwebui"]
 
 
 def user_arrives(pair: Pair, user_id: str) -> bool:
@@ -172,13 +175,13 @@ def test_drift_is_reported_and_repaired(deployed: Deployed, tmp_path: Path) -> N
     pair.openwebui_admin.run(f'REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM "{SYNC_USER}"')
     litellm.new_user(pair.litellm, "waits", "waits@example.com")
     pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
-    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_TeamTable" FROM "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_TeamTable" FROM "{READER}"')
     pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
-    pair.openwebui_admin.run(f'REVOKE INSERT ON "user" FROM "{OWNER_ROLE}"')
+    pair.openwebui_admin.run(f'REVOKE INSERT ON "user" FROM "{WRITER}"')
     pair.openwebui_admin.run(f'REVOKE USAGE ON SCHEMA user_bridge FROM "{SYNC_USER}"')
     pair.openwebui_admin.run(f"ALTER ROLE \"{SYNC_USER}\" PASSWORD 'somebody else''s' CREATEDB")
     pair.openwebui_admin.run(
-        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public REVOKE INSERT ON TABLES FROM "{OWNER_ROLE}"'
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public REVOKE INSERT ON TABLES FROM "{WRITER}"'
     )
     broken = play(status, variables(pair), tmp_path, env=READ_ONLY)
     assert broken.failed == 1, broken.output
@@ -238,19 +241,22 @@ def test_what_the_roles_may_not_do(deployed: Deployed) -> None:
     )
     assert functions == [{"proname": "apply"}]
     # The owner role cannot be logged in as, and the programs' schemas hold nothing of ours.
-    assert not pair.litellm_admin.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [OWNER_ROLE])
-    for admin in (pair.litellm_admin, pair.openwebui_admin):
+    assert not pair.litellm_admin.value(
+        "SELECT bool_or(rolcanlogin) FROM pg_roles WHERE rolname = ANY (%s)", [[*OWN_ROLES]]
+    )
+    for role, admin in itertools.product(OWN_ROLES, (pair.litellm_admin, pair.openwebui_admin)):
         owned = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = %s::regrole"
-        assert admin.value(owned, [f'"{OWNER_ROLE}"']) == 0
+        assert admin.value(owned, [f'"{role}"']) == 0
         # LiteLLM has a function of its own there since its migration of 2026-09-23.
         made = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proowner = %s::regrole"
-        assert admin.value(made, [f'"{OWNER_ROLE}"']) == 0
+        assert admin.value(made, [f'"{role}"']) == 0
 
 
 def test_tables_that_an_upgrade_makes_later_are_within_reach(deployed: Deployed) -> None:
     deployed.pair.openwebui.run("CREATE TABLE a_later_one (id text)")
     right = "SELECT has_table_privilege(%s, 'a_later_one', 'INSERT')"
-    assert deployed.pair.openwebui_admin.value(right, [OWNER_ROLE]) is True
+    assert deployed.pair.openwebui_admin.value(right, [WRITER]) is True
+    assert deployed.pair.openwebui_admin.value(right, [OWNER_ROLE]) is False
 
 
 @pytest.mark.schemas(litellm="old", openwebui="old")
@@ -265,7 +271,13 @@ def test_the_oldest_programs_and_extensions_that_are_somewhere_else(pair: Pair, 
 
 def test_roles_alone_in_somebody_elses_play(pair: Pair, tmp_path: Path) -> None:
     """Each role by itself, facts not injected, every host for itself, and names of roles of the user's own."""
-    values = variables(pair, bridge_owner_role="My Bridge", bridge_sync_user="my.sync")
+    values = variables(
+        pair,
+        bridge_owner_role="My Bridge",
+        bridge_sync_user="my.sync",
+        bridge_reader_role="My Reader",
+        bridge_writer_role="My Writer",
+    )
     roles = ("postgres", "sync_user", "triggers")
     plays = [play for role in roles for play in role_play(role, hosts=role)]
     env = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}

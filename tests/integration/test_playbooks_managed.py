@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit import litellm
-from kit.pairs import OWNER_ROLE, SYNC_USER, Pair
+from kit.pairs import OWN_ROLES, OWNER_ROLE, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, forget_roles, play_hosts, refused, shipped, unchanged, variables
 
 DEPLOYER: dict[str, Any] = {"bridge_login_user": "deployer", "bridge_login_password": "deployer's password"}
@@ -43,7 +43,7 @@ def managed(pair: Pair) -> Iterator[Pair]:
     pair.cluster.execute("DROP ROLE IF EXISTS deployer", "CREATE ROLE deployer LOGIN PASSWORD 'deployer''s password'")
     yield pair
     for session in (pair.litellm_admin, pair.openwebui_admin):
-        for role in ("deployer", OWNER_ROLE, SYNC_USER):
+        for role in ("deployer", *OWN_ROLES, SYNC_USER):
             if session.value("SELECT to_regrole(%s)", [f'"{role}"']):
                 session.run(f'DROP OWNED BY "{role}" CASCADE')
     forget_roles(pair)
@@ -83,5 +83,5 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'second@example.com'") == 1
     ends = ("pause_bridge", "resume_bridge", "remove_bridge")
     run(pair, tmp_path, *(step for playbook in ends for step in (playbook, f"{playbook} {AGAIN}")))
-    left = pair.litellm_admin.rows("SELECT rolname FROM pg_roles WHERE rolname IN (%s, %s)", [OWNER_ROLE, SYNC_USER])
+    left = pair.litellm_admin.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [[*OWN_ROLES, SYNC_USER]])
     assert left == []

@@ -19,7 +19,7 @@ import pytest
 
 from kit import litellm, pairs, upstream
 from kit.cluster import Cluster
-from kit.pairs import OWNER_ROLE, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PROGRAM_ROLES, SYNC_USER, Pair
 from playbooks_support import (
     READ_ONLY,
     Inventory,
@@ -77,7 +77,7 @@ def edit_a_function(pair: Pair) -> None:
 
 def lose_a_grant(pair: Pair) -> None:
     pair.openwebui_admin.run(f'REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM "{SYNC_USER}"')
-    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM {PROGRAM_ROLES["litellm"]}')
 
 
 def recreate_a_table(pair: Pair) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
-from kit.pairs import OWNER_ROLE, Pair
+from kit.pairs import PROGRAM_ROLES, Pair
 from test_delivery import drain, results
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -133,8 +133,8 @@ def test_rejected_removals_leave_open_webui_alone(pair: Pair) -> None:
 
 
 def revoke(pair: Pair) -> Callable[[], object]:
-    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM "{OWNER_ROLE}"')
-    return lambda: pair.litellm_admin.run(f'GRANT SELECT ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'REVOKE SELECT ON "LiteLLM_UserTable" FROM {PROGRAM_ROLES["litellm"]}')
+    return lambda: pair.litellm_admin.run(f'GRANT SELECT ON "LiteLLM_UserTable" TO {PROGRAM_ROLES["litellm"]}')
 
 
 def hide_rows(pair: Pair) -> Callable[[], object]:
@@ -265,7 +265,15 @@ def test_the_membership_of_an_account_that_is_gone_can_go(pair: Pair, gone: str)
 def test_what_the_approval_says_is_audited(pair: Pair) -> None:
     populate(pair)
     delete_everybody(pair)
-    pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
-    (row,) = pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit WHERE operation = 'APPROVE_REMOVALS'")
-    assert (row["record_id"], row["sync_result"]) == ("postgres", "SUCCESS")
-    assert row["new_data"]["removals"] >= USERS
+    shown = [row["id"] for row in pair.litellm_admin.rows("SELECT id FROM user_bridge.held_changes() ORDER BY 1")]
+    assert len(shown) >= USERS
+    pair.litellm_admin.value("SELECT user_bridge.approve(%s)", [shown[1:]])
+    pair.litellm_admin.value("SELECT user_bridge.reject(%s)", [shown[:1]])
+    decisions = pair.litellm_admin.rows(
+        "SELECT operation, record_id, sync_result, new_data FROM user_bridge.sync_audit"
+        " WHERE operation IN ('APPROVE_CHANGES', 'REJECT_CHANGES') ORDER BY id"
+    )
+    assert decisions == [
+        {"operation": operation, "record_id": "postgres", "sync_result": "SUCCESS", "new_data": {"ids": ids}}
+        for operation, ids in (("APPROVE_CHANGES", shown[1:]), ("REJECT_CHANGES", shown[:1]))
+    ]

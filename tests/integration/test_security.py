@@ -19,7 +19,7 @@ from kit.binaries import installed
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import pinned_versions
-from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session, Side
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as make_pair
 
 DENIED = psycopg2.errors.InsufficientPrivilege
@@ -76,7 +76,7 @@ def sprung_by_the_bridge(pair: Pair, mutate: Mutate | None = None) -> list[str]:
     return [
         row["what"]
         for row in pair.litellm_admin.rows(
-            "SELECT DISTINCT what FROM trap.sprung WHERE ran_as = 'user_bridge_owner' ORDER BY 1"
+            "SELECT DISTINCT what FROM trap.sprung WHERE ran_as LIKE 'user_bridge_%' ORDER BY 1"
         )
     ]
 
@@ -92,7 +92,7 @@ def test_a_writers_search_path_leads_nowhere(pair: Pair) -> None:
         ("::pg_catalog.record OPERATOR(pg_catalog.*=)", "::pg_catalog.record *=", "records"),
         ("NEW.metadata OPERATOR(pg_catalog.->)", "NEW.metadata ->", "field"),
         ("pg_catalog.to_jsonb(NEW)", "to_jsonb(NEW)", "to_jsonb"),
-        ("LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$", "LANGUAGE plpgsql AS $body$", "lower"),
+        ("SECURITY DEFINER SET search_path = pg_catalog, pg_temp", "SECURITY DEFINER", "lower"),
     ],
 )
 def test_an_unqualified_name_is_noticed(pair: Pair, old: str, new: str, trap: str) -> None:
@@ -180,10 +180,28 @@ class TestObjects:
             if function["name"] not in ROW_TRIGGERS:
                 assert "search_path=pg_catalog, pg_temp" in (function["config"] or []), function["name"]
 
-    def test_every_function_is_documented_and_owned_by_the_owner_role(self, bridged: Pair, side: Side) -> None:
+    def test_every_function_is_documented_and_owned_by_a_role_of_the_bridge(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):
             assert function["comment"], function["name"]
-            assert function["owner"] == "user_bridge_owner", function["name"]
+            assert function["owner"] in (OWNER_ROLE, PROGRAM_ROLES[side]), function["name"]
+
+    def test_what_others_call_of_the_program_role_runs_as_no_caller(self, bridged: Pair, side: Side) -> None:
+        """Its owner, as whom a program's code may run, can make it SECURITY INVOKER: then it refuses."""
+        owner, role = OWNER_ROLE, PROGRAM_ROLES[side]
+        session = bridged.connect(side, SUPERUSER)
+        gates = session.rows(
+            "SELECT p.oid::regprocedure::text AS name, p.prosecdef, p.prosrc, l.lanname FROM pg_proc p "
+            "JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'user_bridge'::regnamespace "
+            "AND pg_get_userbyid(p.proowner) = %s AND has_function_privilege(%s, p.oid, 'EXECUTE')",
+            [role, owner],
+        )
+        assert len(gates) >= (10 if side == "litellm" else 3)
+        for gate in gates:
+            assert gate["prosecdef"] and gate["lanname"] == "plpgsql", gate["name"]
+            head = gate["prosrc"].split("BEGIN\n", 1)
+            assert head[1].lstrip().startswith(f"IF current_user OPERATOR(pg_catalog.<>) '{role}'::"), gate["name"]
+            # Evaluated before it, on whatever search_path the owner of the function has given it.
+            assert ":=" not in head[0] and "DEFAULT" not in head[0], gate["name"]
 
     def public(self, pair: Pair, side: Side) -> list[dict[str, object]]:
         return pair.connect(side, SUPERUSER).rows(

@@ -12,11 +12,11 @@ import pytest
 
 from hard_support import drain_all
 from kit import openwebui, rows
-from kit.bridge import install_bridge, render_sql
+from kit.bridge import REGISTRY, install_bridge, render_sql
 from kit.oracle import differences
-from kit.pairs import Pair, Side
+from kit.pairs import OWNER_ROLE, Pair, Side
 from kit.pairs import pair as new_pair
-from modules_support import actions, admin, login_options, run_module
+from modules_support import a_call, actions, admin, login_options, run_module
 
 FIRST_VERSION = Path(__file__).parent / "first_version"
 SIDES: tuple[Side, ...] = ("openwebui", "litellm")
@@ -35,6 +35,9 @@ TABLES: dict[Side, dict[str, str]] = {
     },
     "openwebui": {"entity": "entity", "membership": "membership", "removal": "removal"},
 }
+# Columns that version 1.0.0 does not have, and one that only it has.
+NEW_COLUMNS = {"removal": {"kind": "deletion"}, "sync_queue": {"held": None, "approvals": []}}
+OLD_COLUMNS = {"sync_queue": "approved"}
 SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
 
 
@@ -51,6 +54,28 @@ def first_version(pair: Pair) -> None:
     # Not a copy of a pair that has today's bridge.
     pair.make()
     install_bridge(pair, SETTINGS, mutate=as_it_was)
+    for side in SIDES:
+        session, registered = pair.superuser(side), REGISTRY["sides"][side]
+        rights = ", ".join(registered["privileges"])
+        for table in registered["tables"]:
+            if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
+                session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
+    pair.openwebui_admin.run(
+        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES TO "{OWNER_ROLE}";'
+        f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA user_bridge TO "{OWNER_ROLE}"'
+    )
+
+
+def take_away(pair: Pair) -> None:
+    """What the role triggers does last: the owner role has functions no more that need the programs' tables."""
+    plan = run_module("bridge_preflight_info", a_call(pair, "bridge_preflight_info"))["plan"]
+    assert plan["statements"] == {"litellm": [], "openwebui": []}
+    for side in SIDES:
+        assert len(plan["revocations"][side]) == (1 if side == "litellm" else 2)
+        for statement in plan["revocations"][side]:
+            pair.superuser(side).run(statement)
+    plan = run_module("bridge_preflight_info", a_call(pair, "bridge_preflight_info"))["plan"]
+    assert plan["revocations"] == {"litellm": [], "openwebui": []}
 
 
 def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
@@ -87,6 +112,10 @@ def contents(pair: Pair, side: Side, now: bool) -> dict[str, Any]:
         name = after if now else before
         query = f"SELECT to_jsonb(t) AS row FROM user_bridge.{name} AS t ORDER BY to_jsonb(t)::text"
         found[after] = [row["row"] for row in admin(pair, side).rows(query)]
+        if not now:
+            for row in found[after]:
+                row.pop(OLD_COLUMNS.get(after), None)
+                row.update(NEW_COLUMNS.get(after, {}))
     if side == "litellm":
         for sequence in SEQUENCES:
             query = f"SELECT CASE WHEN is_called THEN last_value END FROM user_bridge.{sequence}"
@@ -147,6 +176,7 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
         upgrade(pair, side)
         assert without_new_columns(contents(pair, side, now=True), before) == before
         assert actions(upgrade(pair, side)) == {}
+    take_away(pair)
     with new_pair(pair.cluster, pair.litellm_version, pair.openwebui_version) as fresh:
         install_bridge(fresh)
         for side in SIDES:
@@ -159,10 +189,15 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    left = pair.litellm_admin.rows("SELECT entity_type, parked_at IS NOT NULL AS held FROM user_bridge.sync_queue")
-    assert {row["entity_type"] for row in left} == {"user", "organization_member", "team_member"}
-    assert all(row["held"] for row in left)
-    pair.litellm_admin.run("SELECT user_bridge.approve_removals()")
+    # What version 1.0.0 had parked is still held, now with an id and the name of whom it concerns.
+    held = pair.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
+    assert {(row["entity_type"], row["kind"]) for row in held} == {
+        ("user", "deletion"),
+        ("organization_member", "membership"),
+    }
+    assert {account["email"] for row in held for account in row["accounts"]} == {"bob@example.com"}
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == len(held)
+    pair.litellm_admin.run("SELECT user_bridge.approve(%s)", [[row["id"] for row in held]])
     drain_all(pair)
     assert differences(pair) == []
     assert pair.litellm_admin.value("SELECT user_bridge.tick()") == 0

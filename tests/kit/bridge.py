@@ -27,8 +27,10 @@ from kit import product
 from kit.cluster import Cluster
 from kit.common import REPO
 from kit.pairs import (
+    OWN_ROLES,
     OWNER_ROLE,
     PASSWORDS,
+    PROGRAM_ROLES,
     SIDES,
     SYNC_USER,
     Pair,
@@ -65,6 +67,8 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
         "dblink_schema": SCHEMA,
         "pgcrypto_schema": SCHEMA,
         "owner_role": OWNER_ROLE,
+        "reader_role": PROGRAM_ROLES["litellm"],
+        "writer_role": PROGRAM_ROLES["openwebui"],
         "sync_user": SYNC_USER,
         "registry": REGISTRY,
         "settings": SETTINGS,
@@ -264,31 +268,34 @@ def _install(pair: Pair, wanted: Texts) -> None:
 
 
 def _prepare(pair: Pair) -> None:
-    _ensure_owner(pair.litellm_admin)
+    ensure_own_roles(pair.litellm_admin)
     ensure_login(pair.cluster, SYNC_USER)
     for side in SIDES:
-        session, registered = pair.superuser(side), REGISTRY["sides"][side]
+        session, registered, role = pair.superuser(side), REGISTRY["sides"][side], PROGRAM_ROLES[side]
         session.run(f'CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION "{OWNER_ROLE}"')
-        _ensure_extension(session, EXTENSIONS[side])
-        session.run(f'GRANT USAGE ON SCHEMA public TO "{OWNER_ROLE}"')
+        # Whoever touches the programs' tables may hash passwords, and not use the connection.
+        _ensure_extension(session, EXTENSIONS[side], OWNER_ROLE if side == "litellm" else role)
+        session.run(f'GRANT USAGE ON SCHEMA public TO "{role}"')
         rights = ", ".join(registered["privileges"])
         for table in registered["tables"]:
             if session.value("SELECT to_regclass(%s)", [f'public."{table}"']):
-                session.run(f'GRANT {rights} ON public."{table}" TO "{OWNER_ROLE}"')
+                session.run(f'GRANT {rights} ON public."{table}" TO "{role}"')
     pair.litellm_admin.run(f'GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO "{OWNER_ROLE}"')
     pair.openwebui_admin.run(f'GRANT USAGE ON SCHEMA {SCHEMA} TO "{SYNC_USER}"')
     rights = ", ".join(REGISTRY["sides"]["openwebui"]["privileges"])
     pair.openwebui_admin.run(
-        f'ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES TO "{OWNER_ROLE}"'
+        f"ALTER DEFAULT PRIVILEGES FOR ROLE openwebui IN SCHEMA public GRANT {rights} ON TABLES "
+        f'TO "{PROGRAM_ROLES["openwebui"]}"'
     )
 
 
-def _ensure_owner(session: Session) -> None:
-    if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER_ROLE]):
-        session.run(f'CREATE ROLE "{OWNER_ROLE}" NOLOGIN')
+def ensure_own_roles(session: Session) -> None:
+    for name in OWN_ROLES:
+        if not session.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]):
+            session.run(f'CREATE ROLE "{name}" NOLOGIN')
 
 
-def _ensure_extension(session: Session, name: str) -> None:
+def _ensure_extension(session: Session, name: str, role: str) -> None:
     """As the role sync_user leaves it. The bridge's own functions come later, and are bridge_install's to protect."""
     if session.value("SELECT 1 FROM pg_extension WHERE extname = %s", [name]):
         return
@@ -300,7 +307,7 @@ def _ensure_extension(session: Session, name: str) -> None:
     )
     functions = ", ".join(row["name"] for row in members)
     session.run(f"REVOKE ALL ON FUNCTION {functions} FROM PUBLIC")
-    session.run(f'GRANT EXECUTE ON FUNCTION {functions} TO "{OWNER_ROLE}"')
+    session.run(f'GRANT EXECUTE ON FUNCTION {functions} TO "{role}"')
 
 
 def _extension_schemas(pair: Pair, side: Side) -> dict[str, str]:

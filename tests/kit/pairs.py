@@ -22,7 +22,11 @@ from kit.schemas import Admin, Login, apply_litellm, apply_openwebui
 Side = Literal["litellm", "openwebui"]
 SIDES: tuple[Side, ...] = ("litellm", "openwebui")
 OWNER_ROLE = "user_bridge_owner"
+# Who owns the functions that touch the program's tables.
+PROGRAM_ROLES: Mapping[Side, str] = {"litellm": "user_bridge_reader", "openwebui": "user_bridge_writer"}
 SYNC_USER = "sync_user"
+# Without login.
+OWN_ROLES = (OWNER_ROLE, *PROGRAM_ROLES.values())
 # Awkward on purpose: whoever builds a connection string or an SQL literal by hand breaks on it.
 PASSWORDS = {
     SUPERUSER: SUPERUSER_PASSWORD,

@@ -15,7 +15,7 @@ import yaml
 
 from kit.cluster import SUPERUSER
 from kit.common import REPO, KitError
-from kit.pairs import Pair, Side
+from kit.pairs import PROGRAM_ROLES, Pair, Side
 
 _MODULE = REPO / "plugins" / "modules" / "bridge_install.py"
 SECONDS = 120
@@ -43,6 +43,7 @@ def _start(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen
         "login_password": login.password,
         "login_db": login.database,
         "side": side,
+        "program_role": PROGRAM_ROLES[side],
         "version": version(),
         "definitions": [{"name": path, "sql": text} for path, text in files.items()],
     }

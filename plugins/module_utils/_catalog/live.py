@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, Subject
 
-# Placeholder for the owner role in fingerprints: a renamed role is no difference, another owner is.
-OWNER = "<owner>"
+# Placeholders for the bridge's roles in fingerprints: a renamed role is no difference, another owner is.
+OWNER, PROGRAM = "<owner>", "<program role>"
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,23 @@ class Live:
     fingerprint: str
 
 
+def with_names(fingerprint: str, roles: Roles) -> str:
+    """A fingerprint as people read it."""
+    return fingerprint.replace(OWNER, roles.owner).replace(PROGRAM, roles.program)
+
+
+def _name(role: str) -> str:
+    return (
+        f"CASE pg_get_userbyid({role})::text WHEN %(owner)s THEN '{OWNER}' WHEN %(program)s THEN '{PROGRAM}' "
+        f"ELSE pg_get_userbyid({role})::text END"
+    )
+
+
 def _acl(acl: str, kind: str, owner: str) -> str:
     """One line for each grantee, the default privileges written out."""
     return f"""
         (SELECT string_agg(g.line, E'\\n' ORDER BY g.line COLLATE "C")
-           FROM (SELECT 'grant ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' WHEN {owner} THEN '{OWNER}'
-                                    ELSE pg_get_userbyid(x.grantee)::text END
+           FROM (SELECT 'grant ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE {_name("x.grantee")} END
                      || ': ' || string_agg(x.privilege_type || CASE WHEN x.is_grantable THEN '*' ELSE '' END, ', '
                                            ORDER BY x.privilege_type) AS line
                    FROM aclexplode(coalesce({acl}, acldefault('{kind}', {owner}))) AS x
@@ -41,10 +52,7 @@ def _acl(acl: str, kind: str, owner: str) -> str:
 
 
 def _owner(owner: str) -> str:
-    return (
-        f"'owner: ' || CASE pg_get_userbyid({owner})::text WHEN %(owner)s THEN '{OWNER}' "
-        f"ELSE pg_get_userbyid({owner})::text END"
-    )
+    return f"'owner: ' || {_name(owner)}"
 
 
 def _not_of_an_extension(catalog: str, oid: str) -> str:
@@ -59,7 +67,7 @@ _COMMENT = "'comment: ' || obj_description({oid}, '{catalog}')"
 _TABLES = f"""
 SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name, '' AS table_name,
        '' AS arguments, pg_get_userbyid(c.relowner)::text AS owner,
-       concat_ws(E'\\n', {_owner('c.relowner')},
+       concat_ws(E'\\n', {_owner("c.relowner")},
          CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,
          (SELECT string_agg(concat_ws(' ', 'column', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
                    CASE WHEN a.attcollation <> t.typcollation THEN 'collate ' || a.attcollation::regcollation::text END,
@@ -77,73 +85,73 @@ SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name, '' A
             FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype IN ('c', 'f', 'p', 'u', 'x')),
          CASE WHEN c.relrowsecurity THEN 'row security' END,
          'options: ' || array_to_string(c.reloptions, ', '),
-         {_acl('c.relacl', 'r', 'c.relowner')},
+         {_acl("c.relacl", "r", "c.relowner")},
          (SELECT string_agg('grant on column ' || quote_ident(a.attname) || ': ' || a.attacl::text,
                    E'\\n' ORDER BY a.attnum)
             FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL AND a.attacl <> '{{}}'),
-         {_COMMENT.format(oid='c.oid', catalog='pg_class')}) AS fingerprint
+         {_COMMENT.format(oid="c.oid", catalog="pg_class")}) AS fingerprint
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = '{SCHEMA}' AND c.relkind IN ('r', 'p') AND {_not_of_an_extension('pg_class', 'c.oid')}"""
+ WHERE n.nspname = '{SCHEMA}' AND c.relkind IN ('r', 'p') AND {_not_of_an_extension("pg_class", "c.oid")}"""
 
 _SEQUENCES = f"""
 SELECT 'sequence', n.nspname::text, c.relname::text, '', '', pg_get_userbyid(c.relowner)::text,
-       concat_ws(E'\\n', {_owner('c.relowner')},
+       concat_ws(E'\\n', {_owner("c.relowner")},
          format('sequence %%s start %%s increment %%s min %%s max %%s cache %%s%%s', format_type(s.seqtypid, NULL),
                 s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' END),
          (SELECT 'owned by ' || pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) FROM pg_depend AS d
            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'a' AND d.refobjsubid > 0),
-         {_acl('c.relacl', 's', 'c.relowner')}, {_COMMENT.format(oid='c.oid', catalog='pg_class')})
+         {_acl("c.relacl", "s", "c.relowner")}, {_COMMENT.format(oid="c.oid", catalog="pg_class")})
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_sequence AS s ON s.seqrelid = c.oid
- WHERE n.nspname = '{SCHEMA}' AND {_not_of_an_extension('pg_class', 'c.oid')}
+ WHERE n.nspname = '{SCHEMA}' AND {_not_of_an_extension("pg_class", "c.oid")}
    AND NOT EXISTS (SELECT FROM pg_depend AS i
                     WHERE i.classid = 'pg_class'::regclass AND i.objid = c.oid AND i.deptype = 'i')"""
 
 _INDEXES = f"""
 SELECT 'index', n.nspname::text, c.relname::text, t.relname::text, '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', pg_get_indexdef(c.oid), CASE WHEN NOT i.indisvalid THEN 'invalid' END,
-         {_COMMENT.format(oid='c.oid', catalog='pg_class')})
+         {_COMMENT.format(oid="c.oid", catalog="pg_class")})
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_index AS i ON i.indexrelid = c.oid JOIN pg_class AS t ON t.oid = i.indrelid
- WHERE n.nspname = '{SCHEMA}' AND {_not_of_an_extension('pg_class', 't.oid')}
+ WHERE n.nspname = '{SCHEMA}' AND {_not_of_an_extension("pg_class", "t.oid")}
    AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))"""
 
 _VIEWS = f"""
 SELECT 'view', n.nspname::text, c.relname::text, '', '', pg_get_userbyid(c.relowner)::text,
-       concat_ws(E'\\n', {_owner('c.relowner')}, pg_get_viewdef(c.oid),
+       concat_ws(E'\\n', {_owner("c.relowner")}, pg_get_viewdef(c.oid),
          'options: ' || array_to_string(c.reloptions, ', '),
-         {_acl('c.relacl', 'r', 'c.relowner')}, {_COMMENT.format(oid='c.oid', catalog='pg_class')})
+         {_acl("c.relacl", "r", "c.relowner")}, {_COMMENT.format(oid="c.oid", catalog="pg_class")})
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = '{SCHEMA}' AND c.relkind = 'v' AND {_not_of_an_extension('pg_class', 'c.oid')}"""
+ WHERE n.nspname = '{SCHEMA}' AND c.relkind = 'v' AND {_not_of_an_extension("pg_class", "c.oid")}"""
 
 _FUNCTIONS = f"""
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname::text, p.proname::text, '',
        oidvectortypes(p.proargtypes), pg_get_userbyid(p.proowner)::text,
-       concat_ws(E'\\n', {_owner('p.proowner')}, pg_get_functiondef(p.oid),
-         {_acl('p.proacl', 'f', 'p.proowner')}, {_COMMENT.format(oid='p.oid', catalog='pg_proc')})
+       concat_ws(E'\\n', {_owner("p.proowner")}, pg_get_functiondef(p.oid),
+         {_acl("p.proacl", "f", "p.proowner")}, {_COMMENT.format(oid="p.oid", catalog="pg_proc")})
   FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
- WHERE n.nspname = '{SCHEMA}' AND p.prokind IN ('f', 'p') AND {_not_of_an_extension('pg_proc', 'p.oid')}"""
+ WHERE n.nspname = '{SCHEMA}' AND p.prokind IN ('f', 'p') AND {_not_of_an_extension("pg_proc", "p.oid")}"""
 
 _TRIGGERS = f"""
 SELECT 'trigger', n.nspname::text, t.tgname::text, c.relname::text, '', pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', pg_get_triggerdef(t.oid),
          CASE t.tgenabled WHEN 'O' THEN 'enabled' WHEN 'D' THEN 'disabled' WHEN 'A' THEN 'enabled always'
                           ELSE 'enabled on replicas' END,
-         {_COMMENT.format(oid='t.oid', catalog='pg_trigger')})
+         {_COMMENT.format(oid="t.oid", catalog="pg_trigger")})
   FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE NOT t.tgisinternal AND starts_with(t.tgname, '{SCHEMA}_')"""
 
 _SCHEMA = f"""
 SELECT 'schema', '', n.nspname::text, '', '', pg_get_userbyid(n.nspowner)::text,
-       concat_ws(E'\\n', {_owner('n.nspowner')}, {_acl('n.nspacl', 'n', 'n.nspowner')})
+       concat_ws(E'\\n', {_owner("n.nspowner")}, {_acl("n.nspacl", "n", "n.nspowner")})
   FROM pg_namespace AS n WHERE n.nspname = '{SCHEMA}'"""
 
 _QUERIES = (_TABLES, _SEQUENCES, _INDEXES, _VIEWS, _FUNCTIONS, _TRIGGERS, _SCHEMA)
 
 
-def live_objects(cur: Any, owner: str) -> dict[tuple[str, str], Live]:
+def live_objects(cur: Any, roles: Roles) -> dict[tuple[str, str], Live]:
     """Everything of the bridge in this database by kind and label, inside a transaction of C(_pg.transaction)."""
     found = {}
-    for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": owner}):
+    for row in _pg.rows(cur, " UNION ALL ".join(_QUERIES), {"owner": roles.owner, "program": roles.program}):
         # An index is known by schema and name; its table is part of the fingerprint.
         table = row["table_name"] if row["kind"] == "trigger" else ""
         subject = Subject(row["kind"], row["schema"], row["name"], row["arguments"], table)

@@ -20,7 +20,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift imp
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import look_at_side
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 # Digests are compared on the server, so that no password hash leaves it.
 _INITIAL_PASSWORDS = f"""
@@ -67,7 +67,7 @@ def _look_at_litellm(params: dict[str, Any]) -> tuple[Report, dict[str, Any], di
     connection = _pg.connect(params)
     cur, version = _pg.cursor(connection), _pg.server_version(connection)
     with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "litellm", params["owner"], version)
+        report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version)
         delivery = look_at_delivery(cur, report, live, params["limit"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
     return report, delivery, tested
@@ -81,7 +81,8 @@ def _look_at_openwebui(params: dict[str, Any]) -> tuple[Report, dict[str, Any] |
         return Report(unseen=[{"what": "openwebui", "reason": str(error)}]), None
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
-        report, live = look_at_side(cur, "openwebui", params["owner"], _pg.server_version(connection))
+        roles = Roles(params["owner"], params["writer"])
+        report, live = look_at_side(cur, "openwebui", roles, _pg.server_version(connection))
         if ("table", f"{SCHEMA}.entity") not in live:
             return report, None
         limit = params["limit"]

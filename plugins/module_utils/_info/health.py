@@ -34,9 +34,10 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
                 reasons = degraded if item["state"] == "unknown" else broken
                 reasons.append(f"{item['kind']} {item['name']} ({side}): {item['reason']}; {DEPLOY}")
         for grant in found["grants"]:
-            if not grant["granted"]:
-                table, privilege = grant["table"], grant["privilege"]
-                broken.append(f"{grant['role']} lacks {privilege} on table {table} ({side}): {DEPLOY}")
+            if grant["needed"] != grant["granted"]:
+                verb = "lacks" if grant["needed"] else "must not have"
+                what = f"{grant['role']} {verb} {grant['privilege']} on table {grant['table']} ({side})"
+                broken.append(f"{what}: {DEPLOY}")
     connection = info["connection"]
     if connection and connection["state"] in ("failed", "missing"):
         broken.append(f"LiteLLM's server cannot reach Open WebUI's: {connection['error']}; {connection['remedy']}")

@@ -9,6 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
@@ -16,7 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compar
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 _LITELLM_COUNTS = """
 SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organizations,
@@ -63,24 +64,31 @@ SELECT EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'public'::regnam
                        OR EXISTS (SELECT FROM pg_attribute AS a
                                    WHERE a.attrelid = c.oid AND a.attname = %(column)s AND NOT a.attisdropped)))"""
 
-# What the owner role must be able to do, as far as the tables are there.
+# What the program role must be able to do, as far as the tables are there, and what the owner role was granted.
 _GRANTS = f"""
-SELECT c.relname::text AS "table", r.rolname::text AS role, e.privilege,
+SELECT c.relname::text AS "table", r.rolname::text AS role, e.privilege, true AS needed,
        has_table_privilege(r.oid, c.oid, e.privilege) AS granted
   FROM {SCHEMA}.expected_grants() AS e
   JOIN pg_class AS c ON c.relname = e.table_name AND c.relnamespace = 'public'::regnamespace
    AND c.relkind IN ('r', 'p')
-  JOIN pg_roles AS r ON r.rolname = %(owner)s
- ORDER BY 1, 3"""
+  JOIN pg_roles AS r ON r.rolname = %(program)s
+ UNION
+SELECT c.relname::text, r.rolname::text, a.privilege_type, false, true
+  FROM pg_class AS c
+  LEFT JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
+ CROSS JOIN LATERAL (SELECT * FROM aclexplode(c.relacl) UNION ALL SELECT * FROM aclexplode(t.attacl)) AS a
+  JOIN pg_roles AS r ON r.oid = a.grantee AND r.rolname = %(owner)s
+ WHERE c.relnamespace = 'public'::regnamespace
+ ORDER BY 1, 2, 3"""
 
 
-def look_at_side(cur: Any, side: str, owner: str, server_version: int) -> tuple[Report, dict[tuple[str, str], Live]]:
+def look_at_side(cur: Any, side: str, roles: Roles, server_version: int) -> tuple[Report, dict[tuple[str, str], Live]]:
     """Look at a side (litellm or openwebui); returns what was seen, and the bridge's objects by kind and label."""
     report = Report()
     (server,) = _pg.rows(
         cur, "SELECT current_database()::text AS database, current_setting('server_version') AS server_version"
     )
-    live = live_objects(cur, owner)
+    live = live_objects(cur, roles)
     recorded = _records(cur, report, side, live)
     version = recorded.get(("bridge", side)) if recorded else None
     installed = any(kind in ("table", "function") for kind, _name in live)
@@ -88,10 +96,10 @@ def look_at_side(cur: Any, side: str, owner: str, server_version: int) -> tuple[
         **server,
         "installed": installed,
         "version": version.version if version else None,
-        "objects": [] if recorded is None else drift(live, recorded, owner, _pg.major_of(server_version)),
+        "objects": [] if recorded is None else drift(live, recorded, roles.owner, _pg.major_of(server_version)),
         "counts": _counts(cur, report, side),
         "features": _features(cur, side),
-        "grants": report.look(cur, f"{side}: grants", _GRANTS, {"owner": owner}) or [] if installed else [],
+        "grants": report.look(cur, f"{side}: grants", _GRANTS, asdict(roles)) or [] if installed else [],
     }
     return report, live
 

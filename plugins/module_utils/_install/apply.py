@@ -24,6 +24,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.object
     create,
     drop,
     drop_all,
+    forbid_create,
+    let_create,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Wanted, plan_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
@@ -41,10 +43,10 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     """Read the catalog and the bookkeeping inside a transaction of C(_pg.transaction), check, and compare."""
     database = preflight(cur, wanted, server_version)
     definitions = canonical(cur, wanted.definitions)
-    live = live_objects(cur, wanted.owner)
+    live = live_objects(cur, wanted.roles)
     recorded = read_records(cur, live)
     version_before = recorded_version(recorded, wanted, database)
-    objects = plan_objects(definitions, live, recorded, wanted.owner, _pg.major_of(server_version))
+    objects = plan_objects(definitions, live, recorded, wanted.roles, _pg.major_of(server_version))
     problems = [change.problem for change in objects if change.problem]
     if problems:
         raise BridgeError(
@@ -82,7 +84,14 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         # Functions call each other in any order, so their bodies are checked when all exist.
         cur.execute("SET LOCAL check_function_bodies = off")
         for definition, live in others:
-            create(cur, definition, live, wanted.owner)
+            if definition.subject.kind == "schema":
+                create(cur, definition, live, wanted.owner)
+        creates = any(definition.role for definition, _live in others)
+        if creates:
+            let_create(cur, wanted.roles)
+        for definition, live in others:
+            if definition.subject.kind != "schema":
+                create(cur, definition, live, wanted.owner)
         cur.execute("SET LOCAL check_function_bodies = on")
         for definition, _live in others:
             if definition.subject.kind in ROUTINES:
@@ -100,7 +109,9 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
                 create(cur, change.definition, None, wanted.owner)
         surplus = [c.live.subject for c in changes if c.action == "dropped" and c.live and c.kind != "trigger"]
         drop_all(cur, surplus, wanted.owner)
-        after = live_objects(cur, wanted.owner)
+        if creates:
+            forbid_create(cur, wanted.roles)
+        after = live_objects(cur, wanted.roles)
         _verify(changes, after, _pg.major_of(server_version))
         write_records(cur, changes, after, wanted, _pg.major_of(server_version))
     return plan

@@ -21,7 +21,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.sql im
     Token,
     split_statements,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA, Subject, display
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import (
+    ROUTINES,
+    SCHEMA,
+    Roles,
+    Subject,
+    display,
+    quote,
+)
 
 _CREATABLE = ("table", "sequence", "index", *ROUTINES, "view", "trigger")
 _ATTACHABLE = ("alter", "comment", "grant", "revoke", "insert")
@@ -43,47 +50,66 @@ class Definition:
     subject: Subject
     statements: tuple[Statement, ...]
     source: str
+    # The role that owns it, where it is not the bridge's owner role.
+    role: str = ""
 
     @property
     def text(self) -> str:
         """The statements as one script, as it is recorded."""
-        return ";\n\n".join(statement.text for statement in self.statements) + (";" if self.statements else "")
+        role = [f"SET ROLE {quote(self.role)}"] if self.role else []
+        return "".join(f"{text};\n\n" for text in role + [statement.text for statement in self.statements]).rstrip()
 
 
 def parse_definitions(sql: str, source: str) -> list[Definition]:
     """Group the statements of one file by object: a CREATE opens one, what follows up to the next CREATE is its own.
 
-    What stands before the first CREATE belongs to the schema. Errors name the file (source) and the line.
+    What stands before the first CREATE belongs to the schema. SET ROLE says who owns what is created after it. Errors
+    name the file (source) and the line.
     """
     try:
         statements = split_statements(sql)
     except BridgeError as error:
         raise BridgeError(f"definitions: {source}: {error}") from None
-    groups: list[list[Statement]] = [[]]
+    schema: list[Statement] = []
+    objects: list[tuple[str, list[Statement]]] = []
+    role, is_set = "", False
     for statement in statements:
         verb = statement.tokens[0].word
-        if verb == "create":
-            groups.append([])
-        elif verb not in _ATTACHABLE:
+        if verb == "set":
+            role, is_set = _role(statement, source), True
+        elif verb == "create":
+            objects.append((role, [statement]))
+            is_set = False
+        elif verb not in _ATTACHABLE or is_set:
             raise BridgeError(
                 f"definitions: {source}, line {statement.line}: a statement that starts with "
-                f"{statement.tokens[0].text!r} cannot be managed; "
-                f"use CREATE, {', '.join(word.upper() for word in _ATTACHABLE)}"
+                f"{statement.tokens[0].text!r} cannot be managed{' after SET ROLE' if is_set else ''}; "
+                f"use {'CREATE' if is_set else ', '.join(word.upper() for word in ('create', *_ATTACHABLE))}"
             )
-        groups[-1].append(statement)
-    schema, *objects = groups
+        else:
+            (objects[-1][1] if objects else schema).append(statement)
     found = [Definition(Subject("schema", "", SCHEMA), tuple(schema), source)] if schema else []
-    return found + [_definition(tuple(group), source) for group in objects]
+    return found + [_definition(tuple(group), source, role) for role, group in objects]
 
 
-def _definition(statements: tuple[Statement, ...], source: str) -> Definition:
+def _role(statement: Statement, source: str) -> str:
+    """The role in SET ROLE, which only the installer executes."""
+    words = [token.word for token in statement.tokens[:2]]
+    if words != ["set", "role"] or len(statement.tokens) != 3:
+        raise BridgeError(
+            f"definitions: {source}, line {statement.line}: of the SET statements only SET ROLE can be managed"
+        )
+    return _identifier(statement.tokens, 2)[0]
+
+
+def _definition(statements: tuple[Statement, ...], source: str, role: str) -> Definition:
     try:
         subject = identify(statements[0])
         if subject.kind in ROUTINES:
             subject = replace(subject, arguments=_commented_arguments(subject, statements[1:]))
     except BridgeError as error:
         raise BridgeError(f"definitions: {source}, line {statements[0].line}: {error}") from None
-    return Definition(subject, statements, source)
+    return Definition(subject, statements, source, role)
 
 
 def identify(statement: Statement) -> Subject:
@@ -99,7 +125,7 @@ def identify(statement: Statement) -> Subject:
         what = tokens[position].text if position < len(tokens) else "nothing"
         raise BridgeError(f"CREATE {what} cannot be managed; use one of {', '.join(_CREATABLE)}")
     position += 1
-    if [token.word for token in tokens[position:position + 3]] == ["if", "not", "exists"]:
+    if [token.word for token in tokens[position : position + 3]] == ["if", "not", "exists"]:
         position += 3
     if kind not in ("index", "trigger"):
         schema, name, position = _qualified(tokens, position)
@@ -195,7 +221,7 @@ def each_once(definitions: Iterable[Definition]) -> tuple[Definition, ...]:
     return found
 
 
-def wanted_definitions(files: list[dict[str, str]] | None) -> tuple[Definition, ...]:
+def wanted_definitions(files: list[dict[str, str]] | None, roles: Roles) -> tuple[Definition, ...]:
     """The schema, the bookkeeping and the objects of all files (name and sql), each object once."""
     if not files:
         # An empty list would drop every object, data included.
@@ -203,5 +229,20 @@ def wanted_definitions(files: list[dict[str, str]] | None) -> tuple[Definition, 
     sources = [("bridge_install", BOOKKEEPING)] + [(item["name"], item["sql"]) for item in files]
     found = [definition for name, sql in sources for definition in parse_definitions(sql, name)]
     schema = [statement for each in found if each.subject.kind == "schema" for statement in each.statements]
-    objects = each_once(each for each in found if each.subject.kind != "schema")
+    objects = each_once(_owned(each, roles) for each in found if each.subject.kind != "schema")
     return (Definition(Subject("schema", "", SCHEMA), tuple(schema), "bridge_install"), *objects)
+
+
+def _owned(definition: Definition, roles: Roles) -> Definition:
+    """The same with no role for the owner role; a third one, or one that would own data, is refused."""
+    if definition.role in ("", roles.owner):
+        return replace(definition, role="")
+    what = f"definitions: {definition.source}: {definition.subject.kind} {definition.subject.label}"
+    if definition.role != roles.program:
+        raise BridgeError(
+            f"{what} is for role {definition.role}, which is neither owner ({roles.owner}) nor program_role "
+            f"({roles.program})"
+        )
+    if definition.subject.kind not in ROUTINES:
+        raise BridgeError(f"{what} cannot belong to {definition.role} (program_role), which owns functions only")
+    return definition

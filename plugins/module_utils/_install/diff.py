@@ -12,18 +12,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import OWNER
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import with_names
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Plan
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Roles
 
 
-def diff(plan: Plan, owner: str) -> list[dict[str, str]]:
+def diff(plan: Plan, roles: Roles) -> list[dict[str, str]]:
     """Each object that changes, and the settings."""
     shown = [
         {
             "before_header": f"{change.kind} {change.name} ({plan.database})",
             "after_header": f"{change.kind} {change.name} ({plan.database})",
-            "before": _shown(change.before, owner),
-            "after": _shown(change.after, owner),
+            "before": _shown(change.before, roles),
+            "after": _shown(change.after, roles),
         }
         for change in plan.objects
         if change.changed
@@ -38,8 +39,8 @@ def diff(plan: Plan, owner: str) -> list[dict[str, str]]:
     return shown
 
 
-def _shown(text: str, owner: str) -> str:
-    return text.replace(OWNER, owner) + "\n" if text else ""
+def _shown(text: str, roles: Roles) -> str:
+    return with_names(text, roles) + "\n" if text else ""
 
 
 def _listed(settings: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import explained
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA, Roles, Subject, quote
 
 _DEPENDENT_OBJECTS = "2BP01"
 # CREATE OR REPLACE cannot change a result type, a default or the name of a column.
@@ -29,9 +29,22 @@ def become(cur: Any, subject: Subject, owner: str) -> None:
     _pg.set_role(cur, None if subject.schema != SCHEMA else owner)
 
 
+def let_create(cur: Any, roles: Roles) -> None:
+    """Let the program role create functions until forbid_create(), which the same transaction executes."""
+    _pg.set_role(cur, roles.owner)
+    cur.execute(f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {quote(roles.program)}")
+
+
+def forbid_create(cur: Any, roles: Roles) -> None:
+    """Whoever runs code as the program role must not be able to replace a function."""
+    _pg.set_role(cur, roles.owner)
+    cur.execute(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {quote(roles.program)}")
+
+
 def create(cur: Any, definition: Definition, live: Live | None, owner: str) -> None:
     """Create or replace one object with all its statements; live is the object that is there."""
     subject = definition.subject
+    owner = definition.role or owner
     with _installing(definition):
         if subject.kind == "schema":
             _create_schema(cur, live, owner)
@@ -53,7 +66,7 @@ def _installing(definition: Definition) -> AbstractContextManager[None]:
 def check_body(cur: Any, definition: Definition, owner: str) -> None:
     """Check the body of a function, which CREATE did not: the functions use each other in any order."""
     subject = definition.subject
-    become(cur, subject, owner)
+    become(cur, subject, definition.role or owner)
     with _installing(definition):
         found = _pg.rows(
             cur,

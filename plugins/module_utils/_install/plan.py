@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import Difference, compare
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import OWNER, Live
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, with_names
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Roles
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Wanted:
     """What a run of C(state=present) asks for."""
 
     side: str
-    owner: str
+    roles: Roles
     version: str
     definitions: tuple[Definition, ...]
     # Tables of the program in schema public, besides those that triggers are on.
@@ -34,6 +35,10 @@ class Wanted:
     settings: dict[str, Any]
     lock_timeout_ms: int
     check_mode: bool
+
+    @property
+    def owner(self) -> str:
+        return self.roles.owner
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,12 @@ def plan_objects(
     definitions: tuple[Definition, ...],
     live: dict[tuple[str, str], Live],
     recorded: dict[tuple[str, str], Record],
-    owner: str,
+    roles: Roles,
     server_major: str,
 ) -> list[Change]:
     """What to do about each object that is wanted, and about each that is not any more."""
     changes = [
-        _plan_schema(definition, live, recorded, owner)
+        _plan_schema(definition, live, recorded, roles)
         if definition.subject.kind == "schema"
         else _plan_object(definition, live, recorded, server_major)
         for definition in definitions
@@ -102,8 +107,9 @@ def plan_objects(
 
 
 def _plan_schema(
-    definition: Definition, live: dict[tuple[str, str], Live], recorded: dict[tuple[str, str], Record], owner: str
+    definition: Definition, live: dict[tuple[str, str], Live], recorded: dict[tuple[str, str], Record], roles: Roles
 ) -> Change:
+    owner = roles.owner
     kind, name = definition.subject.kind, definition.subject.label
     found, record = live.get((kind, name)), recorded.get((kind, name))
     after = f"schema {name} owned by {owner};\n\n{definition.text}".strip()
@@ -113,7 +119,7 @@ def _plan_schema(
 
     if found is None:
         return change("repaired" if record else "created", "missing" if record else "new", "")
-    before = found.fingerprint.replace(OWNER, owner)
+    before = with_names(found.fingerprint, roles)
     if found.owner != owner:
         return change("repaired", f"owned by {found.owner}", before)
     if definition.statements and (record is None or record.definition != definition.text):

@@ -15,17 +15,18 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._version import is_newer
 
 # The program that has the database, and the variable that names the database.
 _PROGRAMS = {"litellm": ("LiteLLM", "bridge_litellm_db"), "openwebui": ("Open WebUI", "bridge_openwebui_db")}
+_PROGRAM_ROLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 
 
 def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
     """Refuse what the login or the database lacks; returns the name of the database."""
     program, variable = _PROGRAMS[wanted.side]
-    login = _login(cur, wanted.owner, server_version)
+    login = _login(cur, wanted.roles, server_version)
     database = str(login["database"])
     present = {
         row["name"]: row
@@ -46,35 +47,41 @@ def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
             f"start {program} once on this database so that it creates its tables, or correct {variable}; "
             "nothing was changed"
         )
-    lacking = _lacking(login, wanted.owner, wanted.check_mode)
+    lacking = _lacking(login, wanted)
     owners = sorted({present[name]["owner"] for name in triggered if not present[name]["mine"]})
     lacking += [f"membership in role {owner}, who owns tables of {program} (GRANT {quote(owner)})" for owner in owners]
     _refuse(lacking, str(login["login"]), database)
     return database
 
 
-def _login(cur: Any, owner: str, server_version: int) -> dict[str, Any]:
+def _login(cur: Any, roles: Roles, server_version: int) -> dict[str, Any]:
     become = _pg.may_become("r.oid", server_version)
     (login,) = _pg.rows(
         cur,
         "SELECT current_user::text AS login, current_database()::text AS database,"
-        f" (SELECT {become} FROM pg_roles AS r WHERE r.rolname = %(owner)s) AS member,"
+        f" (SELECT {become} FROM pg_roles AS r WHERE r.rolname = %(owner)s) AS becomes_owner,"
+        f" (SELECT {become} FROM pg_roles AS r WHERE r.rolname = %(program)s) AS becomes_program,"
         " has_database_privilege(current_database(), 'CREATE') AS may_create_schema,"
         " (SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace AS n"
         f" WHERE n.nspname = '{SCHEMA}') AS owns_schema",
-        {"owner": owner},
+        {"owner": roles.owner, "program": roles.program},
     )
     return login
 
 
-def _lacking(login: dict[str, Any], owner: str, check_mode: bool) -> list[str]:
-    if login["member"] is None:
+def _lacking(login: dict[str, Any], wanted: Wanted) -> list[str]:
+    own = (
+        (wanted.roles.owner, "owner, bridge_owner_role", login["becomes_owner"]),
+        (wanted.roles.program, f"program_role, {_PROGRAM_ROLES[wanted.side]}", login["becomes_program"]),
+    )
+    missing = [f"role {role} ({option})" for role, option, becomes in own if becomes is None]
+    if missing:
         # In check mode the role sync_user has not created it.
-        missing = f"role {owner} (owner, bridge_owner_role) to exist: run the role llmops.user_bridge.sync_user first"
-        return [] if check_mode else [missing]
-    lacking = []
-    if not login["member"]:
-        lacking.append(f"membership in role {owner} (GRANT {quote(owner)} TO it)")
+        remedy = f"{' and '.join(missing)} to exist: run the role llmops.user_bridge.sync_user first"
+        return [] if wanted.check_mode else [remedy]
+    lacking = [
+        f"membership in role {role} (GRANT {quote(role)} TO it)" for role, _option, becomes in own if not becomes
+    ]
     if login["owns_schema"] is None and not login["may_create_schema"]:
         lacking.append(f"CREATE on the database, or schema {SCHEMA} created beforehand")
     if login["owns_schema"] is False:

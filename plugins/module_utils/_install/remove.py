@@ -17,7 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, Subject, quote
 
 # Objects outside of the schema and its extensions that use something in them, and would be dropped with it.
 _DEPENDENTS = f"""
@@ -48,19 +48,19 @@ SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
  ORDER BY 1"""
 
 
-def absent(connection: Any, side: str, owner: str, lock_timeout_ms: int, check_mode: bool) -> Plan:
+def absent(connection: Any, side: str, roles: Roles, lock_timeout_ms: int, check_mode: bool) -> Plan:
     """Remove triggers and schema; refuses while others use what is in it. Returns what was, or would be, dropped."""
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
-        plan = _make_plan(cur, side, owner)
+        plan = _make_plan(cur, side, roles)
     if check_mode or not plan.changed:
         return plan
-    return retry(cur, lambda: _apply(cur, side, owner, lock_timeout_ms))
+    return retry(cur, lambda: _apply(cur, side, roles, lock_timeout_ms))
 
 
-def _make_plan(cur: Any, side: str, owner: str) -> Plan:
+def _make_plan(cur: Any, side: str, roles: Roles) -> Plan:
     database = str(_pg.value(cur, "SELECT current_database()::text"))
-    live = live_objects(cur, owner)
+    live = live_objects(cur, roles)
     if not live:
         return Plan((), {}, None, database)
     _preflight(cur, live, database)
@@ -132,9 +132,9 @@ def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str) -> No
         )
 
 
-def _apply(cur: Any, side: str, owner: str, lock_timeout_ms: int) -> Plan:
+def _apply(cur: Any, side: str, roles: Roles, lock_timeout_ms: int) -> Plan:
     with deploying(cur, lock_timeout_ms):
-        plan = _make_plan(cur, side, owner)
+        plan = _make_plan(cur, side, roles)
         triggers = [change.live.subject for change in plan.objects if change.kind == "trigger" and change.live]
         lock_tables(cur, triggers, "ACCESS EXCLUSIVE", lock_timeout_ms)
         for subject in triggers:

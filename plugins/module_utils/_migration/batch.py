@@ -204,7 +204,7 @@ class Worker:
         with self.session.transaction():
             found = _pg.rows(
                 self.cur,
-                'SELECT user_id, user_email FROM public."LiteLLM_UserTable" WHERE user_id = ANY (%(ids)s::text[])',
+                f"SELECT user_id, user_email FROM {SCHEMA}.emails_of(%(ids)s::text[])",
                 {"ids": [row["entity_id"] for row in users]},
             )
         emails = {row["user_id"]: row["user_email"] for row in found}

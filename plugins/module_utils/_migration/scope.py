@@ -23,11 +23,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 _SCOPE = f"{SCHEMA}.migration_scope(%(organizations)s::text[], %(teams)s::text[], %(email_pattern)s::text)"
 # The order of a migration: groups and accounts before what depends on them.
 _PLACE = f'{SCHEMA}.entity_order({{type}}), {{id}} COLLATE "C"'
-_NAMED = (("organizations", "LiteLLM_OrganizationTable", "organization"), ("teams", "LiteLLM_TeamTable", "team"))
-_UNKNOWN = """
-SELECT n.name
-  FROM unnest(%(names)s::text[]) AS n(name)
- WHERE NOT EXISTS (SELECT FROM public."{table}" AS t WHERE t.{id} = n.name OR t.{alias} = n.name) ORDER BY 1"""
 
 
 @dataclass
@@ -82,8 +77,8 @@ def wanted_scope(params: dict[str, Any]) -> dict[str, Any]:
 def refuse_unknown(session: Session, scope: dict[str, Any]) -> None:
     """Refuse organizations and teams that LiteLLM does not have."""
     with session.transaction():
-        for option, table, key in _NAMED:
-            query = _UNKNOWN.format(table=table, id=f"{key}_id", alias=f"{key}_alias")
+        for option in ("organizations", "teams"):
+            query = f"SELECT {SCHEMA}.unknown_{option}(%(names)s::text[]) AS name"
             unknown = _pg.rows(session.cur, query, {"names": scope[option] or []})
             if unknown:
                 names = ", ".join(row["name"] for row in unknown)

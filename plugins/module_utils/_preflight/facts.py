@@ -52,16 +52,22 @@ SELECT current_setting('server_version_num')::integer AS version_num, current_se
   FROM pg_roles AS r WHERE r.rolname = current_user"""
 
 _EXTENSION = f"""
+WITH f AS (
+  SELECT p.oid, p.pronamespace
+    FROM pg_extension AS e
+    JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+    JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+   WHERE e.extname = %(extension)s AND d.deptype = 'e'
+)
 SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
          WHERE e.extname = %(extension)s) AS extension_schema,
        EXISTS (SELECT FROM pg_available_extensions WHERE name = %(extension)s) AS extension_is_available,
        EXISTS (SELECT FROM pg_available_extension_versions AS v
                 WHERE v.name = %(extension)s AND to_jsonb(v) ->> 'trusted' = 'true') AS extension_is_trusted,
-       EXISTS (SELECT FROM pg_extension AS e
-                 JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-                 JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
-                WHERE e.extname = %(extension)s AND d.deptype = 'e' AND p.pronamespace = to_regnamespace('{SCHEMA}')
-                  AND has_function_privilege('public', p.oid, 'EXECUTE')) AS extension_is_public"""
+       EXISTS (SELECT FROM f WHERE f.pronamespace = to_regnamespace('{SCHEMA}')
+                                AND has_function_privilege('public', f.oid, 'EXECUTE')) AS extension_is_public,
+       (SELECT bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
+          FROM f JOIN pg_roles AS r ON r.rolname = %(extension_role)s) AS extension_is_granted"""
 
 # PostgreSQL 16 tells the right to become a role from being a member of it.
 _ROLES = f"""
@@ -80,23 +86,37 @@ SELECT r.rolname::text AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_sup
 _TABLES = """
 SELECT t.name, pg_get_userbyid(c.relowner)::text AS owner, pg_has_role(c.relowner, 'USAGE') AS is_mine,
        ARRAY(SELECT p.name FROM unnest(%(privileges)s::text[]) AS p(name), pg_roles AS r
-              WHERE r.rolname = %(owner_role)s AND has_table_privilege(r.oid, c.oid, p.name)) AS held
+              WHERE r.rolname = %(program_role)s AND has_table_privilege(r.oid, c.oid, p.name)) AS held
   FROM unnest(%(tables)s::text[]) AS t(name)
   JOIN pg_class AS c ON c.oid = to_regclass('public.' || quote_ident(t.name))"""
 
-# Of the program and of the extension; the bridge's own belongs to the owner role.
+# Of the program, which the program role uses, and of the extension; the bridge's own belongs to the owner role.
 _SCHEMAS = f"""
-SELECT n.nspname::text AS name,
+SELECT n.nspname::text AS name, u.role,
        coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'USAGE') FROM pg_roles AS r
-                  WHERE r.rolname = %(owner_role)s), false) AS used
+                  WHERE r.rolname = u.role), false) AS used
   FROM pg_namespace AS n
- WHERE n.nspname = 'public' OR n.nspname <> '{SCHEMA}' AND n.nspname = %(extension_schema)s"""
+  JOIN (VALUES ('public', %(program_role)s::text), (%(extension_schema)s::text, %(extension_role)s::text))
+       AS u(schema, role) ON u.schema = n.nspname
+ WHERE n.nspname <> '{SCHEMA}'"""
 
 _DEFAULT_PRIVILEGES = """
-SELECT DISTINCT a.privilege_type::text AS name
-  FROM pg_default_acl AS d, aclexplode(d.defaclacl) AS a, pg_roles AS r
- WHERE d.defaclobjtype = 'r' AND d.defaclnamespace = to_regnamespace('public') AND r.rolname = %(owner_role)s
-   AND a.grantee = r.oid AND pg_get_userbyid(d.defaclrole) = %(program_owner)s"""
+SELECT pg_get_userbyid(a.grantee)::text AS role, array_agg(DISTINCT a.privilege_type::text) AS names
+  FROM pg_default_acl AS d, aclexplode(d.defaclacl) AS a
+ WHERE d.defaclobjtype = 'r' AND d.defaclnamespace = to_regnamespace('public')
+   AND pg_get_userbyid(a.grantee) IN (%(owner_role)s, %(program_role)s)
+   AND pg_get_userbyid(d.defaclrole) = %(program_owner)s
+ GROUP BY 1"""
+
+# What the owner role may do with tables of the program, which the first version of the bridge granted.
+_HELD_BY_OWNER = """
+SELECT DISTINCT c.relname::text AS name
+  FROM pg_class AS c
+  LEFT JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
+ CROSS JOIN LATERAL (SELECT * FROM aclexplode(c.relacl) UNION ALL SELECT * FROM aclexplode(t.attacl)) AS a
+ WHERE c.relnamespace = to_regnamespace('public') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND pg_get_userbyid(a.grantee) = %(owner_role)s
+ ORDER BY 1"""
 
 _WRAPPER = """
 SELECT coalesce((SELECT has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE') FROM pg_roles AS r
@@ -113,10 +133,17 @@ class Asked:
     db: str
     program_owner: str
     owner_role: str
+    # Owns the functions that touch the program's tables.
+    program_role: str
     sync_user: str
     timer_user: str
     tables: dict[str, dict[str, Any]]
     privileges: tuple[str, ...]
+
+    @property
+    def extension_role(self) -> str:
+        """Who uses the extension: the owner role connects, the program role hashes passwords."""
+        return self.owner_role if self.side == "litellm" else self.program_role
 
     @property
     def required_tables(self) -> list[str]:
@@ -126,16 +153,25 @@ class Asked:
 
 def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     """The facts, inside a transaction of C(_pg.transaction). None of them is a secret."""
-    names = {"owner_role": asked.owner_role, "program_owner": asked.program_owner, "db": asked.db}
+    names = {
+        "owner_role": asked.owner_role,
+        "program_role": asked.program_role,
+        "program_owner": asked.program_owner,
+        "extension": EXTENSIONS[asked.side],
+        "extension_role": asked.extension_role,
+        "db": asked.db,
+    }
     (facts,) = _pg.rows(cur, _SERVER, names)
-    facts.update(_pg.rows(cur, _EXTENSION, {"extension": EXTENSIONS[asked.side]})[0])
-    roles = [name for name in (asked.owner_role, asked.sync_user, asked.timer_user) if name]
+    facts.update(_pg.rows(cur, _EXTENSION, names)[0])
+    roles = [name for name in (asked.owner_role, asked.program_role, asked.sync_user, asked.timer_user) if name]
     facts["roles"] = {row.pop("name"): row for row in _pg.rows(cur, _ROLES, {"names": roles})}
     tables = _pg.rows(cur, _TABLES, {**names, "tables": list(asked.tables), "privileges": list(asked.privileges)})
     facts["tables"] = {row.pop("name"): row for row in tables}
     schemas = _pg.rows(cur, _SCHEMAS, {**names, "extension_schema": facts["extension_schema"]})
-    facts["schemas"] = {row["name"]: row["used"] for row in schemas}
-    facts["default_privileges"] = [row["name"] for row in _pg.rows(cur, _DEFAULT_PRIVILEGES, names)]
+    facts["unused_schemas"] = sorted((row["name"], row["role"]) for row in schemas if not row["used"])
+    found = _pg.rows(cur, _DEFAULT_PRIVILEGES, names)
+    facts["default_privileges"] = {row["role"]: row["names"] for row in found}
+    facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
     facts["admins"] = _admins(cur, asked.side)
     return facts

@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
 
-_OWNER_COMMENT = "Owns the schema user_bridge and all in it; the user bridge runs with its rights"
+_OWNER_COMMENT = "Owns the schema user_bridge and all data in it; may do nothing with the programs' tables"
+_PROGRAM_COMMENT = "Runs the functions of the user bridge that touch {program}'s tables; owns nothing else"
 
 
 def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[str]:
@@ -24,57 +25,89 @@ def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[
 
     role_is_made: the other side's statements create the owner role, because both databases are on one server.
     """
-    owner = quote(asked.owner_role)
     found = []
     if asked.owner_role not in facts["roles"] and not role_is_made:
-        found.append(_create_role(owner))
-    if not facts["is_superuser"] and not facts["roles"].get(asked.owner_role, {}).get("login_may_become"):
-        # A superuser may become any role; everybody else has to be a member to hand objects to the owner role.
-        found.append(f"GRANT {owner} TO {quote(facts['login'])}")
+        found.append(_create_role(quote(asked.owner_role), _OWNER_COMMENT))
+    if asked.program_role not in facts["roles"]:
+        found.append(_create_role(quote(asked.program_role), _PROGRAM_COMMENT.format(program=PROGRAMS[asked.side])))
+    for role in (asked.owner_role, asked.program_role):
+        if not facts["is_superuser"] and not facts["roles"].get(role, {}).get("login_may_become"):
+            # A superuser may become any role; everybody else has to be a member to hand objects to it.
+            found.append(f"GRANT {quote(role)} TO {quote(facts['login'])}")
     if facts["schema_owner"] is None:
-        found.append(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {owner}")
+        found.append(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {quote(asked.owner_role)}")
     if facts["extension_schema"] is None:
         found.append(f"CREATE EXTENSION {EXTENSIONS[asked.side]} SCHEMA {SCHEMA}")
-    return found + _of_owner_role(asked, facts) + _of_logins(asked, facts)
+    return found + _of_owner_role(asked, facts) + _of_program_role(asked, facts) + _of_logins(asked, facts)
 
 
-def _create_role(owner: str) -> str:
+def _create_role(role: str, comment: str) -> str:
     """Another host of the play may create it at the same time, for another bridge on this server."""
     body = (
-        f"BEGIN CREATE ROLE {owner} NOLOGIN; COMMENT ON ROLE {owner} IS {literal(_OWNER_COMMENT)}; "
+        f"BEGIN CREATE ROLE {role} NOLOGIN; COMMENT ON ROLE {role} IS {literal(comment)}; "
         "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
     )
     return f"DO {literal(body)}"
 
 
-def _of_owner_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
+def revocations(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    """What takes from the owner role what the bridge's first version needed, once its functions are replaced."""
     owner = quote(asked.owner_role)
     found = []
-    for schema, is_used in sorted(facts["schemas"].items()):
-        if not is_used:
-            found.append(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {owner}")
+    if facts["held_by_owner"]:
+        tables = ", ".join(f"public.{quote(name)}" for name in facts["held_by_owner"])
+        found.append(f"REVOKE ALL ON TABLE {tables} FROM {owner} CASCADE")
+    if facts["default_privileges"].get(asked.owner_role):
+        found.append(
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(asked.program_owner)} IN SCHEMA public"
+            f" REVOKE ALL ON TABLES FROM {owner}"
+        )
+    return found
+
+
+def _of_owner_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    if not _lacks_wrapper(asked, facts):
+        return []
+    return [f"GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO {quote(asked.owner_role)}"]
+
+
+def _of_program_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    program = quote(asked.program_role)
+    found = [f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}" for schema, role in facts["unused_schemas"]]
     lacking: dict[tuple[str, ...], list[str]] = {}
     for name, table in facts["tables"].items():
         privileges = tuple(name for name in asked.privileges if name not in table["held"])
         if privileges:
             lacking.setdefault(privileges, []).append(f"public.{quote(name)}")
     for privileges, tables in lacking.items():
-        found.append(f"GRANT {', '.join(privileges)} ON TABLE {', '.join(sorted(tables))} TO {owner}")
-    if asked.side == "openwebui" and not set(asked.privileges) <= set(facts["default_privileges"]):
+        found.append(f"GRANT {', '.join(privileges)} ON TABLE {', '.join(sorted(tables))} TO {program}")
+    held = facts["default_privileges"].get(asked.program_role, [])
+    if asked.side == "openwebui" and not set(asked.privileges) <= set(held):
         # For the tables that an upgrade of Open WebUI creates.
         found.append(
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(asked.program_owner)} IN SCHEMA public"
-            f" GRANT {', '.join(asked.privileges)} ON TABLES TO {owner}"
+            f" GRANT {', '.join(asked.privileges)} ON TABLES TO {program}"
         )
-    if _lacks_wrapper(asked, facts):
-        found.append(f"GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO {owner}")
-    if facts["is_superuser"] and (facts["extension_schema"] is None or facts["extension_is_public"]):
-        # PostgreSQL lets everybody execute an extension's functions, and the schema's users include the sync user.
-        found += [
-            f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} TO {owner}",
-            f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {SCHEMA} FROM PUBLIC",
-        ]
+    is_new = facts["extension_schema"] is None
+    if facts["is_superuser"] and (is_new or facts["extension_is_public"] or not facts["extension_is_granted"]):
+        found.append(_let_execute(asked, is_new or facts["extension_is_public"]))
     return found
+
+
+def _let_execute(asked: Asked, only: bool) -> str:
+    """PostgreSQL lets everybody execute an extension's functions, and the schema's users include the sync user."""
+    statements = (
+        "EXECUTE 'GRANT EXECUTE ON FUNCTION ' || f || ' TO ' || quote_ident(" + literal(asked.extension_role) + ");"
+    )
+    if only:
+        statements += " EXECUTE 'REVOKE EXECUTE ON FUNCTION ' || f || ' FROM PUBLIC';"
+    body = (
+        "DECLARE f regprocedure; BEGIN FOR f IN SELECT d.objid FROM pg_depend AS d JOIN pg_extension AS e"
+        " ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid"
+        f" WHERE e.extname = {literal(EXTENSIONS[asked.side])} AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'"
+        f" LOOP {statements} END LOOP; END"
+    )
+    return f"DO {literal(body)}"
 
 
 def _of_logins(asked: Asked, facts: dict[str, Any]) -> list[str]:
@@ -107,7 +140,7 @@ def lacking_rights(asked: Asked, facts: dict[str, Any]) -> list[str]:
     login_role = asked.sync_user if asked.side == "openwebui" else asked.timer_user
     found = [
         f"CREATEROLE, to create the role {name}"
-        for name in (asked.owner_role, login_role)
+        for name in (asked.owner_role, asked.program_role, login_role)
         if name and name not in facts["roles"] and not facts["may_create_roles"]
     ]
     if facts["schema_owner"] is None and not facts["may_create_schemas"]:
@@ -122,9 +155,10 @@ def lacking_rights(asked: Asked, facts: dict[str, Any]) -> list[str]:
     found += [f"membership in {owner}, which owns the tables" for owner in sorted(owners)]
     if _lacks_wrapper(asked, facts) and not facts["wrapper"]["may_grant"]:
         found.append("USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION")
-    owner_role = facts["roles"].get(asked.owner_role)
-    if owner_role and not owner_role["login_is_member"] and not facts["may_create_roles"]:
-        found.append(f"membership in {asked.owner_role}, which exists")
+    for name in (asked.owner_role, asked.program_role):
+        role = facts["roles"].get(name)
+        if role and not role["login_is_member"] and not facts["may_create_roles"]:
+            found.append(f"membership in {name}, which exists")
     return found
 
 

@@ -22,7 +22,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.fact
     has_password,
     read_facts,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import statements, sync_user_fits
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
+    revocations,
+    statements,
+    sync_user_fits,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
     Checks,
     Unreached,
@@ -63,6 +67,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         plan["statements"] = {
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
+        plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     plan["timer"] = any(os.path.lexists(path) for path in params["timer_files"] or ())
     checks = Checks(params["depth"], params["maintenance"], params["maintenance_db"] or "", params["allow_no_admin"])
     return {
@@ -96,6 +101,7 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
             db=login["login_db"],
             program_owner=params[f"{side}_owner"],
             owner_role=params["owner"],
+            program_role=params["reader" if side == "litellm" else "writer"],
             sync_user=params["sync_user"],
             timer_user=params["timer_user"] or "",
             tables=declared["tables"],

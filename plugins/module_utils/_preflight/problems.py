@@ -20,6 +20,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.gran
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
 
 # How far a run goes: whether the servers can be used at all, whether they can have the bridge, and the bridge itself.
+PROGRAM_ROLE_VARIABLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 DEPTHS = ("reach", "server", "bridge")
 
 
@@ -35,7 +36,9 @@ class Variables:
     asked: Asked
 
     def __getitem__(self, name: str) -> str:
-        """The name of a variable: db and owner are the side's, the others those of its login."""
+        """The name of a variable: db, owner and program_role are the side's, the others those of its login."""
+        if name == "program_role":
+            return PROGRAM_ROLE_VARIABLES[self.side]
         return f"bridge_{self.side}_{name}" if name in ("db", "owner") else f"{self.login_prefix}{name}"
 
     @property
@@ -168,6 +171,13 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
 def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:
     asked, found = variables.asked, []
     owner, sync_user = facts["roles"].get(asked.owner_role), facts["roles"].get(asked.sync_user)
+    program = facts["roles"].get(asked.program_role)
+    if program and (program["can_login"] or program["has_attributes"] or program["is_member"]):
+        found.append(
+            f'{variables["program_role"]}: "{asked.program_role}" exists in the server of {variables.where} and may log'
+            " in, is a member of other roles or has other rights of its own. Name a role that the bridge may have to"
+            " itself."
+        )
     if owner and (owner["can_login"] or owner["has_attributes"]):
         found.append(
             f'bridge_owner_role: "{asked.owner_role}" exists in the server of {variables.where} and may log in or has '

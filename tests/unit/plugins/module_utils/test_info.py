@@ -34,8 +34,8 @@ def info(**changes: Any) -> dict[str, Any]:
     return {**found, **changes}
 
 
-def granted(yes: bool) -> dict[str, Any]:
-    return {"table": "user", "role": "owner", "privilege": "SELECT", "granted": yes}
+def granted(yes: bool, needed: bool = True) -> dict[str, Any]:
+    return {"table": "user", "role": "owner", "privilege": "SELECT", "needed": needed, "granted": yes}
 
 
 def changed(state: str) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def changed(state: str) -> dict[str, Any]:
         ({"initial_passwords": {"total": 0, "first": []}}, "ok"),
         ({"litellm": side(grants=[granted(True)])}, "ok"),
         ({"litellm": side(grants=[granted(False)])}, "broken"),
+        ({"litellm": side(grants=[granted(True, needed=False)])}, "broken"),
         ({"litellm": side(installed=False, grants=[granted(False)])}, "broken"),
         ({"litellm": side(installed=False)}, "broken"),
         ({"openwebui": changed("missing")}, "broken"),

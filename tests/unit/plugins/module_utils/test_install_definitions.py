@@ -14,7 +14,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.defini
     wanted_definitions,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.sql import split_statements
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Subject, display, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import (
+    Roles,
+    Subject,
+    display,
+    quote,
+)
+
+ROLES = Roles("the_owner", "my reader")
 
 
 def label(sql: str) -> str:
@@ -133,10 +140,42 @@ def test_names_are_quoted_for_sql_and_readable_in_messages() -> None:
 @pytest.mark.parametrize("files", [None, []])
 def test_nothing_wanted_is_a_mistake(files: Any) -> None:
     with pytest.raises(BridgeError, match="definitions is empty"):
-        wanted_definitions(files)
+        wanted_definitions(files, ROLES)
 
 
 def test_an_object_is_defined_once() -> None:
     one = {"name": "a.sql", "sql": "CREATE TABLE user_bridge.t ();"}
     with pytest.raises(BridgeError, match="table user_bridge.t is in a.sql and in b.sql"):
-        wanted_definitions([one, {**one, "name": "b.sql"}])
+        wanted_definitions([one, {**one, "name": "b.sql"}], ROLES)
+
+
+FUNCTION = """CREATE FUNCTION user_bridge.{0}() RETURNS int LANGUAGE sql AS 'SELECT 1';
+COMMENT ON FUNCTION user_bridge.{0}() IS 'it';"""
+
+
+def test_set_role_says_who_owns_what_follows_in_the_file() -> None:
+    first, *others = (FUNCTION.format(name) for name in "abc")
+    sql = f'{first} SET ROLE "my reader"; {" ".join(others)} SET ROLE the_owner;'
+    files = [{"name": "1.sql", "sql": sql + FUNCTION.format("d")}, {"name": "2.sql", "sql": FUNCTION.format("e")}]
+    found = {each.subject.name: each for each in wanted_definitions(files, ROLES) if each.subject.kind == "function"}
+    assert {name: each.role for name, each in found.items()} == {
+        "a": "", "b": "my reader", "c": "my reader", "d": "", "e": ""
+    }  # fmt: skip
+    assert found["b"].text.startswith('SET ROLE "my reader";\n\nCREATE') and found["d"].text.startswith("CREATE")
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        (f"SET ROLE stranger; {FUNCTION.format('a')}", "is for role stranger, which is neither owner"),
+        ('SET ROLE "my reader"; CREATE TABLE user_bridge.t ();', "cannot belong to my reader"),
+        ("SET search_path = public; CREATE TABLE user_bridge.t ();", "line 1: of the SET statements only SET ROLE"),
+        (
+            f"{FUNCTION.format('a')}\nSET ROLE the_owner; GRANT EXECUTE ON FUNCTION user_bridge.a() TO x;",
+            "after SET ROLE",
+        ),
+    ],
+)
+def test_a_role_that_cannot_be(sql: str, message: str) -> None:
+    with pytest.raises(BridgeError, match=message):
+        wanted_definitions([{"name": "a.sql", "sql": sql}], ROLES)

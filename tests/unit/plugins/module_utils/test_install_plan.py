@@ -12,8 +12,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, plan_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Roles
 
 OWNER = "the_owner"
+ROLES = Roles(OWNER, "the_reader")
 Key = tuple[str, str]
 TABLE = ("table", "user_bridge.t")
 FUNCTION = ("function", "user_bridge.f(integer)")
@@ -25,7 +27,7 @@ FINGERPRINT = "owner: <owner>\ncolumn a integer\ngrant <owner>: SELECT"
 
 
 def definitions(sql: str = SQL) -> Any:
-    return wanted_definitions([{"name": "a.sql", "sql": sql}])
+    return wanted_definitions([{"name": "a.sql", "sql": sql}], ROLES)
 
 
 def installed(sql: str = SQL, fingerprint: str = FINGERPRINT) -> tuple[dict[Key, Live], dict[Key, Record]]:
@@ -40,7 +42,7 @@ def installed(sql: str = SQL, fingerprint: str = FINGERPRINT) -> tuple[dict[Key,
 
 
 def plan(live: dict[Key, Live], recorded: dict[Key, Record], sql: str = SQL, major: str = "15") -> dict[Key, Change]:
-    return {(c.kind, c.name): c for c in plan_objects(definitions(sql), live, recorded, OWNER, major) if c.changed}
+    return {(c.kind, c.name): c for c in plan_objects(definitions(sql), live, recorded, ROLES, major) if c.changed}
 
 
 def actions(changes: dict[Key, Change]) -> dict[Key, tuple[str, str]]:
@@ -52,6 +54,13 @@ def test_nothing_there() -> None:
     assert {change.action for change in changes.values()} == {"created"}
     assert list(changes)[:2] == [SCHEMA, ("table", "user_bridge.installed_object")]
     assert list(changes)[-2:] == [TABLE, FUNCTION]
+
+
+def test_another_role_is_a_new_definition() -> None:
+    live, recorded = installed()
+    assert actions(plan(live, recorded, f'CREATE TABLE user_bridge.t (); SET ROLE "the_reader"; {F}')) == {
+        FUNCTION: ("updated", "definition changed")
+    }
 
 
 def test_nothing_to_do() -> None:
@@ -96,7 +105,7 @@ def test_structure_of_a_table() -> None:
     assert plan(live, recorded)[TABLE].problem == "table user_bridge.t has lost its column a integer"
     live[TABLE] = Live(live[TABLE].subject, OWNER, FINGERPRINT + "\ncolumn b integer\nconstraint x CHECK (true)")
     assert plan(live, recorded) == {}
-    warnings = [c.warning for c in plan_objects(definitions(), live, recorded, OWNER, "15") if c.warning]
+    warnings = [c.warning for c in plan_objects(definitions(), live, recorded, ROLES, "15") if c.warning]
     assert warnings == ["table user_bridge.t has additions of others: column b integer; constraint x CHECK (true)"]
 
 
@@ -141,7 +150,7 @@ def test_schema_with_grants() -> None:
 
 def test_diff_shows_owner_by_name_and_only_changes() -> None:
     objects = (Change("table", "t", "repaired", "x", "owner: x", "owner: <owner>"), Change("table", "u", "unchanged"))
-    shown = diff(Plan(objects, {"a": (None, 1), "b": ({"x": 1}, {})}, None, "db"), OWNER)
+    shown = diff(Plan(objects, {"a": (None, 1), "b": ({"x": 1}, {})}, None, "db"), ROLES)
     assert [part["after_header"] for part in shown] == ["table t (db)", "settings (db)"]
     assert shown[0]["before"] == "owner: x\n" and shown[0]["after"] == "owner: the_owner\n"
     assert shown[1]["before"] == 'b: {"x": 1}\n' and shown[1]["after"] == "a: 1\nb: {}\n"

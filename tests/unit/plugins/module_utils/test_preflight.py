@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import Asked, is_verifier_of
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
     lacking_rights,
+    revocations,
     statements,
     sync_user_fits,
 )
@@ -37,6 +38,7 @@ def asked(side: str, **changes: Any) -> Asked:
         "db": f"{side}_db",
         "program_owner": side,
         "owner_role": "own",
+        "program_role": "prog",
         "sync_user": "sync",
         "timer_user": "timer" if side == "litellm" else "",
         "tables": TABLES[side],
@@ -70,14 +72,17 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "extension_is_available": True,
         "extension_is_trusted": False,
         "extension_is_public": False,
+        "extension_is_granted": True,
         "roles": {
             "own": role(login_is_member=True, login_may_become=True),
+            "prog": role(login_is_member=True, login_may_become=True),
             "sync": role(can_login=True, uses_schema=True, connects=True),
             "timer": role(can_login=True, uses_schema=True),
         },
         "tables": {name: {"owner": side, "is_mine": True, "held": list(PRIVILEGES[side])} for name in TABLES[side]},
-        "schemas": {"public": True},
-        "default_privileges": ["SELECT", "INSERT"],
+        "unused_schemas": [],
+        "default_privileges": {"prog": ["SELECT", "INSERT"]},
+        "held_by_owner": [],
         "wrapper": {"used": True, "may_grant": True} if side == "litellm" else None,
         "admins": 1,
     }
@@ -94,47 +99,58 @@ BARE: dict[str, Any] = {
     "schema_owner": None,
     "extension_schema": None,
     "roles": {},
-    "schemas": {"public": False},
-    "default_privileges": [],
+    "default_privileges": {},
+    "extension_is_granted": None,
     "wrapper": None,
 }
 
 
 def bare(side: str, **changes: Any) -> dict[str, Any]:
     tables = {name: {"owner": side, "is_mine": True, "held": []} for name in TABLES[side]}
-    return facts(side, **{**BARE, "tables": tables, **changes})
+    return facts(side, **{**BARE, "unused_schemas": [("public", "prog")], "tables": tables, **changes})
 
 
 def test_a_bare_side_in_the_order_of_one_transaction() -> None:
     made = statements(asked("openwebui"), bare("openwebui"), False)
     assert [" ".join(statement.split()[:2]) for statement in made] == [
         "DO 'BEGIN",
+        "DO 'BEGIN",
         "CREATE SCHEMA",
         "CREATE EXTENSION",
         "GRANT USAGE",
         "GRANT SELECT,",
         "ALTER DEFAULT",
-        "GRANT EXECUTE",
-        "REVOKE EXECUTE",
+        "DO 'DECLARE",
         "GRANT CONNECT",
         "GRANT USAGE",
     ]
-    assert 'GRANT SELECT, INSERT ON TABLE public."group_member", public."user" TO "own"' in made
-    assert 'FOR ROLE "openwebui" IN SCHEMA public' in made[5]
+    assert 'GRANT SELECT, INSERT ON TABLE public."group_member", public."user" TO "prog"' in made
+    assert 'FOR ROLE "openwebui" IN SCHEMA public' in made[6]
+
+
+def test_what_the_first_version_granted_is_taken_away() -> None:
+    seen = facts("openwebui", held_by_owner=["auth", "user"], default_privileges={"own": ["SELECT"]})
+    assert revocations(asked("openwebui"), seen) == [
+        'REVOKE ALL ON TABLE public."auth", public."user" FROM "own" CASCADE',
+        'ALTER DEFAULT PRIVILEGES FOR ROLE "openwebui" IN SCHEMA public REVOKE ALL ON TABLES FROM "own"',
+    ]
+    assert revocations(asked("openwebui"), facts("openwebui")) == []
 
 
 def test_the_owner_role_is_created_once_on_one_server() -> None:
     made = statements(asked("openwebui"), bare("openwebui"), True)
-    assert not any("CREATE ROLE" in statement for statement in made)
+    assert [statement.split()[4] for statement in made if "CREATE ROLE" in statement] == ['"prog"']
 
 
 @pytest.mark.parametrize(
     ("side", "changes", "statement"),
     [
-        ("litellm", {"schemas": {"public": True, "ext": False}}, 'GRANT USAGE ON SCHEMA "ext" TO "own"'),
+        ("litellm", {"unused_schemas": [("ext", "own")]}, 'GRANT USAGE ON SCHEMA "ext" TO "own"'),
         ("litellm", {"roles": {**facts("litellm")["roles"], "timer": role()}}, 'SCHEMA user_bridge TO "timer"'),
-        ("openwebui", {"default_privileges": ["SELECT"]}, "ALTER DEFAULT PRIVILEGES"),
+        ("openwebui", {"default_privileges": {"prog": ["SELECT"]}}, "ALTER DEFAULT PRIVILEGES"),
         ("openwebui", {"extension_is_public": True}, "FROM PUBLIC"),
+        ("openwebui", {"extension_is_granted": False}, "quote_ident(''prog'')"),
+        ("litellm", {"extension_is_granted": False}, "quote_ident(''own'')"),
         ("openwebui", {"roles": {**facts("openwebui")["roles"], "sync": role(uses_schema=True)}}, "GRANT CONNECT"),
         (
             "litellm",
@@ -150,7 +166,7 @@ def test_the_owner_role_is_created_once_on_one_server() -> None:
 )
 def test_one_thing_missing_is_one_statement(side: str, changes: dict[str, Any], statement: str) -> None:
     made = statements(asked(side), facts(side, **changes), False)
-    assert statement in made[-1] and len(made) == (2 if "PUBLIC" in statement else 1)
+    assert statement in made[-1] and len(made) == 1
 
 
 def test_privileges_that_only_some_tables_lack() -> None:
@@ -159,8 +175,8 @@ def test_privileges_that_only_some_tables_lack() -> None:
         "group_member": {"owner": "openwebui", "is_mine": True, "held": []},
     }
     assert statements(asked("openwebui"), facts("openwebui", tables=tables), False) == [
-        'GRANT INSERT ON TABLE public."user" TO "own"',
-        'GRANT SELECT, INSERT ON TABLE public."group_member" TO "own"',
+        'GRANT INSERT ON TABLE public."user" TO "prog"',
+        'GRANT SELECT, INSERT ON TABLE public."group_member" TO "prog"',
     ]
 
 
@@ -178,17 +194,19 @@ def test_rights_of_a_login_without_any() -> None:
     }
     assert lacking_rights(asked("litellm"), bare("litellm", **nobody)) == [
         "CREATEROLE, to create the role own",
+        "CREATEROLE, to create the role prog",
         "CREATEROLE, to create the role timer",
         "CREATE on the database litellm_db",
         "superuser, to create the extension dblink (or have an administrator create it)",
         "membership in litellm, which owns the tables",
     ]
     there = facts("litellm", **nobody, wrapper={"used": False, "may_grant": False})
-    there["roles"]["own"] = role()
+    there["roles"].update(own=role(), prog=role())
     assert lacking_rights(asked("litellm"), there) == [
         "membership in litellm, which owns the tables",
         "USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION",
         "membership in own, which exists",
+        "membership in prog, which exists",
     ]
 
 
@@ -275,11 +293,14 @@ def test_a_table_of_a_newer_version_may_be_missing() -> None:
 
 
 def test_roles_that_are_not_the_bridges() -> None:
-    roles = {"own": role(can_login=True), "sync": role(can_login=True, is_member=True)}
+    roles = {"own": role(can_login=True), "prog": role(is_member=True), "sync": role(can_login=True, is_member=True)}
     said = found({"openwebui": facts("openwebui", roles=roles)})
-    assert said[0].startswith('bridge_owner_role: "own" exists') and said[1].startswith('bridge_sync_user: "sync"')
+    assert [problem.split(" exists")[0] for problem in said] == [
+        'bridge_writer_role: "prog"', 'bridge_owner_role: "own"', 'bridge_sync_user: "sync"'
+    ]  # fmt: skip
     # On LiteLLM's server nobody logs in as the sync user.
-    assert len(found({"litellm": facts("litellm", roles=roles)})) == 1
+    said = found({"litellm": facts("litellm", roles=roles)})
+    assert [problem.split(":")[0] for problem in said] == ["bridge_reader_role", "bridge_owner_role"]
 
 
 @pytest.mark.parametrize(

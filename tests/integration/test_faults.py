@@ -21,6 +21,7 @@ import test_queue_rules
 import test_reconcile
 import test_removal_counting
 import test_removals
+import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
@@ -899,6 +900,20 @@ FAULTS += [
         "EXCEPTION WHEN OTHERS THEN",
         "EXCEPTION WHEN too_many_rows THEN",
         test_unreadable_json.test_remove_data_goes_past_what_cannot_be_deleted,
+    ),
+    Fault(
+        "a mark of the bridge that a role has set is believed",
+        "engine/litellm/queue.sql.j2",
+        "current_setting('user_bridge.woken', true) IS DISTINCT FROM pg_current_xact_id()::text",
+        "coalesce(current_setting('user_bridge.woken', true), '') = ''",
+        lambda pair: test_settings_of_others.test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair),
+    ),
+    Fault(
+        "items are applied in an old snapshot",
+        "engine/openwebui/door.sql.j2",
+        "NOT IN ('read committed', 'read uncommitted')",
+        "NOT IN ('read committed', 'read uncommitted', 'repeatable read')",
+        lambda pair: test_settings_of_others.test_nothing_is_applied_in_a_snapshot_older_than_its_locks(pair),
     ),
     Fault(
         "what was taken away is not remembered",

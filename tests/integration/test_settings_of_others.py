@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import psycopg2.errors
 import pytest
 from psycopg2 import sql
 
@@ -270,3 +271,22 @@ def test_each_of_them_alone_changes_nothing(pair: Pair, server: Cluster, name: s
     if not wanted:
         pytest.skip(f"PostgreSQL {pair.cluster.major} has no setting {name}")
     compare(with_settings(pair, wanted, ["session", "role", "database"]), without_settings(server, pair))
+
+
+def test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair: Pair) -> None:
+    install_bridge(pair, SETTINGS)
+    set_for_roles(pair, {"user_bridge.woken": "yes"})
+    rows.add_user(pair.connect("litellm", "litellm"), "u1", "ann@example.com")
+    assert set(openwebui.accounts(pair)) == {"ann@example.com"}
+
+
+def test_nothing_is_applied_in_a_snapshot_older_than_its_locks(pair: Pair) -> None:
+    install_bridge(pair, SETTINGS)
+    refused = None
+    pair.openwebui_admin.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    try:
+        pair.openwebui_admin.value('SELECT user_bridge.apply_items(\'{"budget_ms": 100, "items": []}\')')
+    except psycopg2.errors.RaiseException as error:
+        refused = str(error)
+    pair.openwebui_admin.run("ROLLBACK")
+    assert refused is not None and "READ COMMITTED" in refused

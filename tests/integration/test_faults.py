@@ -25,6 +25,8 @@ import test_queue_rules
 import test_reconcile
 import test_removal_counting
 import test_removals
+import test_settings_of_others
+import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_trust import ADOPTION
@@ -1093,6 +1095,144 @@ FAULTS += [
         "EXCEPTION WHEN OTHERS THEN",
         "EXCEPTION WHEN too_many_rows THEN",
         test_unreadable_json.test_remove_data_goes_past_what_cannot_be_deleted,
+    ),
+    Fault(
+        "a mark of the bridge that a role has set is believed",
+        "engine/litellm/queue.sql.j2",
+        "current_setting('user_bridge.woken', true) IS DISTINCT FROM pg_current_xact_id()::text",
+        "coalesce(current_setting('user_bridge.woken', true), '') = ''",
+        lambda pair: test_settings_of_others.test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair),
+    ),
+    Fault(
+        "items are applied in an old snapshot",
+        "engine/openwebui/door.sql.j2",
+        "NOT IN ('read committed', 'read uncommitted')",
+        "NOT IN ('read committed', 'read uncommitted', 'repeatable read')",
+        lambda pair: test_settings_of_others.test_nothing_is_applied_in_a_snapshot_older_than_its_locks(pair),
+    ),
+    Fault(
+        "what was taken away is not remembered",
+        "entities/membership/openwebui/withdrawn.sql.j2",
+        "PERFORM user_bridge.remember_withdrawn(",
+        "PERFORM format('%s%s%s%s%s', ",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.look_out
+        ),
+    ),
+    Fault(
+        "the lookout misses what was brought back",
+        "engine/litellm/lookout.sql.j2",
+        "SELECT * FROM user_bridge.target_returned(s)\n                 UNION\n",
+        "",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.look_out
+        ),
+    ),
+    Fault(
+        "reconcile misses what was brought back",
+        "engine/litellm/compare.sql.j2",
+        "WHERE p_types IS NULL OR r.entity_type = ANY (p_types)",
+        "WHERE false",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.repair
+        ),
+    ),
+    Fault(
+        "a group's delivery leaves what was brought back",
+        "entities/membership/openwebui/apply.sql.j2",
+        "w.object_id = user_bridge.linked_id(p_group_type, p_group_id)",
+        "false",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_group
+        ),
+    ),
+    Fault(
+        "a user's delivery leaves what was brought back",
+        "entities/membership/openwebui/apply.sql.j2",
+        "w.holder_id = user_bridge.linked_id('user', p_user_id)",
+        "false",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_user
+        ),
+    ),
+    Fault(
+        "a membership's delivery leaves what was brought back",
+        "entities/membership/openwebui/apply.sql.j2",
+        "w.entity_type = p_link.entity_type AND w.entity_id = p_link.entity_id",
+        "false",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
+            test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_membership
+        ),
+    ),
+    Fault(
+        "what LiteLLM wants again stays remembered",
+        "entities/membership/openwebui/apply.sql.j2",
+        "DELETE FROM user_bridge.withdrawn AS w\n",
+        "UPDATE user_bridge.withdrawn AS w SET since = w.since\n",
+        lambda pair: test_stale_pages.test_what_litellm_wants_again_is_no_longer_remembered(
+            test_stale_pages.team(pair), page_first=False, in_bulk=False
+        ),
+    ),
+    Fault(
+        "what was brought back counts as made by hand",
+        "entities/membership/openwebui/apply.sql.j2",
+        "SELECT a.holder_id FROM wanted_again AS a;",
+        "SELECT a.holder_id FROM wanted_again AS a WHERE false;",
+        lambda pair: test_stale_pages.test_what_litellm_wants_again_is_no_longer_remembered(
+            test_stale_pages.team(pair), page_first=True, in_bulk=True
+        ),
+    ),
+    Fault(
+        "memberships of a deleted account are not remembered",
+        "entities/user/openwebui/retire.sql.j2",
+        "PERFORM user_bridge.withdraw_member(w.member, w.target, p_account)",
+        "PERFORM user_bridge.remove_members(w.target, ARRAY[p_account])",
+        lambda pair: test_stale_pages.test_an_account_that_was_deleted_and_comes_back_is_in_no_group_of_before(
+            test_stale_pages.team(pair)
+        ),
+    ),
+    Fault(
+        "a deleted member still listed keeps what was brought back",
+        "entities/membership/openwebui/state.sql.j2",
+        "AND NOT returned.is_true",
+        "",
+        lambda pair: test_stale_pages.test_an_account_that_stands_for_nobody_any_more_comes_back_into_no_group(
+            pair, "keep"
+        ),
+    ),
+    Fault(
+        "nothing taken away is ever forgotten",
+        "engine/openwebui/withdrawn.sql.j2",
+        "interval '30 days'",
+        "interval '30 years'",
+        lambda pair: test_stale_pages.test_what_was_taken_away_is_forgotten_after_a_month(test_stale_pages.team(pair)),
+    ),
+    Fault(
+        "the lookout misses members who were taken out",
+        "engine/litellm/lookout.sql.j2",
+        "SELECT * FROM user_bridge.target_missing(s)",
+        "SELECT * FROM user_bridge.target_missing(s) WHERE false",
+        lambda pair: test_stale_pages.test_a_membership_that_a_page_takes_out_is_written_again(
+            test_stale_pages.team(pair), test_stale_pages.look_out
+        ),
+    ),
+    Fault(
+        "the lookout misses accounts that were enabled",
+        "entities/user/openwebui/state.sql.j2",
+        "AND NOT a.active AND u.role IS DISTINCT FROM 'pending'",
+        "AND false",
+        lambda pair: test_stale_pages.test_a_disabled_account_that_a_page_enables_is_disabled_again(
+            test_stale_pages.team(pair), {"metadata": {"scim_active": False}}, test_stale_pages.look_out
+        ),
+    ),
+    Fault(
+        "the lookout queues what is queued",
+        "engine/litellm/lookout.sql.j2",
+        "SELECT q.entity_type, q.entity_id FROM user_bridge.sync_queue AS q)",
+        "SELECT q.entity_type, q.entity_id FROM user_bridge.sync_queue AS q WHERE false)",
+        lambda pair: test_stale_pages.test_the_lookout_takes_members_in_portions_and_leaves_alone_what_is_queued(
+            test_stale_pages.team(pair)
+        ),
     ),
 ]
 

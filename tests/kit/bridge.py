@@ -364,7 +364,8 @@ def _connect_to_target(pair: Pair, target_timeout_ms: int, overrides: Mapping[st
         "tcp_user_timeout": str(target_timeout_ms),
         "application_name": "user_bridge",
         "options": f"-c statement_timeout={target_timeout_ms} -c lock_timeout={target_timeout_ms} "
-        "-c idle_in_transaction_session_timeout=60000 -c synchronous_commit=off",
+        r"-c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\ committed "
+        "-c default_transaction_read_only=off -c search_path=pg_catalog -c synchronous_commit=off",
         **overrides,
     }
     credentials = {"user": SYNC_USER, "password": PASSWORDS[SYNC_USER]}

@@ -45,6 +45,10 @@ def server_options(params: dict[str, Any]) -> dict[str, str]:
         f"-c statement_timeout={timeout}",
         f"-c lock_timeout={timeout}",
         "-c idle_in_transaction_session_timeout=60000",
+        # Whatever that database or the sync user has as default.
+        r"-c default_transaction_isolation=read\ committed",
+        "-c default_transaction_read_only=off",
+        "-c search_path=pg_catalog",
     ]
     if params["synchronous_commit_off"]:
         session.append("-c synchronous_commit=off")

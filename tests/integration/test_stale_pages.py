@@ -1,0 +1,285 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What LiteLLM took away stays away, whoever saves a page of Open WebUI that was opened before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kit import openwebui, rows
+from kit.bridge import install_bridge
+from kit.pairs import Pair
+from test_delivery import drain
+from test_reconcile import found
+
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+GROUP = "grp_team_t1"
+# No removal may pass the guard twice.
+SETTINGS = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 2, "removal_percent": 0}
+BACK = ("team_member", '["t1", "u1"]', "exists", True, False)
+LOST = ("team_member", '["t1", "u1"]', "exists", False, True)
+
+
+def staff(pair: Pair, *user_ids: str) -> None:
+    rows.change_team(pair.litellm, "t1", members_with_roles=[{"user_id": each, "role": "user"} for each in user_ids])
+
+
+def members(pair: Pair) -> list[str]:
+    return openwebui.groups(pair)[GROUP][1]
+
+
+def save_page(pair: Pair, *account_ids: str) -> None:
+    """The members as a page or an OAuth group sync saves them: all of the list up to 0.6.36, rows later."""
+    if openwebui.has_member_table(pair):
+        before = set(members(pair))
+        pair.openwebui.run(
+            "DELETE FROM group_member WHERE group_id = %s AND user_id <> ALL (%s)", [GROUP, list(account_ids)]
+        )
+        for account_id in account_ids:
+            if account_id not in before:
+                openwebui.add_member(pair, GROUP, account_id)
+        return
+    pair.openwebui.run('UPDATE "group" SET user_ids = %s WHERE id = %s', [json.dumps(account_ids), GROUP])
+
+
+def remembered(pair: Pair) -> set[tuple[str, str, str]]:
+    found = pair.openwebui_admin.rows("SELECT kind, object_id, holder_id FROM user_bridge.withdrawn")
+    return {(row["kind"], row["object_id"], row["holder_id"]) for row in found}
+
+
+def upkeep(pair: Pair) -> dict[str, int]:
+    return {row["task"]: row["done"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")}
+
+
+def look_out(pair: Pair) -> int:
+    """One lookout and its repairs; returns how many it queued."""
+    count = upkeep(pair)["changes in Open WebUI queued for repair"]
+    while drain(pair):
+        pass
+    return count
+
+
+def repair(pair: Pair) -> None:
+    assert found(pair, repair=True) != set()
+    while drain(pair):
+        pass
+
+
+def tick(pair: Pair) -> None:
+    """The timer's steps: one looks out, the next delivers."""
+    for _step in range(2):
+        pair.litellm_admin.rows("SELECT user_bridge.tick()")
+
+
+def next_delivery_of_the_group(pair: Pair) -> None:
+    rows.change_team(pair.litellm, "t1", team_alias="Red")
+
+
+def next_delivery_of_the_user(pair: Pair) -> None:
+    rows.change_user(pair.litellm, "u1", user_alias="Anna")
+
+
+def next_delivery_of_the_membership(pair: Pair) -> None:
+    pair.litellm_admin.run(
+        "SELECT user_bridge.enqueue_entities(ARRAY['team_member'], ARRAY[user_bridge.pair_id('t1', 'u1')])"
+    )
+    drain(pair)
+
+
+def team(pair: Pair) -> Pair:
+    install_bridge(pair, SETTINGS)
+    openwebui.add_account(pair, "by-hand", "guest@example.com")
+    for number in (1, 2, 3):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+    rows.add_team(pair.litellm, "t1", "Blue")
+    staff(pair, "u1", "u2")
+    openwebui.add_member(pair, GROUP, "by-hand")
+    assert members(pair) == ["by-hand", "usr_u1", "usr_u2"]
+    return pair
+
+
+@pytest.fixture
+def teamed(pair: Pair) -> Pair:
+    return team(pair)
+
+
+HEALERS = [
+    repair,
+    look_out,
+    tick,
+    next_delivery_of_the_group,
+    next_delivery_of_the_user,
+    next_delivery_of_the_membership,
+]
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("heal", HEALERS)
+def test_a_membership_that_a_page_brings_back_is_taken_again(teamed: Pair, heal: Callable[[Pair], Any]) -> None:
+    staff(teamed, "u2")
+    assert members(teamed) == ["by-hand", "usr_u2"]
+    assert remembered(teamed) == {("membership", GROUP, "usr_u1")}
+    # Again and again: what was taken once counts as no further removal.
+    for _page in range(4):
+        save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+        assert found(teamed) == {BACK}
+        heal(teamed)
+        if heal in (next_delivery_of_the_group, next_delivery_of_the_user):
+            # What the page brought back goes with any change of the two.
+            teamed.litellm.run("UPDATE \"LiteLLM_TeamTable\" SET team_alias = 'Blue' WHERE team_alias = 'Red'")
+            rows.change_user(teamed.litellm, "u1", user_alias=None)
+        assert members(teamed) == ["by-hand", "usr_u2"]
+        assert found(teamed) == set()
+    assert look_out(teamed) == 0
+    assert teamed.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("heal", [repair, look_out, tick, next_delivery_of_the_membership])
+def test_a_membership_that_a_page_takes_out_is_written_again(teamed: Pair, heal: Callable[[Pair], Any]) -> None:
+    save_page(teamed, "by-hand", "usr_u2")
+    assert found(teamed) == {LOST}
+    heal(teamed)
+    assert members(teamed) == ["by-hand", "usr_u1", "usr_u2"]
+    assert (found(teamed), remembered(teamed), look_out(teamed)) == (set(), set(), 0)
+
+
+@EVERY_OPEN_WEBUI
+def test_what_was_made_by_hand_stays(teamed: Pair) -> None:
+    openwebui.add_member(teamed, GROUP, "usr_u3")
+    assert (found(teamed), look_out(teamed)) == (set(), 0)
+    # Nor is it the bridge's when LiteLLM wants it for a while.
+    staff(teamed, "u1", "u2", "u3")
+    staff(teamed, "u1", "u2")
+    next_delivery_of_the_group(teamed)
+    assert members(teamed) == ["by-hand", "usr_u1", "usr_u2", "usr_u3"]
+    assert (found(teamed), remembered(teamed), look_out(teamed)) == (set(), set(), 0)
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("page_first", [False, True])
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_what_litellm_wants_again_is_no_longer_remembered(teamed: Pair, page_first: bool, in_bulk: bool) -> None:
+    staff(teamed, "u2")
+    if page_first:
+        save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+    if in_bulk:
+        # As if never delivered, among many: another user can have been given the account.
+        teamed.openwebui_admin.run("DELETE FROM user_bridge.entity WHERE entity_type = 'team_member'")
+        for number in range(30):
+            rows.add_user(teamed.litellm, f"n{number}", f"n{number}@example.com")
+    new = [f"n{number}" for number in range(30)] if in_bulk else []
+    staff(teamed, "u1", "u2", *new)
+    while drain(teamed):
+        pass
+    assert {"by-hand", "usr_u1", "usr_u2"} <= set(members(teamed))
+    assert (remembered(teamed), found(teamed), look_out(teamed)) == (set(), set(), 0)
+    # It is the bridge's, whoever wrote it.
+    staff(teamed, "u2", *new)
+    assert "usr_u1" not in members(teamed)
+    assert remembered(teamed) == {("membership", GROUP, "usr_u1")}
+
+
+@EVERY_OPEN_WEBUI
+def test_an_account_that_was_deleted_and_comes_back_is_in_no_group_of_before(teamed: Pair) -> None:
+    rows.delete_user(teamed.litellm, "u1")
+    staff(teamed, "u2")
+    assert remembered(teamed) == {("membership", GROUP, "usr_u1")}
+    rows.add_user(teamed.litellm, "u1", "u1@example.com")
+    save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+    assert found(teamed) == {BACK}
+    assert look_out(teamed) == 1
+    assert members(teamed) == ["by-hand", "usr_u2"]
+    staff(teamed, "u1", "u2")
+    assert members(teamed) == ["by-hand", "usr_u1", "usr_u2"]
+    assert remembered(teamed) == set()
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("on_user_delete", ["disable", "keep"])
+def test_an_account_that_stands_for_nobody_any_more_comes_back_into_no_group(pair: Pair, on_user_delete: str) -> None:
+    team(pair)
+    install_bridge(pair, {**SETTINGS, "on_user_delete": on_user_delete})
+    rows.delete_user(pair.litellm, "u1")
+    for _page in range(2):
+        save_page(pair, "by-hand", "usr_u1", "usr_u2")
+        # Whether LiteLLM still lists the member or not.
+        assert found(pair) == {BACK}
+        assert look_out(pair) == 1
+        assert members(pair) == ["by-hand", "usr_u2"]
+        staff(pair, "u2")
+
+
+@EVERY_OPEN_WEBUI
+def test_a_group_that_is_made_again_keeps_nobody_of_before(teamed: Pair) -> None:
+    staff(teamed, "u2")
+    rows.delete_team(teamed.litellm, "t1")
+    assert GROUP not in openwebui.groups(teamed)
+    rows.add_team(teamed.litellm, "t1", "Blue")
+    staff(teamed, "u2")
+    save_page(teamed, "usr_u1", "usr_u2")
+    assert look_out(teamed) == 1
+    assert members(teamed) == ["usr_u2"]
+
+
+@EVERY_OPEN_WEBUI
+def test_what_was_taken_away_is_forgotten_after_a_month(teamed: Pair) -> None:
+    staff(teamed)
+    for days, account in ((29, "usr_u1"), (31, "usr_u2")):
+        teamed.openwebui_admin.run(
+            "UPDATE user_bridge.withdrawn SET since = now() - %s * interval '1 day' WHERE holder_id = %s",
+            [days, account],
+        )
+    assert upkeep(teamed)["withdrawals forgotten"] == 1
+    assert remembered(teamed) == {("membership", GROUP, "usr_u1")}
+    save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+    assert look_out(teamed) == 1
+    assert members(teamed) == ["by-hand", "usr_u2"]
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("heal", [repair, look_out, tick])
+@pytest.mark.parametrize("columns", [{"metadata": {"scim_active": False}}, {"user_email": None}])
+def test_a_disabled_account_that_a_page_enables_is_disabled_again(
+    teamed: Pair, columns: dict[str, Any], heal: Callable[[Pair], Any]
+) -> None:
+    rows.change_user(teamed.litellm, "u1", **columns)
+    for role in ("user", "admin"):
+        teamed.openwebui.run("UPDATE \"user\" SET role = %s WHERE id = 'usr_u1'", [role])
+        assert found(teamed) == {("user", "u1", "role", role, "pending")}
+        heal(teamed)
+        assert openwebui.accounts(teamed)["u1@example.com"][1] == "pending"
+        assert (found(teamed), look_out(teamed)) == (set(), 0)
+
+
+@EVERY_OPEN_WEBUI
+def test_the_lookout_takes_members_in_portions_and_leaves_alone_what_is_queued(teamed: Pair) -> None:
+    teamed.litellm_admin.run("UPDATE user_bridge.settings SET inline_limit = 1")
+    staff(teamed, "u1", "u2", "u3")
+    drain(teamed)
+    save_page(teamed, "by-hand")
+    reply, seen = {"next": []}, []
+    while reply["next"] is not None:
+        request = json.dumps({"missing_after": reply["next"], "limit": 1})
+        reply = teamed.openwebui_admin.value("SELECT user_bridge.dispatch_query(%s)", [request])
+        seen += reply["missing"]
+    assert seen == [["team_member", f'["t1", "u{number}"]'] for number in (1, 2, 3)]
+    assert upkeep(teamed)["changes in Open WebUI queued for repair"] == 3
+    assert upkeep(teamed)["changes in Open WebUI queued for repair"] == 0
+    while drain(teamed):
+        pass
+    assert members(teamed) == ["by-hand", "usr_u1", "usr_u2", "usr_u3"]
+
+
+@EVERY_OPEN_WEBUI
+def test_where_the_group_or_the_account_is_gone_the_lookout_queues_no_membership(teamed: Pair) -> None:
+    teamed.openwebui.run("DELETE FROM \"user\" WHERE id = 'usr_u1'")
+    if openwebui.has_member_table(teamed):
+        teamed.openwebui.run("DELETE FROM group_member")
+    teamed.openwebui.run('DELETE FROM "group"')
+    assert look_out(teamed) == 0

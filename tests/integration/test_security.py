@@ -85,6 +85,48 @@ def test_a_writers_search_path_leads_nowhere(pair: Pair) -> None:
     assert sprung_by_the_bridge(pair) == []
 
 
+WOKEN = "pg_current_xact_id()::text"
+
+
+def arrives_at_once(pair: Pair, mutate: Mutate | None = None) -> bool:
+    """Whether what a role, a database or a session can set makes a difference."""
+    install_bridge(pair, {"initial_password": "none"}, mutate=mutate)
+    for name in ("user_bridge.woken", "user_bridge.anything"):
+        pair.litellm_admin.run(f"ALTER DATABASE {pair.litellm_db} SET {name} = 'yes'")
+    for name, value in (
+        ("standard_conforming_strings", "off"),
+        ("backslash_quote", "on"),
+        ("transform_null_equals", "on"),
+        ("bytea_output", "escape"),
+        ("DateStyle", "SQL, DMY"),
+        ("IntervalStyle", "sql_standard"),
+        ("TimeZone", "Pacific/Kiritimati"),
+        ("extra_float_digits", "-15"),
+        ("default_transaction_read_only", "off"),
+        ("quote_all_identifiers", "on"),
+        ("row_security", "off"),
+        ("plan_cache_mode", "force_custom_plan"),
+    ):
+        for admin, database in ((pair.litellm_admin, pair.litellm_db), (pair.openwebui_admin, pair.openwebui_db)):
+            admin.run(f"ALTER DATABASE {database} SET {name} = '{value}'")
+    writer = pair.connect("litellm")
+    rows.add_user(writer, "s1", "sissi@sisters.example.com")
+    rows.add_organization(writer, "o1", "Org")
+    rows.join_organization(writer, "o1", "s1")
+    writer.run("SET user_bridge.woken = 'yes'")
+    rows.add_user(writer, "s2", "sassi@sisters.example.com")
+    account = openwebui.accounts(pair).get("sissi@sisters.example.com")
+    return bool(account) and pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+
+def test_nothing_that_can_be_set_keeps_a_change_from_arriving(pair: Pair) -> None:
+    assert arrives_at_once(pair)
+
+
+def test_a_mark_that_can_be_forged_is_noticed(pair: Pair) -> None:
+    assert not arrives_at_once(pair, replaced("engine/litellm/queue.sql.j2", WOKEN, "'yes'"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "trap"),
     [
@@ -179,6 +221,11 @@ class TestObjects:
             # The row triggers qualify every name instead: see test_a_writers_search_path_leads_nowhere.
             if function["name"] not in ROW_TRIGGERS:
                 assert "search_path=pg_catalog, pg_temp" in (function["config"] or []), function["name"]
+
+    def test_definers_depend_on_no_setting_of_a_session(self, bridged: Pair, side: Side) -> None:
+        for function in self.functions(bridged, side):
+            if function["definer"] and function["name"] not in ROW_TRIGGERS:
+                assert {"row_security=off", "standard_conforming_strings=on"} <= set(function["config"]), function["name"]
 
     def test_every_function_is_documented_and_owned_by_a_role_of_the_bridge(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):

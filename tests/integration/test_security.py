@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import psycopg2
@@ -225,7 +226,9 @@ class TestObjects:
     def test_definers_depend_on_no_setting_of_a_session(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):
             if function["definer"] and function["name"] not in ROW_TRIGGERS:
-                assert {"row_security=off", "standard_conforming_strings=on"} <= set(function["config"]), function["name"]
+                assert {"row_security=off", "standard_conforming_strings=on"} <= set(function["config"]), function[
+                    "name"
+                ]
 
     def test_every_function_is_documented_and_owned_by_a_role_of_the_bridge(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):
@@ -250,6 +253,23 @@ class TestObjects:
             # Evaluated before it, on whatever search_path the owner of the function has given it.
             assert ":=" not in head[0] and "DEFAULT" not in head[0], gate["name"]
 
+    def test_a_gate_that_was_made_to_run_as_its_caller_refuses(self, bridged: Pair, side: Side) -> None:
+        session = bridged.connect(side, SUPERUSER)
+        gates = session.rows(
+            "SELECT p.oid::regprocedure::text AS name, p.oid::regprocedure::text || ' SECURITY INVOKER' AS changed, "
+            "format('user_bridge.%%I(%%s)', p.proname, (SELECT string_agg('NULL::' || format_type(a.type, NULL), ', ' "
+            "ORDER BY a.place) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(type, place))) AS call "
+            "FROM pg_proc p WHERE p.pronamespace = 'user_bridge'::regnamespace "
+            "AND pg_get_userbyid(p.proowner) = %s AND has_function_privilege(%s, p.oid, 'EXECUTE')",
+            [PROGRAM_ROLES[side], OWNER_ROLE],
+        )
+        assert len(gates) >= 3
+        for gate in gates:
+            with pytest.raises(psycopg2.Error, match="made to run as its caller") as refused, session.transaction():
+                session.run(f"SET LOCAL ROLE {PROGRAM_ROLES[side]}; ALTER FUNCTION {gate['changed']}; RESET ROLE")
+                session.run(f"SET LOCAL ROLE {OWNER_ROLE}; SELECT * FROM {gate['call']}")
+            assert refused.value.pgcode == "UB005", gate["name"]
+
     def public(self, pair: Pair, side: Side) -> list[dict[str, object]]:
         return pair.connect(side, SUPERUSER).rows(
             "SELECT 'class' AS kind, relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
@@ -263,6 +283,74 @@ class TestObjects:
         rows.add_user(bridged.litellm, "u1", "ann@example.com")
         with make_pair(bridged.cluster, bridged.litellm_version, bridged.openwebui_version) as bare:
             assert self.public(bridged, side) == self.public(bare, side)
+
+
+def trespasses(pair: Pair, side: Side) -> set[str]:
+    """What the roles of the bridge have that could bring a program's code to the owner role, or data to the others."""
+    session = pair.connect(side, SUPERUSER)
+    roles = {"owner": OWNER_ROLE, "program": PROGRAM_ROLES[side]}
+    found: set[str] = set()
+    for row in session.rows(
+        "SELECT p.proname, p.prosrc FROM pg_proc p WHERE p.pronamespace = 'user_bridge'::regnamespace "
+        "AND pg_get_userbyid(p.proowner) = %(owner)s",
+        roles,
+    ):
+        # Without the comments. A name in the catalog's functions, as in to_regclass('public.x'), reads no row.
+        code = re.sub("--.*", "", row["prosrc"])
+        if re.search(r"""(?<!')\bpublic\.|(?<!')"LiteLLM_""", code):
+            found.add(f"{row['proname']} names a table")
+    for row in session.rows(
+        "SELECT r.rolname, c.relname, p.name FROM pg_class c, pg_roles r, "
+        "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p(name) "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f') "
+        "AND r.rolname = %(owner)s AND (has_table_privilege(r.oid, c.oid, p.name) OR p.name IN "
+        "('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(r.oid, c.oid, p.name))",
+        roles,
+    ):
+        found.add(f"{row['rolname']} has {row['name']} on {row['relname']}")
+    for row in session.rows(
+        "SELECT r.rolname, 'owns ' || c.relname AS what FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner "
+        "WHERE r.rolname = %(program)s "
+        "UNION ALL SELECT r.rolname, 'has a user mapping' FROM pg_user_mapping u JOIN pg_roles r ON r.oid = u.umuser "
+        "WHERE r.rolname = %(program)s "
+        "UNION ALL SELECT r.rolname, 'is a member of ' || pg_get_userbyid(m.roleid) FROM pg_auth_members m "
+        "JOIN pg_roles r ON r.oid = m.member WHERE r.rolname IN (%(program)s, %(owner)s) "
+        "UNION ALL SELECT r.rolname, 'has attributes' FROM pg_roles r WHERE r.rolname IN (%(program)s, %(owner)s) "
+        "AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls) "
+        "UNION ALL SELECT r.rolname, 'creates in ' || n.nspname FROM pg_namespace n, pg_roles r "
+        "WHERE r.rolname = %(program)s AND n.nspname = 'user_bridge' AND has_schema_privilege(r.oid, n.oid, 'CREATE')",
+        roles,
+    ):
+        found.add(f"{row['rolname']} {row['what']}")
+    return found
+
+
+TRESPASSES: list[tuple[Side, str, str]] = [
+    (
+        "litellm",
+        "CREATE FUNCTION user_bridge.x() RETURNS text LANGUAGE sql AS "
+        '$$ SELECT max(user_id) FROM public."LiteLLM_UserTable" $$',
+        "x names a table",
+    ),
+    ("litellm", 'GRANT SELECT ON "LiteLLM_UserTable" TO user_bridge_owner', "has SELECT on LiteLLM_UserTable"),
+    ("openwebui", 'GRANT UPDATE (name) ON "user" TO user_bridge_owner', "has UPDATE on user"),
+    ("openwebui", "ALTER TABLE user_bridge.entity OWNER TO user_bridge_writer", "owns entity"),
+    ("litellm", "CREATE USER MAPPING FOR user_bridge_reader SERVER user_bridge_target", "has a user mapping"),
+    ("openwebui", "GRANT CREATE ON SCHEMA user_bridge TO user_bridge_writer", "creates in user_bridge"),
+]
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_the_owner_role_never_meets_a_programs_table(bridged: Pair, side: Side) -> None:
+    assert trespasses(bridged, side) == set()
+
+
+@pytest.mark.parametrize(("side", "planted", "named"), TRESPASSES)
+def test_a_trespass_is_noticed(bridged: Pair, side: Side, planted: str, named: str) -> None:
+    session = bridged.connect(side, SUPERUSER)
+    role = "SET ROLE user_bridge_owner; " if planted.startswith("CREATE FUNCTION") else ""
+    session.run(f"{role}{planted}; RESET ROLE")
+    assert named in " ".join(trespasses(bridged, side))
 
 
 def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:

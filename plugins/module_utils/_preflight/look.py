@@ -31,6 +31,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
     Checks,
     Unreached,
     Variables,
+    notices,
     problems,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
@@ -75,6 +76,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         "sides": {side: seen[side] for side in SIDES if side in seen},
         "one_server": one_server,
         "problems": _wrong_values(params) + problems(sides, seen, unreached, checks),
+        "notices": notices(sides, seen) if params["depth"] == "bridge" else [],
         "plan": plan,
     }
 

@@ -20,7 +20,7 @@ from kit.binaries import installed
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import pinned_versions
-from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as make_pair
 
 DENIED = psycopg2.errors.InsufficientPrivilege
@@ -371,6 +371,20 @@ def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:
     return {tuple(str(value) for value in row.values()) for row in found}
 
 
+def program_tables_of_the_owner(pair: Pair, side: Side) -> set[tuple[str, str]]:
+    """What the owner role's functions read or write of the program, as plpgsql_check resolves their statements."""
+    found = pair.connect(side, SUPERUSER).rows(
+        "SELECT p.oid::regprocedure::text AS function, d.name "
+        "FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql' "
+        "LEFT JOIN LATERAL (SELECT tgrelid FROM pg_trigger t WHERE t.tgfoid = p.oid LIMIT 1) AS t ON true "
+        "CROSS JOIN LATERAL plpgsql_show_dependency_tb(p.oid, coalesce(t.tgrelid, 0)) AS d "
+        "WHERE p.pronamespace = 'user_bridge'::regnamespace AND pg_get_userbyid(p.proowner) = %s "
+        "AND d.type = 'RELATION' AND d.schema = 'public'",
+        [OWNER_ROLE],
+    )
+    return {(row["function"], row["name"]) for row in found}
+
+
 def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
     """A statement for one Open WebUI version names what the other lacks: each must be right on one of them."""
     versions = pinned_versions("open-webui")
@@ -381,6 +395,8 @@ def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
             install_bridge(pair)
             assert findings(pair, "litellm") == set()
             found = findings(pair, "openwebui")
+            for side in SIDES:
+                assert program_tables_of_the_owner(pair, side) == set()
             assert {row for row in found if "does not exist" not in row[3]} == set()
             seen.append({row[:2] for row in found})
     assert seen[0] & seen[1] == set()

@@ -408,6 +408,15 @@ trigger_faults:
   returned: success
   type: int
   sample: 0
+triggers_off:
+  description:
+    - Roles and databases for which C(session_replication_role) is set to C(replica), so that the bridge's triggers do
+      not fire in their sessions.
+  returned: success
+  type: list
+  elements: str
+  sample: [role litellm]
+  version_added: 1.1.0
 removals:
   description: The changes that are held until somebody decides, null when they could not be read.
   returned: success

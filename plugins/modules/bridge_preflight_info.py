@@ -234,10 +234,22 @@ sides:
       description: The schema of the extension that this side needs, null where it is not installed.
       type: str
       sample: user_bridge
+    extension_users:
+      description: The program's role and the reader or writer, as far as they may execute the extension's functions.
+      type: list
+      elements: str
+      sample: [litellm]
+      version_added: 1.1.0
     schema_owner:
       description: The owner of the schema C(user_bridge), null where there is none.
       type: str
       sample: user_bridge_owner
+    foreign_objects:
+      description: What somebody else has put into the schema C(user_bridge).
+      type: list
+      elements: str
+      sample: [function user_bridge.mine() of litellm]
+      version_added: 1.1.0
     roles:
       description: The roles of the bridge that exist on the server, with their attributes.
       type: dict
@@ -308,6 +320,8 @@ plan:
       sample: false
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import OTHER_PREFIX, gather
@@ -315,6 +329,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import (
     argument_spec as target_argument_spec,
 )
+
+
+def action(module: AnsibleModule) -> dict[str, Any]:
+    result = gather(module.params)
+    for notice in result.pop("notices"):
+        module.warn(notice)
+    return result
 
 
 def main() -> None:
@@ -351,7 +372,7 @@ def main() -> None:
         take_ownership={"type": "bool", "default": False},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    _pg.run(module, lambda module: gather(module.params), needs_driver=False)
+    _pg.run(module, action, needs_driver=False)
 
 
 if __name__ == "__main__":

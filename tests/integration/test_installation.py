@@ -232,13 +232,13 @@ NEW_ADMIN = {
         "email": "eve@example.com",
         "name": "Eve",
         "role": "admin",
+        "original_role": "proxy_admin",
         "disabled": False,
     },
 }
 PAYLOAD = {
     "version": 99,
     "budget_ms": 10_000,
-    "options": {"initial_password": "none", "adopt_existing": True},
     "items": [NEW_ADMIN],
 }
 

@@ -171,6 +171,16 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does anything drain" in text
 
 
+def test_where_the_triggers_are_off(deployed: Pair) -> None:
+    assert info(deployed)["triggers_off"] == []
+    database = deployed.litellm_db
+    deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} SET session_replication_role = replica")
+    found = info(deployed)
+    assert found["triggers_off"] == [f"role litellm database {database}"] and found["health"]["status"] == "broken"
+    assert "bridge_sync with action reconcile" in " ".join(found["health"]["reasons"])
+    deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} RESET session_replication_role")
+
+
 def test_drift_on_request(deployed: Pair) -> None:
     add_user(deployed, "u1", "ann@example.com")
     add_team(deployed.litellm, "t1", "Blue", members_with_roles=[{"user_id": "u1", "role": "user"}])

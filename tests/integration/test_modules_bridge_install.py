@@ -206,6 +206,69 @@ def test_lost_bookkeeping_is_written_again(pair: Pair, options: dict[str, Any]) 
     assert not install(options, env=READ_ONLY)["changed"]
 
 
+@pytest.mark.parametrize(
+    ("planted", "named"),
+    [
+        ("CREATE FUNCTION user_bridge.evil() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function user_bridge.evil()"),
+        ("CREATE FUNCTION user_bridge.later() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function user_bridge.later()"),
+        ("CREATE TABLE user_bridge.installed_object (kind text)", "table user_bridge.installed_object"),
+        ("CREATE VIEW user_bridge.installed_object AS SELECT 1 AS kind", "view user_bridge.installed_object"),
+        ("CREATE TABLE user_bridge.settings (x int DEFAULT 1 / 0)", "table user_bridge.settings"),
+        ("CREATE TYPE user_bridge.settings AS (x int)", "type user_bridge.settings"),
+        ("CREATE DOMAIN user_bridge.jsonb AS text", "type user_bridge.jsonb"),
+        (
+            "CREATE OPERATOR user_bridge.= (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq)",
+            "operator user_bridge.=",
+        ),
+        ("ALTER DEFAULT PRIVILEGES IN SCHEMA user_bridge GRANT ALL ON TABLES TO PUBLIC", "default privileges on new"),
+        ("CREATE MATERIALIZED VIEW user_bridge.queue AS SELECT 1 AS id", "materialized view user_bridge.queue"),
+    ],
+)
+def test_a_planted_schema_is_refused_by_name(pair: Pair, options: dict[str, Any], planted: str, named: str) -> None:
+    """The database's owner can make the schema before the bridge comes, and hand it on or let the owner role use it."""
+    pair.litellm_admin.run("CREATE SCHEMA user_bridge AUTHORIZATION litellm")
+    pair.litellm.run(planted)
+    before = pair.litellm_admin.value("SELECT count(*) FROM pg_depend")
+    for owner in ("litellm", OWNER_ROLE):
+        pair.litellm_admin.run(f"ALTER SCHEMA user_bridge OWNER TO {owner}")
+        for check in (True, False):
+            with pytest.raises(ModuleFailed, match="what the bridge has not made") as failure:
+                install(options, check=check)
+            assert named in str(failure.value) and "nothing was changed" in str(failure.value)
+            assert ("schema user_bridge of litellm" in str(failure.value)) is (owner == "litellm")
+    assert pair.litellm_admin.value("SELECT count(*) FROM pg_depend") == before
+
+
+@pytest.mark.parametrize(
+    ("planted", "named"),
+    [
+        ("CREATE FUNCTION user_bridge.evil() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function user_bridge.evil()"),
+        ("CREATE RULE evil AS ON INSERT TO user_bridge.queue DO ALSO NOTIFY evil", "rule evil on"),
+        (
+            "CREATE TRIGGER evil AFTER INSERT ON user_bridge.queue EXECUTE FUNCTION user_bridge.enqueue()",
+            "trigger evil on",
+        ),
+        ("CREATE POLICY evil ON user_bridge.installed_object USING (true)", "policy evil on"),
+        ("ALTER DEFAULT PRIVILEGES IN SCHEMA user_bridge GRANT ALL ON TABLES TO PUBLIC", "default privileges on new"),
+    ],
+)
+def test_what_was_added_to_an_installed_bridge_is_refused_by_name(
+    pair: Pair, options: dict[str, Any], planted: str, named: str
+) -> None:
+    """As whoever became the owner role of an earlier version could have done."""
+    install(options)
+    pair.litellm_admin.run(f"SET ROLE {OWNER_ROLE}; {planted}; RESET ROLE")
+    with pytest.raises(ModuleFailed, match="what the bridge has not made") as failure:
+        install(options)
+    assert named in str(failure.value)
+
+
+def test_an_administrators_own_objects_are_left_alone(pair: Pair, options: dict[str, Any]) -> None:
+    install(options)
+    pair.litellm_admin.run("CREATE FUNCTION user_bridge.report() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    assert not install(options, env=READ_ONLY)["changed"]
+
+
 def test_lost_column_is_refused_and_a_foreign_one_is_reported(pair: Pair, options: dict[str, Any]) -> None:
     install(options)
     pair.litellm_admin.run("ALTER TABLE user_bridge.queue ADD COLUMN mine int")

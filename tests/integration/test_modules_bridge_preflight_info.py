@@ -20,7 +20,17 @@ from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
-from modules_support import DRIVERS, READ_ONLY, ModuleFailed, a_call, ensure_roles, install, run_module, without_a_write
+from modules_support import (
+    DRIVERS,
+    READ_ONLY,
+    ModuleFailed,
+    a_call,
+    ensure_roles,
+    install,
+    run_module,
+    warnings,
+    without_a_write,
+)
 from playbooks_support import forget_roles
 
 MODULE = "bridge_preflight_info"
@@ -90,6 +100,29 @@ def test_nothing_to_do(installed: Pair) -> None:
         "backfill": False,
         "timer": False,
     }
+
+
+def test_a_planted_function_is_named(pair: Pair) -> None:
+    install(pair)
+    pair.litellm_admin.run("GRANT CREATE, USAGE ON SCHEMA user_bridge TO litellm")
+    pair.litellm.run("CREATE FUNCTION user_bridge.evil() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    (problem,) = look(pair)["problems"]
+    assert "function user_bridge.evil() of litellm" in problem
+
+
+def test_dblink_that_others_may_use_is_told(pair: Pair) -> None:
+    install(pair)
+    pair.litellm_admin.run(
+        "ALTER EXTENSION dblink SET SCHEMA public; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC"
+    )
+    found = look(pair)
+    assert found["problems"] == [] and "ALTER EXTENSION dblink SET SCHEMA user_bridge" in warnings(found)
+    assert found["sides"]["litellm"]["extension_users"] == ["litellm", PROGRAM_ROLES["litellm"]]
+    pair.litellm_admin.run("ALTER EXTENSION dblink SET SCHEMA user_bridge")
+    # Its functions are the owner role's alone in the bridge's schema.
+    for statement in look(pair)["plan"]["statements"]["litellm"]:
+        pair.litellm_admin.run(statement)
+    assert warnings(look(pair)) == ""
 
 
 def test_a_lost_grant_on_each_table(installed: Pair) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import psycopg2
@@ -19,7 +20,7 @@ from kit.binaries import installed
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import pinned_versions
-from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as make_pair
 
 DENIED = psycopg2.errors.InsufficientPrivilege
@@ -83,6 +84,48 @@ def sprung_by_the_bridge(pair: Pair, mutate: Mutate | None = None) -> list[str]:
 
 def test_a_writers_search_path_leads_nowhere(pair: Pair) -> None:
     assert sprung_by_the_bridge(pair) == []
+
+
+WOKEN = "pg_current_xact_id()::text"
+
+
+def arrives_at_once(pair: Pair, mutate: Mutate | None = None) -> bool:
+    """Whether what a role, a database or a session can set makes a difference."""
+    install_bridge(pair, {"initial_password": "none"}, mutate=mutate)
+    for name in ("user_bridge.woken", "user_bridge.anything"):
+        pair.litellm_admin.run(f"ALTER DATABASE {pair.litellm_db} SET {name} = 'yes'")
+    for name, value in (
+        ("standard_conforming_strings", "off"),
+        ("backslash_quote", "on"),
+        ("transform_null_equals", "on"),
+        ("bytea_output", "escape"),
+        ("DateStyle", "SQL, DMY"),
+        ("IntervalStyle", "sql_standard"),
+        ("TimeZone", "Pacific/Kiritimati"),
+        ("extra_float_digits", "-15"),
+        ("default_transaction_read_only", "off"),
+        ("quote_all_identifiers", "on"),
+        ("row_security", "off"),
+        ("plan_cache_mode", "force_custom_plan"),
+    ):
+        for admin, database in ((pair.litellm_admin, pair.litellm_db), (pair.openwebui_admin, pair.openwebui_db)):
+            admin.run(f"ALTER DATABASE {database} SET {name} = '{value}'")
+    writer = pair.connect("litellm")
+    rows.add_user(writer, "s1", "sissi@sisters.example.com")
+    rows.add_organization(writer, "o1", "Org")
+    rows.join_organization(writer, "o1", "s1")
+    writer.run("SET user_bridge.woken = 'yes'")
+    rows.add_user(writer, "s2", "sassi@sisters.example.com")
+    account = openwebui.accounts(pair).get("sissi@sisters.example.com")
+    return bool(account) and pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+
+
+def test_nothing_that_can_be_set_keeps_a_change_from_arriving(pair: Pair) -> None:
+    assert arrives_at_once(pair)
+
+
+def test_a_mark_that_can_be_forged_is_noticed(pair: Pair) -> None:
+    assert not arrives_at_once(pair, replaced("engine/litellm/queue.sql.j2", WOKEN, "'yes'"))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +223,13 @@ class TestObjects:
             if function["name"] not in ROW_TRIGGERS:
                 assert "search_path=pg_catalog, pg_temp" in (function["config"] or []), function["name"]
 
+    def test_definers_depend_on_no_setting_of_a_session(self, bridged: Pair, side: Side) -> None:
+        for function in self.functions(bridged, side):
+            if function["definer"] and function["name"] not in ROW_TRIGGERS:
+                assert {"row_security=off", "standard_conforming_strings=on"} <= set(function["config"]), function[
+                    "name"
+                ]
+
     def test_every_function_is_documented_and_owned_by_a_role_of_the_bridge(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):
             assert function["comment"], function["name"]
@@ -203,6 +253,23 @@ class TestObjects:
             # Evaluated before it, on whatever search_path the owner of the function has given it.
             assert ":=" not in head[0] and "DEFAULT" not in head[0], gate["name"]
 
+    def test_a_gate_that_was_made_to_run_as_its_caller_refuses(self, bridged: Pair, side: Side) -> None:
+        session = bridged.connect(side, SUPERUSER)
+        gates = session.rows(
+            "SELECT p.oid::regprocedure::text AS name, p.oid::regprocedure::text || ' SECURITY INVOKER' AS changed, "
+            "format('user_bridge.%%I(%%s)', p.proname, (SELECT string_agg('NULL::' || format_type(a.type, NULL), ', ' "
+            "ORDER BY a.place) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(type, place))) AS call "
+            "FROM pg_proc p WHERE p.pronamespace = 'user_bridge'::regnamespace "
+            "AND pg_get_userbyid(p.proowner) = %s AND has_function_privilege(%s, p.oid, 'EXECUTE')",
+            [PROGRAM_ROLES[side], OWNER_ROLE],
+        )
+        assert len(gates) >= 3
+        for gate in gates:
+            with pytest.raises(psycopg2.Error, match="made to run as its caller") as refused, session.transaction():
+                session.run(f"SET LOCAL ROLE {PROGRAM_ROLES[side]}; ALTER FUNCTION {gate['changed']}; RESET ROLE")
+                session.run(f"SET LOCAL ROLE {OWNER_ROLE}; SELECT * FROM {gate['call']}")
+            assert refused.value.pgcode == "UB005", gate["name"]
+
     def public(self, pair: Pair, side: Side) -> list[dict[str, object]]:
         return pair.connect(side, SUPERUSER).rows(
             "SELECT 'class' AS kind, relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
@@ -216,6 +283,74 @@ class TestObjects:
         rows.add_user(bridged.litellm, "u1", "ann@example.com")
         with make_pair(bridged.cluster, bridged.litellm_version, bridged.openwebui_version) as bare:
             assert self.public(bridged, side) == self.public(bare, side)
+
+
+def trespasses(pair: Pair, side: Side) -> set[str]:
+    """What the roles of the bridge have that could bring a program's code to the owner role, or data to the others."""
+    session = pair.connect(side, SUPERUSER)
+    roles = {"owner": OWNER_ROLE, "program": PROGRAM_ROLES[side]}
+    found: set[str] = set()
+    for row in session.rows(
+        "SELECT p.proname, p.prosrc FROM pg_proc p WHERE p.pronamespace = 'user_bridge'::regnamespace "
+        "AND pg_get_userbyid(p.proowner) = %(owner)s",
+        roles,
+    ):
+        # Without the comments. A name in the catalog's functions, as in to_regclass('public.x'), reads no row.
+        code = re.sub("--.*", "", row["prosrc"])
+        if re.search(r"""(?<!')\bpublic\.|(?<!')"LiteLLM_""", code):
+            found.add(f"{row['proname']} names a table")
+    for row in session.rows(
+        "SELECT r.rolname, c.relname, p.name FROM pg_class c, pg_roles r, "
+        "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p(name) "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f') "
+        "AND r.rolname = %(owner)s AND (has_table_privilege(r.oid, c.oid, p.name) OR p.name IN "
+        "('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(r.oid, c.oid, p.name))",
+        roles,
+    ):
+        found.add(f"{row['rolname']} has {row['name']} on {row['relname']}")
+    for row in session.rows(
+        "SELECT r.rolname, 'owns ' || c.relname AS what FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner "
+        "WHERE r.rolname = %(program)s "
+        "UNION ALL SELECT r.rolname, 'has a user mapping' FROM pg_user_mapping u JOIN pg_roles r ON r.oid = u.umuser "
+        "WHERE r.rolname = %(program)s "
+        "UNION ALL SELECT r.rolname, 'is a member of ' || pg_get_userbyid(m.roleid) FROM pg_auth_members m "
+        "JOIN pg_roles r ON r.oid = m.member WHERE r.rolname IN (%(program)s, %(owner)s) "
+        "UNION ALL SELECT r.rolname, 'has attributes' FROM pg_roles r WHERE r.rolname IN (%(program)s, %(owner)s) "
+        "AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls) "
+        "UNION ALL SELECT r.rolname, 'creates in ' || n.nspname FROM pg_namespace n, pg_roles r "
+        "WHERE r.rolname = %(program)s AND n.nspname = 'user_bridge' AND has_schema_privilege(r.oid, n.oid, 'CREATE')",
+        roles,
+    ):
+        found.add(f"{row['rolname']} {row['what']}")
+    return found
+
+
+TRESPASSES: list[tuple[Side, str, str]] = [
+    (
+        "litellm",
+        "CREATE FUNCTION user_bridge.x() RETURNS text LANGUAGE sql AS "
+        '$$ SELECT max(user_id) FROM public."LiteLLM_UserTable" $$',
+        "x names a table",
+    ),
+    ("litellm", 'GRANT SELECT ON "LiteLLM_UserTable" TO user_bridge_owner', "has SELECT on LiteLLM_UserTable"),
+    ("openwebui", 'GRANT UPDATE (name) ON "user" TO user_bridge_owner', "has UPDATE on user"),
+    ("openwebui", "ALTER TABLE user_bridge.entity OWNER TO user_bridge_writer", "owns entity"),
+    ("litellm", "CREATE USER MAPPING FOR user_bridge_reader SERVER user_bridge_target", "has a user mapping"),
+    ("openwebui", "GRANT CREATE ON SCHEMA user_bridge TO user_bridge_writer", "creates in user_bridge"),
+]
+
+
+@pytest.mark.parametrize("side", ["litellm", "openwebui"])
+def test_the_owner_role_never_meets_a_programs_table(bridged: Pair, side: Side) -> None:
+    assert trespasses(bridged, side) == set()
+
+
+@pytest.mark.parametrize(("side", "planted", "named"), TRESPASSES)
+def test_a_trespass_is_noticed(bridged: Pair, side: Side, planted: str, named: str) -> None:
+    session = bridged.connect(side, SUPERUSER)
+    role = "SET ROLE user_bridge_owner; " if planted.startswith("CREATE FUNCTION") else ""
+    session.run(f"{role}{planted}; RESET ROLE")
+    assert named in " ".join(trespasses(bridged, side))
 
 
 def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:
@@ -236,6 +371,20 @@ def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:
     return {tuple(str(value) for value in row.values()) for row in found}
 
 
+def program_tables_of_the_owner(pair: Pair, side: Side) -> set[tuple[str, str]]:
+    """What the owner role's functions read or write of the program, as plpgsql_check resolves their statements."""
+    found = pair.connect(side, SUPERUSER).rows(
+        "SELECT p.oid::regprocedure::text AS function, d.name "
+        "FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql' "
+        "LEFT JOIN LATERAL (SELECT tgrelid FROM pg_trigger t WHERE t.tgfoid = p.oid LIMIT 1) AS t ON true "
+        "CROSS JOIN LATERAL plpgsql_show_dependency_tb(p.oid, coalesce(t.tgrelid, 0)) AS d "
+        "WHERE p.pronamespace = 'user_bridge'::regnamespace AND pg_get_userbyid(p.proowner) = %s "
+        "AND d.type = 'RELATION' AND d.schema = 'public'",
+        [OWNER_ROLE],
+    )
+    return {(row["function"], row["name"]) for row in found}
+
+
 def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
     """A statement for one Open WebUI version names what the other lacks: each must be right on one of them."""
     versions = pinned_versions("open-webui")
@@ -246,6 +395,8 @@ def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
             install_bridge(pair)
             assert findings(pair, "litellm") == set()
             found = findings(pair, "openwebui")
+            for side in SIDES:
+                assert program_tables_of_the_owner(pair, side) == set()
             assert {row for row in found if "does not exist" not in row[3]} == set()
             seen.append({row[:2] for row in found})
     assert seen[0] & seen[1] == set()

@@ -263,7 +263,8 @@ def test_the_lookout_takes_members_in_portions_and_leaves_alone_what_is_queued(t
     staff(teamed, "u1", "u2", "u3")
     drain(teamed)
     save_page(teamed, "by-hand")
-    reply, seen = {"next": []}, []
+    reply: dict[str, Any] = {"next": []}
+    seen: list[list[str]] = []
     while reply["next"] is not None:
         request = json.dumps({"missing_after": reply["next"], "limit": 1})
         reply = teamed.openwebui_admin.value("SELECT user_bridge.dispatch_query(%s)", [request])

@@ -47,6 +47,16 @@ SELECT regexp_replace(d.skipped, '^(the email belongs to the older user) .*', '\
                                WHERE m.litellm_type = 'user' AND m.litellm_id = u.user_id))) AS d
  WHERE d.skipped IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"""
 
+# Where the bridge's triggers do not fire: SELECT ... FROM pg_settings would only show this session's value.
+_TRIGGERS_OFF = """
+SELECT concat_ws(' ', 'role ' || quote_ident(r.rolname), 'database ' || quote_ident(d.datname)) AS name
+  FROM pg_db_role_setting AS s
+  LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+  LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
+ WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND 'session_replication_role=replica' = ANY (s.setconfig)
+ ORDER BY 1"""
+
 _HELD = f"""
 SELECT h.id, h.incident, h.kind, h.entity_type, h.entity_id, h.openwebui_id, h.accounts, h.reason,
        count(*) OVER () AS total
@@ -67,6 +77,7 @@ def look_at_delivery(
         "mapped": None,
         "skipped_users": None,
         "trigger_faults": None,
+        "triggers_off": [],
         "removals": None,
         "settings": None,
     }
@@ -91,6 +102,7 @@ def look_at_delivery(
         found["skipped_users"] = report.look_at_tables(cur, "skipped users", _SKIPPED, (COUNTED["litellm"], proved))
     faults = report.look(cur, "trigger faults", TRIGGER_FAULTS)
     found["trigger_faults"] = faults[0]["n"] if faults else None
+    found["triggers_off"] = [row["name"] for row in _pg.rows(cur, _TRIGGERS_OFF)]
     held = listed(report.look(cur, "removals", _HELD, {"limit": limit}), limit)
     if held is not None:
         found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}

@@ -66,6 +66,12 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"that they know: upgrade the collection and {DEPLOY}, then run bridge_sync with action reconcile and "
             "repair true, which finds what they may have missed and starts the count anew"
         )
+    for name in info["triggers_off"]:
+        broken.append(
+            f"session_replication_role is replica for {name}, so changes are not noticed: reset it (ALTER ROLE or "
+            "ALTER DATABASE ... RESET session_replication_role), then run bridge_sync with action reconcile and "
+            "repair true"
+        )
     if info["removals"] and info["removals"]["total"]:
         degraded.append(
             f"{info['removals']['total']} changes are held until somebody decides ({_kinds(info['removals'])}): look "

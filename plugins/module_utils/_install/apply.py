@@ -13,12 +13,19 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import lines_of
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import (
+    bookkeeping_is_ours,
+    foreign_kinds,
+    foreign_objects,
+    trusted_owners,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import (
+    Record,
     read_records,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import canonical
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition, canonical
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.objects import (
     check_body,
     create,
@@ -31,7 +38,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import refuse
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import (
     SETTINGS_NAME,
@@ -45,7 +52,7 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     database = preflight(cur, wanted, server_version)
     definitions = canonical(cur, wanted.definitions)
     live = live_objects(cur, wanted.roles)
-    recorded = read_records(cur, live)
+    recorded = _own_records(cur, live, definitions, wanted, database)
     version_before = recorded_version(recorded, wanted, database)
     objects = plan_objects(definitions, live, recorded, wanted.roles, _pg.major_of(server_version))
     problems = [change.problem for change in objects if change.problem]
@@ -62,6 +69,27 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         objects.append(Change("bridge", wanted.side, "unchanged"))
     current = read_settings(cur, live) if wanted.settings else None
     return Plan(tuple(objects), changed_settings(current, wanted.settings), version_before, database)
+
+
+def _own_records(
+    cur: Any,
+    live: dict[tuple[str, str], Live],
+    definitions: tuple[Definition, ...],
+    wanted: Wanted,
+    database: str,
+) -> dict[tuple[str, str], Record]:
+    """What an earlier run recorded; refuses what somebody else has put into the schema, before it is read."""
+    trusted = trusted_owners(cur, wanted.roles)
+    found = foreign_kinds(cur)
+    recorded = read_records(cur, live) if not found and bookkeeping_is_ours(live, trusted) else {}
+    keys = {(each.subject.kind, each.subject.label) for each in definitions}
+    found += foreign_objects(live, recorded, keys, wanted.roles, trusted)
+    if found:
+        raise BridgeError(
+            f"database {database}: in schema {SCHEMA} is what the bridge has not made: {'; '.join(found)}. It could "
+            "act with the bridge's rights: look at it, and drop it or give it to a superuser; nothing was changed"
+        )
+    return recorded
 
 
 def present(connection: Any, wanted: Wanted) -> Plan:

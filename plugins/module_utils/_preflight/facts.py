@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import foreign_to_an_installation
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 SIDES = ("litellm", "openwebui")
 PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
@@ -59,6 +60,11 @@ SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON 
                 WHERE v.name = %(extension)s AND to_jsonb(v) ->> 'trusted' = 'true') AS extension_is_trusted,
        EXISTS (SELECT FROM f WHERE f.pronamespace = to_regnamespace('{SCHEMA}')
                                 AND has_function_privilege('public', f.oid, 'EXECUTE')) AS extension_is_public,
+       ARRAY(SELECT r.rolname::text FROM pg_roles AS r
+              WHERE r.rolname IN (%(program_owner)s, %(program_role)s) AND NOT r.rolsuper
+                AND EXISTS (SELECT FROM f WHERE has_function_privilege(r.oid, f.oid, 'EXECUTE')
+                                            AND has_schema_privilege(r.oid, f.pronamespace, 'USAGE'))
+              ORDER BY 1) AS extension_users,
        (SELECT bool_and(has_function_privilege(r.oid, f.oid, 'EXECUTE'))
           FROM f JOIN pg_roles AS r ON r.rolname = %(extension_role)s) AS extension_is_granted"""
 
@@ -165,6 +171,7 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     found = _pg.rows(cur, _DEFAULT_PRIVILEGES, names)
     facts["default_privileges"] = {row["role"]: row["names"] for row in found}
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
+    facts["foreign_objects"] = foreign_to_an_installation(cur, Roles(asked.owner_role, asked.program_role))
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
     facts["shows_secrets"] = _secret.shown_by(cur)
     facts["admins"] = None

@@ -34,6 +34,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
     Checks,
     Unreached,
     Variables,
+    notices,
     problems,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
@@ -95,6 +96,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         + refused
         + ([owner_problem] if owner_problem and params["depth"] == "bridge" else []),
         "owner_problem": owner_problem,
+        "notices": notices(sides, seen) if params["depth"] == "bridge" else [],
         "plan": plan,
     }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
@@ -140,6 +141,20 @@ def _of_server(variables: Variables, facts: dict[str, Any], checks: Checks) -> l
     return found
 
 
+def notices(sides: dict[str, Variables], seen: dict[str, dict[str, Any]]) -> list[str]:
+    """What the bridge works with, but would be better without."""
+    facts, where = seen.get("litellm"), sides["litellm"].where
+    if not facts or facts["extension_schema"] is None or not facts["extension_users"]:
+        return []
+    schema, users = quote(facts["extension_schema"]), '" and "'.join(facts["extension_users"])
+    return [
+        f'{where} has the extension dblink in schema {schema}, where "{users}" may execute its functions, and so use '
+        "the connection that the bridge keeps in their sessions. It gives them no rights in Open WebUI's database, but "
+        "unless something else needs it there, run as a superuser: ALTER EXTENSION dblink SET SCHEMA user_bridge, and "
+        "deploy again; or revoke EXECUTE on its functions from PUBLIC."
+    ]
+
+
 def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
     asked, where = variables.asked, variables.where
     found = []
@@ -164,6 +179,11 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f'bridge_owner_role: the schema user_bridge in {where} exists and belongs to "{facts["schema_owner"]}", '
             f'not to "{asked.owner_role}". Set bridge_owner_role to its owner if an earlier bridge made it; otherwise '
             "remove or rename the schema."
+        )
+    elif facts["foreign_objects"]:
+        found.append(
+            f"{where} has in schema user_bridge what the bridge has not made: {'; '.join(facts['foreign_objects'])}. It"
+            " could act with the bridge's rights: look at it, and drop it or give it to a superuser."
         )
     rights = lacking_rights(asked, facts)
     if rights:

@@ -19,6 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.prob
     Checks,
     Unreached,
     Variables,
+    notices,
     problems,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import connection_remedy
@@ -68,10 +69,12 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "database_exists": True,
         "program_owner_exists": True,
         "schema_owner": "own",
+        "foreign_objects": [],
         "extension_schema": "user_bridge",
         "extension_is_available": True,
         "extension_is_trusted": False,
         "extension_is_public": False,
+        "extension_users": [],
         "extension_is_granted": True,
         "roles": {
             "own": role(login_is_member=True, login_may_become=True),
@@ -236,6 +239,16 @@ SIDES = {side: variables(side) for side in ("litellm", "openwebui")}
 
 def found(seen: dict[str, Any], checks: Checks = CHECKS, unreached: dict[str, Any] | None = None) -> list[str]:
     return problems(SIDES, seen, unreached or {}, checks)
+
+
+def test_a_planted_object_is_a_problem_and_an_open_dblink_a_notice() -> None:
+    seen = {side: facts(side) for side in SIDES}
+    assert notices(SIDES, seen) == [] and notices(SIDES, {}) == []
+    seen["litellm"]["extension_users"] = ["litellm", "prog"]
+    assert 'where "litellm" and "prog" may execute' in notices(SIDES, seen)[0] and found(seen) == []
+    seen["openwebui"]["foreign_objects"] = ["function user_bridge.evil() of openwebui"]
+    (problem,) = found(seen)
+    assert "function user_bridge.evil() of openwebui" in problem and "bridge_openwebui_db" in problem
 
 
 def test_sound_servers_have_no_problems() -> None:

@@ -187,7 +187,9 @@ def test_a_thousand_racing_pairs_lose_nothing_and_never_deadlock(pair: Pair) -> 
 
 
 NO_ENTITY_LOCKS = replaced(
-    "engine/litellm/deliver.sql.j2", "PERFORM user_bridge.lock_entities(p_types, p_ids, p_deadline);", "NULL;"
+    "engine/litellm/deliver.sql.j2",
+    "PERFORM user_bridge.lock_entities(p_types,",
+    "PERFORM user_bridge.lock_entities('{}',",
 )
 INLINE_AT_ANY_LEVEL = replaced(
     "engine/litellm/commit.sql.j2",
@@ -362,7 +364,7 @@ def test_a_delivery_that_locks_rows_is_noticed(pair: Pair) -> None:
     lock = 'PERFORM FROM public."LiteLLM_UserTable" AS u WHERE u.user_id = ANY (p_ids) FOR SHARE;'
     start = "    -- Removals first"
     install_bridge(pair, QUICK, mutate=replaced("engine/litellm/deliver.sql.j2", start, lock + "\n" + start))
-    pair.litellm_admin.run(f'GRANT UPDATE ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
+    pair.litellm_admin.run(f'GRANT SELECT, UPDATE ON "LiteLLM_UserTable" TO "{OWNER_ROLE}"')
     _fill(pair, 3)
     with _delivered_but_not_committed(pair):
         assert _rows_not_locked(pair)["UserTable"] == 7

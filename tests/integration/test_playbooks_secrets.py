@@ -133,6 +133,7 @@ ELSEWHERE = {
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
     ("bridge", "Remove roles | Report which stay"): "it names roles, and only those that another database uses",
     ("sync_user", "Show the statements"): "check mode: the first test",
+    ("triggers", "Take from the owner role"): "an upgrade of the first version; the login is its neighbours'",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
     ("maintenance", "Timer | Write its password file"): "a file, with systemd only: tests/unit/test_role_secrets.py",
 }

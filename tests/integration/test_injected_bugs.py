@@ -21,7 +21,7 @@ import pytest
 
 from hard_support import QUICK, drain_all, replaced
 from kit import openwebui, pairs, rows
-from kit.bridge import Mutate, change_settings, install_bridge, render_sql
+from kit.bridge import Mutate, change_settings, install_bridge, own, render_sql
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import ModuleFailed, admin, login_options, run_module
@@ -274,6 +274,21 @@ def _passwords(pair: Pair) -> None:
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
 
 
+def _strangers(pair: Pair) -> None:
+    """Accounts that were made by hand have addresses that LiteLLM brings."""
+    openwebui.add_account(pair, "boss", "boss@example.com", role="admin")
+    openwebui.add_account(pair, "theirs", "theirs@example.com")
+    session = writer(pair)
+    rows.add_user(session, "eve", "Boss@example.com")
+    rows.add_user(session, "mal", "theirs@example.com")
+    rows.change_user(session, "mal", user_email="mal@example.com")
+    rows.change_user(session, "mal", user_role="proxy_admin")
+    rows.add_user(session, "umlaut", "\u00e4nne@example.com")
+    rows.delete_user(session, "mal")
+    pair.openwebui_admin.value("SELECT user_bridge.fold_email('Boss@example.com')")
+    own(pair)
+
+
 def _expired_key(pair: Pair) -> None:
     rows.add_key(writer(pair), "7b" * 32, "u0")
     pair.litellm_admin.run(
@@ -326,6 +341,7 @@ PARTS: list[Part] = [
     _guard,
     _drift,
     _passwords,
+    _strangers,
     _expired_key,
     _bulk,
     _removed_data,
@@ -405,6 +421,8 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     ):
         pass
     drain_all(pair)
+    for table in ("auth", "user"):
+        pair.openwebui.run(f"DELETE FROM \"{table}\" WHERE id IN ('boss', 'theirs')")
     # What a broken row trigger could not queue is found by comparing both sides.
     while compare and pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)"):
         drain_all(pair)

@@ -444,7 +444,7 @@ def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
     if side == "litellm":
         functions = ["masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
     else:
-        functions = ["unseal(text)", "unsealed(jsonb)", "masked(bytea,bytea)", "check_caller(jsonb)"]
+        functions = ["masked(bytea,bytea)", "check_caller(jsonb)"]
     admin = quick.litellm_admin if side == "litellm" else quick.openwebui_admin
     others = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> %s AND rolname !~ '^pg_'"
     for role in (row["rolname"] for row in admin.rows(others, [OWNER_ROLE])):

@@ -18,8 +18,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _ro
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server as _server
 
 from conftest import missing
+from hard_support import replaced
 from kit import binaries, pairs, upstream
-from kit.bridge import install_bridge
+from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
@@ -392,3 +393,43 @@ def test_keys_on_litellms_side(pair: Pair) -> None:
         pair.litellm_admin.run('ALTER TABLE "LiteLLM_VerificationToken" RENAME models TO models_of_another_version')
         pair.litellm.run("""UPDATE "LiteLLM_VerificationToken" SET key_alias = 'renamed'""")
         assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.trigger_faults") > 0
+
+
+def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
+    """Keys are written, compared, refused, late, and deleted."""
+    install_bridge(pair, {"initial_password": "none", "api_keys": "mirror", "target_timeout_ms": 500}, mutate)
+    for number in range(len(TOKENS)):
+        add_user(pair.litellm, f"u{number}", f"user{number}@example.com")
+    keys(pair)
+    with hidden(pair.cluster, *TOKENS):
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything(); SELECT user_bridge.drain(1000)")
+        assert pair.openwebui_admin.value("SELECT count(*) FROM api_key") == len(TOKENS)
+        pair.litellm_admin.run("SELECT user_bridge.reconcile(true)")
+        # Refused, and out of time in a call that waits for a lock.
+        pair.openwebui_admin.run("ALTER TABLE api_key ADD CONSTRAINT refused CHECK (key NOT LIKE 'new-%') NOT VALID")
+        regenerate(pair)
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        pair.openwebui_admin.run("ALTER TABLE api_key DROP CONSTRAINT refused")
+        blocker = pair.connect("openwebui", autocommit=False)
+        blocker.run("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        blocker.rollback()
+        errors = pair.litellm_admin.rows("SELECT DISTINCT last_sqlstate FROM user_bridge.sync_queue")
+        assert {"UB002"} & {row["last_sqlstate"] for row in errors}
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        pair.litellm.run('DELETE FROM "LiteLLM_VerificationToken"')
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        assert pair.openwebui_admin.value("SELECT count(*) FROM api_key") == 0
+
+
+def test_mirrored_keys(pair: Pair) -> None:
+    mirrored(pair)
+
+
+def test_a_mirrored_key_that_is_a_parameter_is_found(pair: Pair) -> None:
+    write = "PERFORM user_bridge.write_key_slot("
+    shown = replaced(
+        "entities/api_key/openwebui/apply.sql.j2", write, write.replace("PERFORM ", "PERFORM length(v_now), ")
+    )
+    with pytest.raises(AssertionError):
+        mirrored(pair, shown)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import Place, Source, Target
+from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import Identity, Place, Source, Target
 
 _TAKE = (
     "to give Open WebUI to this one, after which it follows this one only and refuses the other, set "
@@ -41,12 +41,12 @@ def decide(source: Source, target: Target, take: bool) -> Decision:
     if identity is None or identity.id != owner.id:
         if take:
             return Decision("taken", f"it was owned by the installation {owner.id}", at_home)
-        return Decision("refused", _another(source, target))
+        return Decision("refused", _another(source, target, owner))
     if owner.place != source.place:
         if _is_beside(source, owner.place):
             if take:
                 return Decision("taken", f"it was owned by {_named(source, owner.place)}", False)
-            return Decision("refused", _a_copy(source, target))
+            return Decision("refused", _a_copy(source, target, owner))
         return Decision("moved", f"the installation was in {_named(source, owner.place)}")
     if not at_home:
         return Decision("moved", "LiteLLM's side named another database as the installation's")
@@ -66,19 +66,17 @@ def _named(source: Source, place: Place) -> str:
     return f"the database with oid {place.database} of the server with system identifier {place.system}"
 
 
-def _another(source: Source, target: Target) -> str:
-    assert target.owner is not None
+def _another(source: Source, target: Target, owner: Identity) -> str:
     return (
         f'Open WebUI\'s database "{target.name}" (bridge_openwebui_db) is owned by another installation of the bridge, '
-        f'{target.owner.id} in {_named(source, target.owner.place)}, and LiteLLM\'s database "{source.name}" '
+        f'{owner.id} in {_named(source, owner.place)}, and LiteLLM\'s database "{source.name}" '
         f"(bridge_litellm_db) is not it: name the databases that belong together; {_TAKE}"
     )
 
 
-def _a_copy(source: Source, target: Target) -> str:
-    assert target.owner is not None
+def _a_copy(source: Source, target: Target, owner: Identity) -> str:
     return (
         f'LiteLLM\'s database "{source.name}" (bridge_litellm_db) is a copy of a database that is still there: '
         f'Open WebUI\'s database "{target.name}" (bridge_openwebui_db) is owned by '
-        f"{_named(source, target.owner.place)}: name that one, or another Open WebUI for the copy; {_TAKE}"
+        f"{_named(source, owner.place)}: name that one, or another Open WebUI for the copy; {_TAKE}"
     )

@@ -265,6 +265,7 @@ def test_all_of_them_together_change_nothing(pair: Pair, server: Cluster, way: s
     compare(with_settings(pair, known(pair, VALUES), [way]), without_settings(server, pair))
 
 
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", VALUES)
 def test_each_of_them_alone_changes_nothing(pair: Pair, server: Cluster, name: str) -> None:
     wanted = known(pair, {name: VALUES[name]})

@@ -95,7 +95,11 @@ def test_the_roles_have_no_attribute_that_they_do_not_need(litellm: Database) ->
         ("litellm", True, False),
         ("openwebui", True, False),
         ("sync_user", True, False),
+        # The timer logs in as the operating system user of its name.
+        ("user_bridge_timer", True, False),
         ("user_bridge_owner", False, False),
+        ("user_bridge_reader", False, False),
+        ("user_bridge_writer", False, False),
     }
     memberships = litellm.rows(
         "SELECT member::regrole::text AS who FROM pg_auth_members WHERE member::regrole::text NOT LIKE 'pg\\_%'"

@@ -145,15 +145,16 @@ ADOPTION: list[Row] = [
     (
         "an account without a sign-in gets a password that others know",
         _SIGN_IN,
-        "CASE WHEN p_before.id IS NULL THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
+        "CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
         "user_bridge.initial_password(p_want, p_options)",
         _case("without a row in auth"),
     ),
     (
         "an account is taken by its id",
         _ADOPT,
-        "WHERE lower(u.email) = p_want ->> 'email' AND u.email IS NOT NULL AND user_bridge.is_free(u.id)",
-        "WHERE (lower(u.email) = p_want ->> 'email' OR u.id = p_want ->> 'openwebui_id') AND user_bridge.is_free(u.id)",
+        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
+        "WHERE (user_bridge.is_email(u.email, p_want ->> 'email') OR u.id = p_want ->> 'openwebui_id')\n"
+        "       AND user_bridge.is_free(u.id)",
         lambda pair: trust.test_an_account_with_the_id_only_is_somebody_elses(pair, "user"),
     ),
     (
@@ -166,8 +167,8 @@ ADOPTION: list[Row] = [
     (
         "the account of another LiteLLM user is taken",
         _ADOPT,
-        "AND u.email IS NOT NULL AND user_bridge.is_free(u.id)",
-        "AND u.email IS NOT NULL",
+        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
+        "WHERE user_bridge.is_email(u.email, p_want ->> 'email')",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),
     (
@@ -187,8 +188,8 @@ ADOPTION: list[Row] = [
     (
         "an inherited account walks away",
         _APPLY,
-        "p_link.origin = 'created' OR lower(p_now.email)",
-        "p_link.origin <> 'adopted' OR lower(p_now.email)",
+        "p_link.origin = 'created' OR user_bridge.is_email(",
+        "p_link.origin <> 'adopted' OR user_bridge.is_email(",
         lambda pair: trust.TestOneAddressOfTwoUsers().test_the_next_takes_over_the_account_and_not_the_role(pair),
     ),
     (
@@ -222,7 +223,7 @@ ADOPTION: list[Row] = [
     (
         "a returning user with another address has the old password",
         _ADOPT,
-        "trusted := lower(v_account.email) = p_want ->> 'email';",
+        "trusted := user_bridge.is_email(v_account.email, p_want ->> 'email');",
         "trusted := true;",
         lambda pair: trust.TestReturning().test_with_another_address_the_password_is_nobodys(pair),
     ),

@@ -17,7 +17,7 @@ import pytest
 from hard_support import QUICK, deadlocks, drain_all, replaced, threads, until
 from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
-from kit.oracle import differences
+from kit.oracle import differences, watch
 from kit.pairs import OWNER_ROLE, Pair, Session
 
 LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
@@ -174,6 +174,7 @@ def _plan(races: tuple[Callable[[int], tuple[Write, Write]], ...], levels: tuple
 
 def _race(pair: Pair, races: Any, levels: tuple[str, ...], count: int, mutate: Mutate | None = None) -> None:
     install_bridge(pair, QUICK, mutate=mutate)
+    watch(pair)
     _fill(pair, count)
     Racers(pair).race(_plan(races, levels, count))
     drain_all(pair, 2000)

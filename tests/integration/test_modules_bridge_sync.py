@@ -131,12 +131,15 @@ def test_open_webui_away(queued: Pair) -> None:
 
 
 def test_a_refused_part_is_not_tried_for_ever(pair: Pair) -> None:
-    """The last admin is never demoted: a warning that stays queued, however often somebody drains."""
-    install_bridge(pair, {**QUEUED, "backoff_seconds": 1})
-    add_user(pair.litellm, "u1", pair.admin.email)
+    """The last admin is never demoted: that waits for a decision, however often somebody drains."""
+    install_bridge(pair, QUEUED)
+    add_user(pair.litellm, "u1", pair.admin.email, user_role="proxy_admin")
+    sync(pair)
+    change_user(pair.litellm, "u1", user_role="internal_user")
     done = sync(pair)
-    assert done["drained"]["results"] == {"WARNING": 1} and done["queue"]["failing"] == 1
-    assert done["failures"][0]["cause"] == "last admin" and done["failures"][0]["attempts"] == 1
+    assert done["drained"]["results"] == {"WARNING": 1} and done["queue"]["parked"] == 1
+    assert [each["kind"] for each in done["removals"]] == ["last_admin"]
+    assert sync(pair)["drained"]["results"] == {}
 
 
 def test_no_differences(synced: Pair) -> None:

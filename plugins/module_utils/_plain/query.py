@@ -80,7 +80,7 @@ SELECT format('%%s, which calls %%s', c.what, c.function::regprocedure)
   LEFT JOIN pg_proc AS p ON p.oid = c.function
   LEFT JOIN pg_language AS l ON l.oid = p.prolang
  WHERE c.function <> 0
-   -- Functions in C are a superuser's; of the built-in ones that are not immutable those that a default may well call.
+   -- Only superusers make functions in C. Of built-in ones that are not immutable: what a default may well call.
    AND NOT coalesce(l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR p.oid < 16384 AND p.proname IN (
                'clock_timestamp', 'date', 'gen_random_uuid', 'nextval', 'now', 'random', 'statement_timestamp',
                'timestamp', 'timestamptz', 'timezone', 'to_timestamp', 'transaction_timestamp', 'uuidv4', 'uuidv7')),

@@ -111,13 +111,6 @@ EXAMPLES = r"""
     action: reconcile
     repair: true
     entity_types: [organization, team]
-
-- name: Let two of the changes happen that are held
-  llmops.user_bridge.bridge_sync:
-    login_unix_socket: /var/run/postgresql
-    login_db: litellm
-    action: approve_removals
-    ids: [17, 18]
 """
 
 RETURN = r"""

@@ -170,7 +170,8 @@ _CATALOGS = (
     "pg_auth_members",
     "pg_db_role_setting",
     f"(SELECT datname, datdba, {_acl('datacl', 'd', 'datdba')} FROM pg_database)",
-    "pg_namespace",
+    # A backend that has had a temporary table keeps its schema.
+    "(SELECT * FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_')",
     "(SELECT oid, relname, relnamespace, relowner,"
     f" {_acl('relacl', 'r', 'relowner')} FROM pg_class WHERE relkind <> 't')",
     "pg_proc",

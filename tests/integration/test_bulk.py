@@ -95,7 +95,7 @@ def test_the_same_as_one_by_one(pair: Pair) -> None:
     pair.openwebui_admin.run("DELETE FROM \"user\" WHERE id LIKE 'usr\\_%' OR id = 'mine'")
     pair.openwebui_admin.run("DELETE FROM auth WHERE id LIKE 'usr\\_%' OR id = 'mine'")
     pair.openwebui_admin.run('DELETE FROM "group"')
-    pair.openwebui_admin.run('UPDATE "user" SET info = NULL, name = %s', [pair.admin.name])
+    pair.openwebui_admin.run('UPDATE "user" SET name = %s', [pair.admin.name])
     pair.openwebui_admin.run("TRUNCATE user_bridge.entity, user_bridge.membership")
     pair.litellm_admin.run("TRUNCATE user_bridge.sync_mapping, user_bridge.sync_queue, user_bridge.sync_audit")
     for table in ("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"):

@@ -17,7 +17,7 @@ from kit import bridge
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
-from kit.pairs import PASSWORDS, SYNC_USER, Pair, Side
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
 from kit.pairs import pair as make_pair
 from kit.rows import add_organization, add_team, add_user, join_organization
 from modules_support import login_options, run_plays
@@ -77,7 +77,13 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
     variables = {
         "bridge_login_password": "not used",
         "bridge_sync_password": PASSWORDS[SYNC_USER],
-        "bridge_declared": {"registry": bridge.REGISTRY, "settings": bridge.SETTINGS},
+        "bridge_declared": {
+            "registry": bridge.REGISTRY,
+            "settings": bridge.SETTINGS,
+            "owner_role": OWNER_ROLE,
+            "reader_role": PROGRAM_ROLES["litellm"],
+            "writer_role": PROGRAM_ROLES["openwebui"],
+        },
     }
     with ExitStack() as stack:
         plays = [play(module, stack.enter_context(make_pair(server))) for module in MODULES]

@@ -150,6 +150,11 @@ class Asked:
         return [name for name, table in self.tables.items() if "since" not in (table or {})]
 
 
+def is_supported(facts: dict[str, Any]) -> bool:
+    """Whether the server has the catalog that the bridge asks. An older one is refused by its version."""
+    return int(facts["version_num"]) >= 130000
+
+
 def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     """The facts, inside a transaction of C(_pg.transaction). None of them is a secret."""
     names = {
@@ -171,7 +176,9 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     found = _pg.rows(cur, _DEFAULT_PRIVILEGES, names)
     facts["default_privileges"] = {row["role"]: row["names"] for row in found}
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
-    facts["foreign_objects"] = foreign_to_an_installation(cur, Roles(asked.owner_role, asked.program_role))
+    facts["foreign_objects"] = (
+        foreign_to_an_installation(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else []
+    )
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
     facts["shows_secrets"] = _secret.shown_by(cur)
     facts["admins"] = None

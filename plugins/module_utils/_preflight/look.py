@@ -23,6 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.fact
     SIDES,
     Asked,
     count_admins,
+    is_supported,
     read_facts,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
@@ -163,7 +164,7 @@ def _look(
                 else:
                     plan["timer_user"] = bool(asked.timer_user) and _timer_user_differs(cur, facts, asked, params)
                     plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
-        if params["depth"] != "bridge":
+        if params["depth"] != "bridge" or not is_supported(facts):
             return facts
         plan.setdefault("takeover", False)
         try:

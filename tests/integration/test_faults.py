@@ -701,7 +701,7 @@ FAULTS += [
     Fault(
         "the removal guard without its lock",
         "engine/openwebui/guard.sql.j2",
-        "PERFORM pg_advisory_xact_lock(hashtextextended('user_bridge removals', 0));",
+        "PERFORM pg_advisory_xact_lock(user_bridge.lock_key('removals'));",
         "NULL;",
         test_removal_counting.test_two_calls_at_once_count_together,
     ),
@@ -789,13 +789,6 @@ FAULTS += [
         "        NULL;  -- The rows stay queued, without a reason",
         "        RAISE;  -- The rows stay queued, without a reason",
         test_queue_rules.test_a_fault_in_the_handling_of_a_fault_fails_no_write,
-    ),
-    Fault(
-        "lock_timeout not put back",
-        "engine/litellm/locks.sql.j2",
-        "PERFORM set_config('lock_timeout', c_before, true);",
-        "NULL;",
-        test_queue_rules.test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout,
     ),
     Fault(
         "a refusing target leaves the breaker closed",

@@ -229,9 +229,7 @@ def _account_that_cannot_go_yet(pair: Pair, user: str) -> Iterator[None]:
         "CREATE FUNCTION public.linger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
         "WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END$$"
     )
-    pair.openwebui_admin.run(
-        "CREATE TRIGGER linger AFTER UPDATE ON auth FOR EACH ROW EXECUTE FUNCTION public.linger()"
-    )
+    pair.openwebui_admin.run("CREATE TRIGGER linger AFTER UPDATE ON auth FOR EACH ROW EXECUTE FUNCTION public.linger()")
     lingers = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'user_bridge' AND wait_event = 'PgSleep'"
     holder = pair.connect("openwebui", autocommit=False)
     holder.run("SELECT pg_advisory_xact_lock(1)")

@@ -1,10 +1,11 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds a lock delays what needs it and nothing else, and the bridge takes no more locks than the server can spare."""
+"""Who holds a lock delays what needs it and nothing else; the bridge takes no more locks than the server can spare."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -144,7 +145,7 @@ class TestAnAdvisoryLock:
         with_users(pair, 1)
         holder = pair.connect("litellm", SUPERUSER, autocommit=False)
         holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u0'], now() + interval '1 minute')")
-        writes = [seconds(lambda: rename(pair.litellm, range(1), f"New {number}")) for number in range(20)]
+        writes = [seconds(functools.partial(rename, pair.litellm, range(1), f"New {number}")) for number in range(20)]
         # Twenty waits of 50 ms are a second.
         assert sum(writes) - max(writes) < 0.5 and max(writes) < SOON
         holder.rollback()

@@ -18,7 +18,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
         ("UB001", "the target refused: ERROR:  permission denied for function apply", "permission"),
         ("UB001", "the foreign server user_bridge_target does not exist", "not deployed"),
         ("UB002", "the target did not answer in time", "timeout"),
-        ("UB003", "what has to be locked with an entity changed while waiting for its lock", "busy"),
         ("55P03", "canceling statement due to lock timeout", "locked"),
         ("22001", "value too long for type character varying(255)", "too long"),
         ("23505", "duplicate key value", "conflict"),

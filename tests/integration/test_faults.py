@@ -293,8 +293,8 @@ FAULTS = [
     Fault(
         "team alias left out of the name",
         "entities/user/litellm/desired.sql.j2",
-        "THEN p_team_alias || '-' || p_user_alias",
-        "THEN p_user_alias",
+        "THEN n.team_alias || '-' || n.user_alias",
+        "THEN n.user_alias",
         lambda pair: test_mapping.TestNames().test_the_rule(pair, "Ann", "Rockets", "Rockets-Ann"),
     ),
     Fault(
@@ -687,6 +687,13 @@ _huge = test_locks.TestHugeTexts()
 
 LOCKS = [
     Fault(
+        "only the first change after SET CONSTRAINTS ... IMMEDIATE is delivered",
+        "engine/litellm/queue.sql.j2",
+        "    IF v_wakes AND NOT FOUND THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
+        "    IF FOUND THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
+        test_delivery.test_changes_after_set_constraints_immediate_are_delivered_too,
+    ),
+    Fault(
         "an item waits for a row as long as the request may",
         "engine/openwebui/door.sql.j2",
         "SET lock_timeout = '50ms' AS $body$",
@@ -829,13 +836,6 @@ LOCKS = [
                 "'original_role', u.user_role",
             ),
         )
-    ),
-    Fault(
-        "an alias is cut after the team's has been put before it",
-        "entities/user/litellm/desired.sql.j2",
-        "n.team_alias || '-' || n.user_alias",
-        "p_team_alias || '-' || p_user_alias || repeat('x', 20000000)",
-        lambda pair: _huge.test_of_a_group_arrive_cut(pair, "team"),
     ),
     Fault(
         "a member whose id is too long keeps all others out",

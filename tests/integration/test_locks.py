@@ -274,7 +274,11 @@ class TestWhatTakesTooLong:
         )
         for number in range(30):
             rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-        drain(pair)
+        for _round in range(5):
+            # A busy machine may not come to all of them at once.
+            drain(pair)
+            if [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]:
+                break
         assert len(openwebui.accounts(pair)) == 29
         assert [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]
         assert not pair.litellm_admin.value(OPEN)

@@ -30,7 +30,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
-from faults_of_trust import ADOPTION
+from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
@@ -1267,6 +1267,7 @@ OLD_FAULTS = [
             pair, "usr_b\u00f6b"
         ),
     ),
+    *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]
 
 

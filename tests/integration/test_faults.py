@@ -18,6 +18,7 @@ from hypothesis.errors import Flaky
 import test_accounts
 import test_addresses
 import test_delivery
+import test_drainer
 import test_held_changes
 import test_installation
 import test_mapping
@@ -89,7 +90,45 @@ def _held(test: Callable[[test_addresses.TestWhoHasIt, Pair], None]) -> Catch:
     return catch
 
 
+def _drainer(test: Catch) -> Catch:
+    """A test of the drainer, on a bridge without password hashing."""
+
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        test(pair)
+
+    return catch
+
+
 FAULTS = [
+    Fault(
+        "the drainer takes the isolation that the database has as its default",
+        "engine/litellm/drainer.sql.j2",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;",
+        "NULL;",
+        _drainer(lambda pair: test_drainer.test_it_is_read_committed_whatever_the_default_is(pair, "serializable")),
+    ),
+    Fault(
+        "two drainers work at once",
+        "engine/litellm/drainer.sql.j2",
+        "RETURN '{\"pause\": 0.2}'::jsonb;",
+        "NULL;",
+        _drainer(test_drainer.test_only_one_delivers),
+    ),
+    Fault(
+        "who holds the drainer's lock is taken for a drainer",
+        "engine/litellm/drainer.sql.j2",
+        "> c_silence THEN",
+        "> 1e15 THEN",
+        _drainer(test_drainer.test_a_foreign_lock_or_an_old_beat_is_no_drainer),
+    ),
+    Fault(
+        "a drainer lives on for as long as its beat is young",
+        "engine/litellm/drainer.sql.j2",
+        "RETURN user_bridge.is_drainer();",
+        "RETURN true;",
+        _drainer(test_drainer.test_it_delivers_while_it_lives),
+    ),
     Fault(
         "a superuser's session reads what LiteLLM's role has put in a table's place",
         "engine/litellm/proof.sql.j2",

@@ -32,7 +32,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
-from faults_of_trust import ADOPTION
+from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
@@ -69,6 +69,12 @@ def _queued_is_no_drift(pair: Pair) -> None:
     pair.litellm_admin.run("SELECT user_bridge.pause()")
     rows.change_user(pair.litellm, "u1", user_alias="Anna")
     assert test_reconcile.found(pair) == set()
+
+
+def _page_of_somebody_gone(pair: Pair) -> None:
+    test_stale_pages.test_that_of_somebody_who_is_gone_too_unless_its_sign_in_is_made_active(
+        test_stale_pages.team(pair), test_stale_pages.look_out
+    )
 
 
 def _rules(pair: Pair) -> None:
@@ -1485,6 +1491,7 @@ OLD_FAULTS = [
             pair, "usr_b\u00f6b"
         ),
     ),
+    *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]
 
 
@@ -1558,6 +1565,27 @@ FAULTS += [
         "ELSIF v_identity IS DISTINCT FROM v_here THEN",
         "ELSIF false THEN",
         _a_copy,
+    ),
+    Fault(
+        "nobody says why a server's identity cannot be asked for",
+        "engine/litellm/identity.sql.j2",
+        "IF NOT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN",
+        "IF false THEN",
+        lambda pair: test_installation.test_a_server_that_does_not_say_which_one_it_is(pair),
+    ),
+    Fault(
+        "a page opens the account of somebody who is gone",
+        "entities/user/openwebui/state.sql.j2",
+        "u.id = coalesce(e.openwebui_id, e.made_id)",
+        "u.id = e.openwebui_id",
+        _page_of_somebody_gone,
+    ),
+    Fault(
+        "an account that somebody opened for good is closed",
+        "entities/user/openwebui/state.sql.j2",
+        "AND NOT a.active AND u.role IS DISTINCT FROM 'pending'",
+        "AND u.role IS DISTINCT FROM 'pending'",
+        _page_of_somebody_gone,
     ),
     Fault(
         "a copy is known by its server only",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kit import binaries, cluster, upstream
+from kit import binaries, cluster, rows, upstream
 from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
@@ -313,6 +313,12 @@ def test_owners_and_roles_that_are_not_the_bridges(installed: Pair) -> None:
 def test_other_checks(pair: Pair) -> None:
     assert "bridge_maintenance is pg_cron" in problem(pair, maintenance="pg_cron")
     pair.openwebui_admin.run("UPDATE \"user\" SET role = 'user'")
+    # None of them will be one either.
+    for number, email in enumerate((None, " ", "boss", "boss@")):
+        rows.add_user(pair.litellm, f"u{number}", email, user_role="proxy_admin")
+    rows.add_user(
+        pair.litellm, "away", "away@example.com", user_role="proxy_admin", metadata={"scim_active": False, "x": 1}
+    )
     assert "has no admin yet" in problem(pair)
     assert look(pair, allow_no_admin=True)["problems"] == []
 

@@ -26,7 +26,9 @@ _ADMINS = {
     "litellm": (
         "LiteLLM_UserTable",
         'SELECT count(*) FROM public."LiteLLM_UserTable"'
-        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) <> ''",
+        # At least; which emails are usable is the SQL's to say.
+        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) LIKE '_%@_%'"
+        " AND NOT metadata @> '{\"scim_active\": false}'",
     ),
     "openwebui": ("user", "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
 }

@@ -40,6 +40,14 @@ options:
           Maximum number of entities that a COMMIT delivers. A larger transaction is left to the timer. From
           1 to 10000.
         type: int
+      sync_connection_limit:
+        description: >-
+          Number of connections that LiteLLM's server may keep to Open WebUI's database; it is the sync user's
+          C(CONNECTION LIMIT). Sessions of LiteLLM that get none leave their changes to the drainer. 0 lets
+          the deployment compute it from C(max_connections) and the sizes of both programs' pools. From 0
+          to 10000.
+        type: int
+        version_added: 1.1.0
       removal_accounts:
         description: Number of accounts that may be removed within ten minutes without approval. At least
           0.

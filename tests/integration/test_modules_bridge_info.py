@@ -168,7 +168,7 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
-    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does anything drain" in text
+    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does a drainer run" in text
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:
@@ -249,7 +249,7 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     found = info(deployed, limit=0)
     assert found["initial_passwords"] == {"total": 1, "first": []} and found["health"]["status"] == "ok"
     deployed.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
-    assert "does the timer run" in info(deployed)["health"]["reasons"][0]
+    assert "does a drainer run" in info(deployed)["health"]["reasons"][0]
 
 
 def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair) -> None:

@@ -47,8 +47,8 @@ options:
     default: true
   maintenance:
     description:
-      - What is to run the drainer, as RV(llmops.user_bridge.bridge_preflight_info#module:plan.maintenance) says. If it
-        is anything but V(none) and no drainer lives, not even after three seconds, that is one of the
+      - What is to run the drainer, as RV(llmops.user_bridge.bridge_preflight_info#module:maintenance.method) says. If
+        it is anything but V(none) and no drainer lives, not even after three seconds, that is one of the
         RV(health.reasons).
     type: str
     choices: [none, pg_cron, systemd]

@@ -124,7 +124,7 @@ options:
     description:
       - What will run the drainer. V(pg_cron) has to be loaded by LiteLLM's server.
       - V(auto) is V(pg_cron) where it is loaded, else V(systemd) where the host of the task has it, else V(none).
-        RV(plan.maintenance) says what was chosen.
+        RV(maintenance) says what was chosen.
     type: str
     choices: [auto, none, pg_cron, systemd]
     default: none
@@ -149,10 +149,9 @@ options:
   sync_connection_limit:
     description:
       - Connection limit of O(sync_user). V(0) computes the largest that leaves both programs their pools, but not more
-        than LiteLLM's pool can use.
+        than LiteLLM's pool can use. Without it, connections are not looked at.
       - With O(depth=bridge), connections that do not fit into C(max_connections) are one of the RV(problems).
     type: int
-    default: 0
     version_added: 1.1.0
   allow_no_admin:
     description:
@@ -291,6 +290,20 @@ sides:
       description: The tables of the program that exist, with their owners and the privileges that the reader or writer
         holds.
       type: dict
+maintenance:
+  description: What runs the drainer.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    method:
+      description: The value of O(maintenance), or what V(auto) has chosen.
+      type: str
+      sample: systemd
+    reason:
+      description: Why.
+      type: str
+      sample: this host has it, and LiteLLM's server has not loaded pg_cron
 one_server:
   description: Whether both databases are on one server.
   returned: success
@@ -352,21 +365,9 @@ plan:
       returned: success
       type: bool
       sample: false
-    maintenance:
-      description: What runs the drainer, O(maintenance) or what V(auto) has chosen.
-      returned: success
-      type: str
-      sample: systemd
-      version_added: 1.1.0
-    maintenance_reason:
-      description: Why that was chosen.
-      returned: success
-      type: str
-      sample: this host has it, and LiteLLM's server has not loaded pg_cron
-      version_added: 1.1.0
     connection_limit:
       description: The connection limit of the sync user, as asked for or computed.
-      returned: with O(depth=bridge), when both sides were reached
+      returned: with O(depth=bridge) and O(sync_connection_limit), when both sides were reached
       type: int
       sample: 12
       version_added: 1.1.0
@@ -422,7 +423,7 @@ def main() -> None:
         litellm_connections={"type": "int", "default": 40},
         openwebui_connections={"type": "int", "default": 40},
         planned_max_connections={"type": "int", "default": 0},
-        sync_connection_limit={"type": "int", "default": 0},
+        sync_connection_limit={"type": "int"},
         allow_no_admin={"type": "bool", "default": False},
         settings={"type": "dict"},
         takeover={"type": "bool", "default": True},

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import REGISTRY, change_settings, install_bridge, render_sql
+from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, render_sql
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
@@ -50,6 +50,21 @@ def info(
     for secret in PASSWORDS.values():
         assert json.dumps(secret)[1:-1] not in json.dumps(result)
     return result
+
+
+def test_the_drainer(deployed: Pair) -> None:
+    found = info(deployed)
+    assert found["drainer"] == {"runs": None, "lives": False, "since": None} and found["health"]["status"] == "ok"
+    for runs, where in (("systemd", "journalctl"), ("pg_cron", "cron.job_run_details")):
+        found = info(deployed, maintenance=runs)
+        assert found["health"]["status"] == "degraded"
+        (reason,) = found["health"]["reasons"]
+        assert f"no drainer lives, though bridge_maintenance is {runs}" in reason and where in reason
+    with drainer(deployed):
+        found = info(deployed, maintenance="systemd")
+        assert found["drainer"]["lives"] is True and found["health"]["status"] == "ok", found["health"]
+        assert found["drainer"]["since"].startswith("20")
+    assert info(deployed, maintenance="none")["health"]["status"] == "ok"
 
 
 def add_user(pair: Pair, user_id: str, email: str) -> None:

@@ -81,8 +81,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     complete = len(seen) == len(SIDES)
     one_server = _is_one_server(seen)
     choice = _maintenance(params, seen.get("litellm"))
-    plan["maintenance"], plan["maintenance_reason"] = choice.method, choice.reason
-    if choice.method == "none":
+    if params["maintenance"] == "auto" and choice.method == "none":
         # Nothing logs in as it, whatever its name.
         sides = {side: replace(each, asked=replace(each.asked, timer_user="")) for side, each in sides.items()}
         plan["timer_user"] = False
@@ -90,11 +89,8 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         plan["statements"] = {
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
-        pools = Pools(params["litellm_connections"], params["openwebui_connections"], params["sync_connection_limit"])
-        connections = budget(seen, one_server, pools)
-        plan["connection_limit"] = connections.limit
-        plan["sync_user"] |= _limit_differs(seen["openwebui"], params["sync_user"], connections.limit)
-        refused += connections.problems
+        if params["sync_connection_limit"] is not None:
+            refused += _plan_connections(params, seen, one_server, plan)
         plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     ownership = _ownership(owners, bool(params["take_ownership"]))
     owner_problem = f"{ownership.reason}." if ownership and ownership.action == "refused" else None
@@ -117,6 +113,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         + refused
         + ([owner_problem] if owner_problem and params["depth"] == "bridge" else []),
         "owner_problem": owner_problem,
+        "maintenance": {"method": choice.method, "reason": choice.reason},
         "notices": notices(sides, seen) if params["depth"] == "bridge" else [],
         "plan": plan,
     }
@@ -233,8 +230,14 @@ def _cron_is_usable(params: dict[str, Any], facts: dict[str, Any]) -> bool:
         connection.close()
 
 
-def _limit_differs(facts: dict[str, Any], sync_user: str, limit: int) -> bool:
-    return bool(facts["roles"].get(sync_user, {}).get("connection_limit") != limit)
+def _plan_connections(
+    params: dict[str, Any], seen: dict[str, dict[str, Any]], one_server: bool, plan: dict[str, Any]
+) -> tuple[str, ...]:
+    pools = Pools(params["litellm_connections"], params["openwebui_connections"], params["sync_connection_limit"])
+    found = budget(seen, one_server, pools)
+    plan["connection_limit"] = found.limit
+    plan["sync_user"] |= seen["openwebui"]["roles"].get(params["sync_user"], {}).get("connection_limit") != found.limit
+    return found.problems
 
 
 def _user_differs(cur: Any, facts: dict[str, Any], name: str, password: str | None) -> bool:

@@ -136,7 +136,7 @@ def _of_server(variables: Variables, facts: dict[str, Any], checks: Checks) -> l
     if side == "litellm" and checks.maintenance == "pg_cron" and not facts["cron_database"]:
         found.append(
             f"bridge_maintenance is pg_cron, but the server of {where} has not loaded it. Add pg_cron to its "
-            "shared_preload_libraries and restart it, or set bridge_maintenance to auto, systemd or none."
+            "shared_preload_libraries and restart it, or set bridge_maintenance to systemd or none."
         )
     return found
 

@@ -62,9 +62,8 @@ def test_the_drainer(deployed: Pair) -> None:
         assert f"no drainer lives, though bridge_maintenance is {runs}" in reason and where in reason
     with drainer(deployed):
         found = info(deployed, maintenance="systemd")
-        assert found["drainer"]["lives"] is True and found["health"]["status"] == "ok", found["health"]
+        assert found["drainer"]["lives"] is True and "no drainer lives" not in " ".join(found["health"]["reasons"])
         assert found["drainer"]["since"].startswith("20")
-    assert info(deployed, maintenance="none")["health"]["status"] == "ok"
 
 
 def add_user(pair: Pair, user_id: str, email: str) -> None:

@@ -23,7 +23,7 @@ options:
       delivery:
         description: >-
           When changes are delivered. V(commit) delivers when LiteLLM's transaction commits, V(queued) leaves
-          everything to the timer.
+          everything to the drainer.
         type: str
         choices: [commit, queued]
       target_timeout_ms:
@@ -37,8 +37,8 @@ options:
         type: int
       inline_limit:
         description: >-
-          Maximum number of entities that a COMMIT delivers. A larger transaction is left to the timer. From
-          1 to 10000.
+          Maximum number of entities that a COMMIT delivers. A larger transaction is left to the drainer.
+          From 1 to 10000.
         type: int
       sync_connection_limit:
         description: >-

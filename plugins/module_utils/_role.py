@@ -75,6 +75,7 @@ def ensure(connection: Any, wanted: Wanted, check_mode: bool) -> Plan:
                 "CREATEROLE and, for a role that exists, on PostgreSQL 16 and newer its ADMIN OPTION; "
                 "nothing was changed"
             ) from None
+        _end_surplus(cur, wanted)
     return plan
 
 
@@ -85,6 +86,24 @@ def _write(connection: Any, cur: Any, wanted: Wanted, plan: Plan) -> None:
             alter = f"ALTER ROLE {quote(wanted.name)}"
             stored = _pg.verifier(connection, wanted.name, wanted.password)
             _secret.execute(cur, stored, alter, (f"{alter} PASSWORD ", ""))
+
+
+def _end_surplus(cur: Any, wanted: Wanted) -> None:
+    """A limit counts for new sessions only. The bridge opens those that wait for work again when they have some."""
+    if wanted.connection_limit is None or wanted.connection_limit < 0:
+        return
+    try:
+        with _pg.transaction(cur, read_only=False):
+            cur.execute(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.usename = %(name)s"
+                " AND a.state = 'idle'"
+                " AND (SELECT count(*) FROM pg_stat_activity WHERE usename = %(name)s) > %(limit)s",
+                {"name": wanted.name, "limit": wanted.connection_limit},
+            )
+    except _pg.PgError as error:
+        # They end by themselves, only later.
+        if _pg.sqlstate(error) != _pg.INSUFFICIENT_PRIVILEGE:
+            raise
 
 
 def shown(wanted: Wanted, plan: Plan) -> dict[str, str]:

@@ -40,6 +40,7 @@ options:
   connection_limit:
     description:
       - How many connections the role may have at a time, V(-1) any number. Without it the limit stays as it is.
+      - A change ends sessions of the role that wait for work where it has more than that, if the login may.
     type: int
 attributes:
   check_mode:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import psycopg2
 import pytest
 
+from hard_support import until
 from kit import rows
-from kit.bridge import install_bridge
+from kit.bridge import change_settings, drainer, install_bridge
 from kit.pairs import SYNC_USER, Pair, Session
 
 QUICK = {"initial_password": "none", "backoff_seconds": 30}
@@ -91,6 +92,21 @@ def test_whoever_has_a_connection_uses_it(pair: Pair) -> None:
     rows.add_user(first, "u0", "u0@example.com")
     rows.add_user(pair.litellm_admin, "u1", "u1@example.com")
     assert arrived(pair) == ["usr_u0", "usr_u1"]
+
+
+def test_a_connection_without_a_place_is_given_back_to_the_drainer(pair: Pair) -> None:
+    """A limit that is new, or lower than before, finds sessions with connections."""
+    install_bridge(pair, QUICK)
+    sessions = writers(pair, 3)
+    assert connections(pair) == 3
+    with drainer(pair):
+        change_settings(pair, sync_connection_limit=5)
+        for index, session in enumerate(sessions):
+            rows.change_user(session, f"u{index}", user_alias="again")
+        # The first one's and the drainer's.
+        until(lambda: connections(pair) == 2, 5)
+        named = "SELECT count(*) FROM \"user\" WHERE name = 'again'"
+        until(lambda: pair.openwebui.value(named) == 3, 5)
 
 
 def test_without_a_limit_every_session_may_connect(pair: Pair) -> None:

@@ -712,11 +712,18 @@ FAULTS += [
         test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
     ),
     Fault(
-        "a session that has a connection looks for another place",
+        "a session that drains may not deliver what it commits",
         "engine/litellm/slots.sql.j2",
-        "OR user_bridge.is_connected()",
-        "",
+        "ELSIF NOT user_bridge.is_connected() THEN",
+        "ELSIF true THEN",
         test_connections.test_whoever_has_a_connection_uses_it,
+    ),
+    Fault(
+        "a connection without a place is kept",
+        "engine/litellm/slots.sql.j2",
+        "PERFORM user_bridge.disconnect();",
+        "NULL;",
+        test_connections.test_a_connection_without_a_place_is_given_back_to_the_drainer,
     ),
     Fault(
         "a refused connection opens the breaker",

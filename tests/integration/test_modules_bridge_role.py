@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
+import pytest
+
 from kit.pairs import Pair
 from modules_support import READ_ONLY, login_options, run_module
 
@@ -21,6 +24,14 @@ def test_the_connection_limit(pair: Pair) -> None:
         assert pair.openwebui_admin.value(limit) == 7
         assert run_module("bridge_role", options, env=READ_ONLY)["role"] == "unchanged"
         assert run_module("bridge_role", {**options, "connection_limit": 9}, check=True)["role"] == "updated"
+        # A lower limit ends what is too many and does nothing.
+        pair.cluster.execute(f"ALTER ROLE {NAME} PASSWORD '{NAME}'")
+        sessions = [pair.cluster.connect(pair.openwebui_db, NAME, NAME) for _ in range(3)]
+        assert run_module("bridge_role", {**options, "connection_limit": 2})["role"] == "updated"
+        for session in sessions:
+            with pytest.raises(psycopg2.OperationalError):
+                session.cursor().execute("SELECT 1")
+        run_module("bridge_role", options)
         assert pair.openwebui_admin.value(limit) == 7
         del options["connection_limit"]
         assert run_module("bridge_role", options, env=READ_ONLY)["role"] == "unchanged"

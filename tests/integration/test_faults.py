@@ -17,6 +17,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_connections
 import test_delivery
 import test_drainer
 import test_held_changes
@@ -889,6 +890,41 @@ FAULTS += LOCKS + [
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
     ),
     Fault(
+        "every session of LiteLLM opens a connection",
+        "engine/litellm/commit.sql.j2",
+        "OR NOT user_bridge.may_connect(s) THEN",
+        "THEN",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "no connection is left for the drain",
+        "engine/litellm/slots.sql.j2",
+        "greatest(1, s.sync_connection_limit - c_others)",
+        "s.sync_connection_limit",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "a session that drains may not deliver what it commits",
+        "engine/litellm/slots.sql.j2",
+        "ELSIF NOT user_bridge.is_connected() THEN",
+        "ELSIF true THEN",
+        test_connections.test_whoever_has_a_connection_uses_it,
+    ),
+    Fault(
+        "a connection without a place is kept",
+        "engine/litellm/slots.sql.j2",
+        "PERFORM user_bridge.disconnect();",
+        "NULL;",
+        test_connections.test_a_connection_without_a_place_is_given_back_to_the_drainer,
+    ),
+    Fault(
+        "a refused connection opens the breaker",
+        "engine/litellm/outcome.sql.j2",
+        "AND NOT user_bridge.is_lack_of_connections(p_error)",
+        "",
+        test_connections.test_a_session_that_gets_no_connection_does_not_stop_the_others,
+    ),
+    Fault(
         "the audit is never cut",
         "engine/litellm/maintenance.sql.j2",
         "WHERE a.created_at < now() - make_interval",
@@ -1067,8 +1103,8 @@ FAULTS += LOCKS + [
     Fault(
         "a refusing target leaves the breaker closed",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate = 'UB002' THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate = 'UB002' AND",
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
     ),
     Fault(
@@ -1613,8 +1649,8 @@ FAULTS += [
     Fault(
         "a copy opens the breaker",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') AND",
         _a_copy,
     ),
     Fault(

@@ -110,6 +110,14 @@ _CONNECTION = (
         "raise max_connections of Open WebUI's server or free connections",
     ),
     Remedy(
+        "read-only",
+        ("is read-only", "hot standby"),
+        ("25006",),
+        "name the primary server with {host}",
+        "check bridge_target_host: it must lead to the primary of Open WebUI's server, and its database must not be read-only; "
+        "what waits is delivered as soon as it does",
+    ),
+    Remedy(
         "starting",
         ("starting up", "shutting down", "recovery mode"),
         ("57P03",),
@@ -199,12 +207,6 @@ _DELIVERY = (
         "encoding",
         sqlstates=("22P05", "22021"),
         target="remove the character from the name in LiteLLM, or convert the database whose encoding lacks it to UTF8",
-    ),
-    Remedy(
-        "read-only",
-        sqlstates=("25006",),
-        target="check bridge_target_host: it must lead to the primary of Open WebUI's server, and its database must not be "
-        "read-only; what waits is delivered as soon as it does",
     ),
     Remedy("too long", sqlstates=("22001",), target="shorten the value in LiteLLM, or upgrade Open WebUI"),
     Remedy(

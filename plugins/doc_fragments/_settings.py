@@ -109,7 +109,9 @@ options:
         description: Hours after which an unchanged initial password is disabled. At least 1.
         type: int
       password_cost:
-        description: Cost factor of the bcrypt hash of initial passwords. From 4 to 16.
+        description: >-
+          Cost factor of the bcrypt hash of initial passwords. Each step doubles the time it takes; what O(settings.target_timeout_ms)
+          does not leave time for is refused. From 4 to 16.
         type: int
       api_keys:
         description: >-

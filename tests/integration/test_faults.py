@@ -17,6 +17,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_connections
 import test_delivery
 import test_drainer
 import test_held_changes
@@ -32,7 +33,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
-from faults_of_trust import ADOPTION
+from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
@@ -69,6 +70,12 @@ def _queued_is_no_drift(pair: Pair) -> None:
     pair.litellm_admin.run("SELECT user_bridge.pause()")
     rows.change_user(pair.litellm, "u1", user_alias="Anna")
     assert test_reconcile.found(pair) == set()
+
+
+def _page_of_somebody_gone(pair: Pair) -> None:
+    test_stale_pages.test_that_of_somebody_who_is_gone_too_unless_its_sign_in_is_made_active(
+        test_stale_pages.team(pair), test_stale_pages.look_out
+    )
 
 
 def _rules(pair: Pair) -> None:
@@ -890,6 +897,41 @@ FAULTS += LOCKS + [
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
     ),
     Fault(
+        "every session of LiteLLM opens a connection",
+        "engine/litellm/commit.sql.j2",
+        "OR NOT user_bridge.may_connect(s) THEN",
+        "THEN",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "no connection is left for the drain",
+        "engine/litellm/slots.sql.j2",
+        "greatest(1, s.sync_connection_limit - c_others)",
+        "s.sync_connection_limit",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "a session that drains may not deliver what it commits",
+        "engine/litellm/slots.sql.j2",
+        "ELSIF NOT user_bridge.is_connected() THEN",
+        "ELSIF true THEN",
+        test_connections.test_whoever_has_a_connection_uses_it,
+    ),
+    Fault(
+        "a connection without a place is kept",
+        "engine/litellm/slots.sql.j2",
+        "PERFORM user_bridge.disconnect();",
+        "NULL;",
+        test_connections.test_a_connection_without_a_place_is_given_back_to_the_drainer,
+    ),
+    Fault(
+        "a refused connection opens the breaker",
+        "engine/litellm/outcome.sql.j2",
+        "AND NOT user_bridge.is_lack_of_connections(p_error)",
+        "",
+        test_connections.test_a_session_that_gets_no_connection_does_not_stop_the_others,
+    ),
+    Fault(
         "the audit is never cut",
         "engine/litellm/maintenance.sql.j2",
         "WHERE a.created_at < now() - make_interval",
@@ -1068,8 +1110,8 @@ FAULTS += LOCKS + [
     Fault(
         "a refusing target leaves the breaker closed",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate = 'UB002' THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate = 'UB002' AND",
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
     ),
     Fault(
@@ -1492,6 +1534,7 @@ OLD_FAULTS = [
             pair, "usr_b\u00f6b"
         ),
     ),
+    *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]
 
 
@@ -1567,6 +1610,27 @@ FAULTS += [
         _a_copy,
     ),
     Fault(
+        "nobody says why a server's identity cannot be asked for",
+        "engine/litellm/identity.sql.j2",
+        "IF NOT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN",
+        "IF false THEN",
+        lambda pair: test_installation.test_a_server_that_does_not_say_which_one_it_is(pair),
+    ),
+    Fault(
+        "a page opens the account of somebody who is gone",
+        "entities/user/openwebui/state.sql.j2",
+        "u.id = coalesce(e.openwebui_id, e.made_id)",
+        "u.id = e.openwebui_id",
+        _page_of_somebody_gone,
+    ),
+    Fault(
+        "an account that somebody opened for good is closed",
+        "entities/user/openwebui/state.sql.j2",
+        "AND NOT a.active AND u.role IS DISTINCT FROM 'pending'",
+        "AND u.role IS DISTINCT FROM 'pending'",
+        _page_of_somebody_gone,
+    ),
+    Fault(
         "a copy is known by its server only",
         "engine/litellm/identity.sql.j2",
         "SELECT i.system_identifier, i.database_oid INTO v_identity",
@@ -1592,8 +1656,8 @@ FAULTS += [
     Fault(
         "a copy opens the breaker",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') AND",
         _a_copy,
     ),
     Fault(

@@ -122,7 +122,6 @@ class TestALockedRow:
         drain(pair)
         assert pair.openwebui_admin.value(unconfirmed) is None
 
-
     @pytest.mark.schemas(openwebui="all")
     def test_does_not_keep_the_passwords_of_others_from_expiring(self, pair: Pair) -> None:
         install_bridge(pair, {**QUICK, "initial_password": "random", "password_cost": 4})

@@ -729,6 +729,13 @@ LOCKS = [
         _row.test_of_the_journal_is_confirmed_later,
     ),
     Fault(
+        "one locked row keeps every password from expiring",
+        "entities/user/openwebui/sign_in.sql.j2",
+        "FOR UPDATE OF e, a SKIP LOCKED",
+        "FOR UPDATE OF e, a",
+        _row.test_does_not_keep_the_passwords_of_others_from_expiring,
+    ),
+    Fault(
         "what another session delivers is in the way of the rest",
         "engine/litellm/drain.sql.j2",
         "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",

@@ -254,7 +254,9 @@ def test_many_such_ids_at_once(quick: Pair) -> None:
     with quick.litellm.transaction():
         for number in users:
             rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
-    quick.openwebui_admin.run("UPDATE user_bridge.entity SET entity_id = 'heir of ' || entity_id WHERE entity_type = 'user'")
+    quick.openwebui_admin.run(
+        "UPDATE user_bridge.entity SET entity_id = 'heir of ' || entity_id WHERE entity_type = 'user'"
+    )
     quick.openwebui.run("DELETE FROM auth WHERE id LIKE 'usr%'; DELETE FROM \"user\" WHERE id LIKE 'usr%'")
     with quick.litellm.transaction():
         for number in users:

@@ -29,6 +29,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
+from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -854,6 +855,7 @@ FAULTS += [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "a membership that is back still counts",
         "entities/membership/openwebui/apply.sql.j2",

@@ -15,6 +15,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
     [
         ("UB001", "could not establish connection: FATAL: password authentication failed for user", "password"),
         ("UB001", "could not establish connection: Connection refused", "unreachable"),
+        ("UB001", "could not establish connection: FATAL:  unsupported startup parameter: options", "pooler"),
         ("UB001", 'connection to server at "127.0.0.1", port 5432 failed: session is read-only', "read-only"),
         # What the server itself says is in any language.
         ("UB001", "the target refused (42501): keine Berechtigung für Funktion apply", "permission"),

@@ -204,11 +204,10 @@ _DELIVERY = (
         target="look for load and for long transactions on Open WebUI's server, or raise bridge_target_timeout_ms; "
         "what waits is delivered as soon as it answers",
     ),
-    Remedy("busy", sqlstates=("UB003",), target="nothing: it is delivered by the next drain"),
     Remedy(
         "locked",
         sqlstates=("55P03", "40P01"),
-        target="wait for the migration or long transaction that holds the tables; it is delivered then",
+        target="wait for the migration or long transaction that holds the table or the row; it is delivered then",
     ),
     Remedy(
         "encoding",

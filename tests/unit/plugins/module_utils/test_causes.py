@@ -27,7 +27,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
         ("22P05", "Open WebUI's database has an encoding ...: the target refused (22P05): Zeichen", "encoding"),
         ("UB001", "the foreign server user_bridge_target does not exist", "not deployed"),
         ("UB002", "the target did not answer in time", "timeout"),
-        ("UB003", "what has to be locked with an entity changed while waiting for its lock", "busy"),
         ("55P03", "canceling statement due to lock timeout", "locked"),
         ("22001", "value too long for type character varying(255)", "too long"),
         ("23505", "duplicate key value", "conflict"),

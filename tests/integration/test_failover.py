@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from hard_support import QUICK, drain_all
+from hard_support import QUICK, drain_all, until
 from kit import binaries, cluster, openwebui, rows
-from kit.bridge import install_bridge
-from kit.cluster import Cluster
+from kit.bridge import install_bridge, own
+from kit.cluster import SUPERUSER_PASSWORD, Cluster
 from kit.common import pick_version
 from kit.oracle import differences
-from kit.pairs import Pair
+from kit.pairs import SIDES, Pair
 from kit.schemas import Admin
 from kit.standby import SplitPair, caught_up, promote, standby_of
 
@@ -244,3 +244,47 @@ def test_a_comparison_that_fails_is_tried_again_later(quick: Pair) -> None:
     drain_all(quick)
     assert "new@example.com" not in openwebui.accounts(quick)
     assert quick.litellm_admin.value("SELECT journal_error FROM user_bridge.target") is None
+
+
+@pytest.mark.weekly
+def test_both_databases_are_moved_by_logical_replication(pg_major: int) -> None:
+    """Every table of the bridge is published, and the rows come without the sequences."""
+    versions = pick_version("litellm", "new"), pick_version("open-webui", "new")
+    with cluster.running(binaries.find(pg_major), settings={"wal_level": "logical"}) as made:
+        pair = Pair(made, None, None, *versions, Admin())
+        install_bridge(pair, QUICK)
+        _fill(pair)
+        names = {side: made.fresh_name(side) for side in SIDES}
+        for side in SIDES:
+            pair.superuser(side).run("CREATE PUBLICATION move FOR ALL TABLES")
+            pair.superuser(side).run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [names[side]])
+        _forget_sessions(pair)
+        password = SUPERUSER_PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
+        for side in SIDES:
+            database = pair.database(side)
+            made.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+            )
+            made.execute(f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE "{database}"')
+            source = f"host={made.host} port={made.port} user=postgres dbname={database} password='{password}'"
+            made.execute(
+                f"CREATE SUBSCRIPTION {side} CONNECTION $source${source}$source$ PUBLICATION move "
+                f"WITH (copy_data = false, create_slot = false, slot_name = '{names[side]}')",
+                database=names[side],
+            )
+        moved = Pair(made, names["litellm"], names["openwebui"], *versions, Admin())
+        _write_in_all_ways(pair)
+        drain_all(pair)
+        audited = "SELECT count(*) FROM user_bridge.sync_audit"
+        until(lambda: moved.litellm_admin.value(audited) == pair.litellm_admin.value(audited))
+        until(lambda: openwebui.accounts(moved) == openwebui.accounts(pair))
+        for side in SIDES:
+            made.execute(f"DROP SUBSCRIPTION {side}", database=names[side])
+        install_bridge(moved, QUICK)
+        own(moved)
+        rows.add_user(moved.litellm, "later", "later@example.com", organization_id="o1")
+        drain_all(moved)
+        assert "later@example.com" in openwebui.accounts(moved) and differences(moved) == []
+        moved.close()
+        pair.close()

@@ -255,7 +255,9 @@ def delivery_remedy(sqlstate: str | None, message: str | None) -> Remedy:
     if found is None and refused:
         found = _by_code(_CONNECTION, code)
     if found is None and (sqlstate or "") in CONNECTING:
-        return _by_words(_CONNECTION, text) or _UNREACHABLE
+        # In any language the server quotes what it does not like about a login: the role, the database, the address.
+        refused_login = ":  " in text and re.search(_QUOTATION_MARK, server_reason(text))
+        return _by_words(_CONNECTION, text) or (_LOGIN if refused_login else _UNREACHABLE)
     return found or _OTHER
 
 

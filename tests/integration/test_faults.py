@@ -33,6 +33,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
+from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -1164,6 +1165,7 @@ FAULTS += LOCKS + [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",

@@ -16,6 +16,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_backups
 import test_delivery
 import test_held_changes
 import test_installation
@@ -1353,15 +1354,22 @@ FAULTS += [
     Fault(
         "a request without a signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(pair, test_installation.unsigned, "UB007"),
+    ),
+    Fault(
+        "no signature is the signature of no key",
+        "engine/openwebui/ownership.sql.j2",
+        "IF v_key IS NULL OR p_request",
+        "IF p_request",
+        lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),
     Fault(
         "a request with another's signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' IS NULL AND '' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' IS NULL AND '' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(
             pair, test_installation.of_another_payload, "UB007"
         ),
@@ -1392,8 +1400,8 @@ FAULTS += [
     Fault(
         "a renewed identity keeps its key",
         "engine/litellm/identity.sql.j2",
-        "key = excluded.key,",
-        "key = i.key,",
+        "REFRESH MATERIALIZED VIEW user_bridge.identity_key;",
+        "",
         test_installation.test_another_key_opens_nothing,
     ),
     Fault(

@@ -5,7 +5,8 @@
 """Makes the two sides agree on whose Open WebUI's database is.
 
 The key is made by LiteLLM's server and passes through this process by COPY: no statement, which servers log and keep in
-pg_stat_statements, and no parameter of one ever holds it.
+pg_stat_statements, and no parameter of one ever holds it. On Open WebUI's side it goes through a temporary table and a
+setting of the session into a materialized view, so that it is in no table that is dumped or published.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -23,7 +24,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.deci
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
     COLUMNS,
     IDENTITY,
+    IDENTITY_KEY,
     OWNED_BY,
+    OWNER_KEY,
     Identity,
     Source,
     Target,
@@ -39,6 +42,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 )
 
 _Side = TypeVar("_Side", Source, Target)
+_BROUGHT = f"pg_temp.{SCHEMA}_key"
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,17 @@ def _id_after(identity: Identity | None, decision: Decision) -> str | None:
 
 def _hand_over(cur: Any, other: Any, result: Result, owner: str) -> str:
     """Give both sides the same new key; returns the installation's id."""
-    for each in (cur, other):
-        _pg.set_role(each, owner)
+    _pg.set_role(cur, owner)
     new_id = _pg.value(cur, f"SELECT {SCHEMA}.renew_identity(%(keep)s)::text", {"keep": result.decision.keeps_id})
     row = _pg.copy_out(cur, f"COPY {IDENTITY} ({COLUMNS}) TO STDOUT")
-    # Emptied and locked before, so that nothing can fail while the server reads the row: it would log it.
-    other.execute(f"LOCK TABLE {OWNED_BY} IN SHARE ROW EXCLUSIVE MODE")
+    key = _pg.copy_out(cur, f"COPY (SELECT key FROM {IDENTITY_KEY}) TO STDOUT")
+    # Nobody else can keep the server from reading the key into a new table: it would log it.
+    other.execute(f"CREATE TEMPORARY TABLE {_BROUGHT} (key bytea) ON COMMIT DROP")
+    _pg.copy_in(other, f"COPY {_BROUGHT} FROM STDIN", key)
+    other.execute(f"SELECT count(set_config('{OWNER_KEY}', encode(b.key, 'hex'), true)) FROM {_BROUGHT} AS b")
+    _pg.set_role(other, owner)
+    other.execute(f"REFRESH MATERIALIZED VIEW {OWNER_KEY}")
+    other.execute(f"SELECT set_config('{OWNER_KEY}', '', true)")
     other.execute(f"DELETE FROM {OWNED_BY}")
     _pg.copy_in(other, f"COPY {OWNED_BY} ({COLUMNS}) FROM STDIN", row)
     return str(new_id)

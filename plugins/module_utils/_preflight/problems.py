@@ -174,7 +174,7 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f"{variables['owner']} to the role that {variables.program} logs in as."
         )
     found += _of_roles(variables, facts)
-    if facts["schema_owner"] not in (None, asked.owner_role):
+    if facts["schema_owner"] not in (None, asked.owner_role, facts["restored_by"]):
         found.append(
             f'bridge_owner_role: the schema user_bridge in {where} exists and belongs to "{facts["schema_owner"]}", '
             f'not to "{asked.owner_role}". Set bridge_owner_role to its owner if an earlier bridge made it; otherwise '

@@ -165,7 +165,9 @@ objects:
   elements: dict
   contains:
     kind:
-      description: One of schema, table, sequence, index, view, materialized view, function, procedure, trigger, extension, bridge.
+      description:
+        - One of schema, table, sequence, index, view, materialized view, function, procedure, trigger, extension,
+          bridge.
       type: str
       sample: trigger
     name:
@@ -221,8 +223,7 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
         roles=roles(params),
         version=params["version"],
         definitions=tuple(
-            dumpable(each, params["program_owner"])
-            for each in wanted_definitions(params["definitions"], roles(params))
+            dumpable(each, params["program_owner"]) for each in wanted_definitions(params["definitions"], roles(params))
         ),
         required_tables=tuple(params["required_tables"]),
         settings=settings,

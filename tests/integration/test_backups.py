@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import re
+import shlex
+import subprocess
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
@@ -16,11 +19,13 @@ import pytest
 from hard_support import drain_all
 from kit import binaries, dumps, openwebui, rows
 from kit.bridge import install_bridge, request
-from kit.cluster import SUPERUSER, Cluster
-from kit.pairs import PASSWORDS, SIDES, SYNC_USER, Pair, Side
+from kit.cluster import SUPERUSER, Cluster, running
+from kit.common import REPO
+from kit.pairs import PASSWORDS, SIDES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
+from kit.schemas import Login
 from modules_support import login_options, run_module
-from playbooks_support import DEPLOY, READ_ONLY, on, play_hosts, variables
+from playbooks_support import DEPLOY, READ_ONLY, on, play, play_hosts, variables
 
 KEYS = {"litellm": "identity_key", "openwebui": "owner_key"}
 WAYS = {
@@ -39,7 +44,9 @@ def pg_dump(pair: Pair) -> Path:
     return binaries.pg_dump_for(pair.cluster.major) or binaries.newest_pg_dump()
 
 
-def dumped(pair: Pair, side: Side, to: Path, *options: str, user: str | None = None, program: Path | None = None) -> Path:
+def dumped(
+    pair: Pair, side: Side, to: Path, *options: str, user: str | None = None, program: Path | None = None
+) -> Path:
     """The file or folder of a dump, which succeeded without a word about the bridge."""
     done = dumps.run(program or pg_dump(pair), pair.login(side, user), *options, "-f", to)
     assert done.returncode == 0 and "user_bridge" not in done.stderr, done.stderr
@@ -117,68 +124,122 @@ def test_a_dump_that_runs_for_long_keeps_nobody_waiting(bridged: Pair) -> None:
     assert bridged.openwebui.value("SELECT count(*) FROM public.\"user\" WHERE email = 'ann@example.com'") == 1
 
 
-# Restores. What was dumped is restored in the place of its original, which is gone.
+# Restores. What was dumped is restored in the place of its original, which is gone; the commands are those of the page.
+
+
+def page() -> list[list[str]]:
+    """The commands of each block of docs/backups.md."""
+    blocks = re.findall(r"```console\n(.*?)```", (REPO / "docs" / "backups.md").read_text("utf-8"), re.DOTALL)
+    return [[line.removeprefix("$ ") for line in block.splitlines()] for block in blocks]
+
+
+DUMPS, BY_LITELLM, BY_SUPERUSER, STRICT, PUBLIC_ONLY, BY_OPENWEBUI = page()
+DEPLOYS = "ansible-playbook deploy-bridge.yml -e @vars.yml"
+HANDED_OVER = "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'r' " \
+    "AND c.relnamespace = 'public'::regnamespace LOOP " \
+    "EXECUTE format('ALTER TABLE %s OWNER TO litellm', t); END LOOP; END $$"  # fmt: skip
+BY_ROLE, IS_COPY = "restored from a dump, and all of it belongs to {}", "this database is a copy"
+REFUSES = "Open WebUI's side refuses this installation"
 
 
 @dataclass(frozen=True)
 class Case:
-    """Who dumped and restored which side, and how. An empty user is the program's own role."""
+    """How a side is dumped and restored, the exit code of the restore, and what status says then."""
 
-    side: Side
-    dumped_by: str = ""
-    dump: tuple[str, ...] = ()
-    restored_by: str = ""
-    restore: tuple[str, ...] = ("--no-owner", "--no-acl")
-    # What status says.
-    said: str = "restored from a dump, and all of it belongs to {owner}"
-    variables: dict[str, Any] = field(default_factory=dict)
+    restore: list[str]
+    says: str
+    dump: list[str] = field(default_factory=lambda: DUMPS)
+    code: int = 0
+    side: Side = "litellm"
+    after: str = ""
+    in_place: bool = False
+    take: bool = False
 
 
 CASES = {
-    "by LiteLLM's role": Case("litellm"),
-    "by a superuser without owners": Case("litellm", SUPERUSER, (), SUPERUSER),
-    "by a superuser": Case("litellm", SUPERUSER, (), SUPERUSER, (), "this database is a copy"),
-    "of LiteLLM's own schema": Case(
-        "litellm", dump=("-n", "public"), said="the bridge is not installed", variables={"bridge_take_ownership": True}
+    "litellm_by_its_role": Case(BY_LITELLM, BY_ROLE.format("litellm"), code=1),
+    "litellm_by_a_superuser": Case(BY_SUPERUSER, IS_COPY, dump=["pg_dump -U postgres -Fc -f litellm.dump -d litellm"]),
+    "litellm_by_a_superuser_without_owners": Case(
+        ["pg_restore -U postgres --no-owner --no-acl -d litellm litellm.dump"],
+        BY_ROLE.format("postgres"),
+        after=HANDED_OVER,
     ),
-    "of the definitions": Case("litellm", dump=("--schema-only",), variables={"bridge_take_ownership": True}),
-    "by Open WebUI's role": Case("openwebui"),
-    "of Open WebUI by a superuser": Case(
-        "openwebui", SUPERUSER, (), SUPERUSER, (), "Open WebUI's side refuses this installation"
+    "litellm_in_place": Case(
+        ["pg_restore -U postgres --clean --if-exists -d litellm litellm.dump"],
+        REFUSES,
+        dump=["pg_dump -U postgres -Fc -f litellm.dump -d litellm"],
+        in_place=True,
+    ),
+    "litellm_without_the_bridge": Case(STRICT, "the bridge is not installed", take=True),
+    "litellm_public_only": Case(
+        ["pg_restore -U litellm -d litellm litellm.dump"],
+        "the bridge is not installed",
+        dump=PUBLIC_ONLY,
+        code=1,
+        take=True,
+    ),
+    "litellm_definitions_only": Case(
+        ["pg_restore -U litellm --schema-only --no-owner --no-acl -d litellm litellm.dump"],
+        BY_ROLE.format("litellm"),
+        code=1,
+        take=True,
+    ),
+    "openwebui_by_its_role": Case(BY_OPENWEBUI, BY_ROLE.format("openwebui"), side="openwebui"),
+    "openwebui_by_a_superuser": Case(
+        ["pg_restore -U postgres -d openwebui openwebui.dump"],
+        REFUSES,
+        dump=["pg_dump -U postgres -Fc -f openwebui.dump -d openwebui"],
+        side="openwebui",
     ),
 }
 
 
-def restored(pair: Pair, case: Case, dump: Path) -> str:
-    """Put a dump in the place of the database that it is of; returns what pg_restore could not restore."""
+def shell(pair: Pair, command: str, folder: Path) -> int:
+    """A command of the page, with the names of this pair's databases; the exit code."""
+    program, *arguments = shlex.split(command)
+    names: dict[str, str] = {side: pair.databases[side] for side in SIDES}
+    user = arguments[arguments.index("-U") + 1] if "-U" in arguments else ""
+    words = [
+        names.get(word, word) if before == "-d" or (program == "createdb" and place == len(arguments) - 1) else word
+        for place, (before, word) in enumerate(zip(["", *arguments], arguments, strict=False))
+    ]
+    here = {"PGHOST": pair.cluster.host, "PGPORT": str(pair.cluster.port), "PGPASSWORD": PASSWORDS.get(user, "")}
+    path = f"{pg_dump(pair).parent}:{os.environ['PATH']}"
+    env = {**os.environ, **here, "PATH": path}
+    done = subprocess.run([program, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), (command, done.stderr)
+    if done.returncode:
+        assert "errors ignored on restore" in done.stderr, (command, done.stderr)
+    return done.returncode
+
+
+def restored(pair: Pair, case: Case, folder: Path) -> None:
     name = pair.databases[case.side]
     pair.close()
     pair.opened.clear()
     pair.sessions.clear()
-    pair.cluster.execute(f'DROP DATABASE "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" OWNER {case.side}')
-    program = pg_dump(pair).with_name("pg_restore")
-    done = dumps.run(program, pair.login(case.side, case.restored_by or case.side), *case.restore, dump)
-    if case.restored_by and case.restore:
-        # Whoever restores as another user hands the program's tables over.
-        pair.superuser(case.side).run(
-            "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'r' "
-            "AND c.relnamespace = 'public'::regnamespace LOOP "
-            f"EXECUTE format('ALTER TABLE %s OWNER TO {case.side}', t); END LOOP; END $$"
-        )
-    return done.stderr
+    if not case.in_place:
+        pair.cluster.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        if not any(command.startswith("createdb") for command in case.restore):
+            shell(pair, f"createdb -U postgres -O {case.side} {case.side}", folder)
+    codes = [shell(pair, command, folder) for command in case.restore if not command.startswith(DEPLOYS)]
+    assert max(codes) == case.code
+    if case.after:
+        pair.superuser(case.side).run(case.after)
 
 
 def use_litellm(pair: Pair) -> None:
     """What LiteLLM writes, each within a second."""
-    pair.litellm.run("SET statement_timeout = '1s'; SET lock_timeout = '1s'")
-    rows.add_user(pair.litellm, "new", "new@example.com")
-    rows.add_team(pair.litellm, "t1", "Team", members_with_roles=[{"role": "user", "user_id": "new"}])
-    rows.add_key(pair.litellm, "k-new", "new")
-    with pair.litellm.transaction():
-        rows.change_user(pair.litellm, "kept", user_alias="Later")
-        pair.litellm.run('UPDATE "LiteLLM_UserTable" SET spend = spend + 1')
-        pair.litellm.run("""DELETE FROM "LiteLLM_UserTable" WHERE user_id = 'leaver'""")
-    pair.litellm.run("RESET statement_timeout; RESET lock_timeout")
+    session = pair.litellm
+    session.run("SET statement_timeout = '1s'; SET lock_timeout = '1s'")
+    rows.add_user(session, "new", "new@example.com")
+    rows.add_team(session, "t1", "Team", members_with_roles=[{"role": "user", "user_id": "new"}])
+    rows.add_key(session, "k-new", "new")
+    with session.transaction():
+        rows.change_user(session, "kept", user_alias="Later")
+        session.run('UPDATE "LiteLLM_UserTable" SET spend = spend + 1')
+        rows.delete_user(session, "leaver")
+    session.run("RESET statement_timeout; RESET lock_timeout")
 
 
 def health(pair: Pair) -> str:
@@ -188,40 +249,99 @@ def health(pair: Pair) -> str:
     return "\n".join(found["reasons"])
 
 
-def test_a_restored_database_works_at_once_and_one_deploy_makes_it_whole(
-    server: Cluster, tmp_path: Path
-) -> None:
-    """All cases in one run of the playbook."""
+def in_an_emergency(pair: Pair, name: str, folder: Path) -> None:
+    """Install, dump, lose the database, restore it, use it and ask for the status."""
+    case = CASES[name]
+    install_bridge(pair)
+    for user in ("kept", "leaver"):
+        rows.add_user(pair.litellm, user, f"{user}@example.com", user_alias="Before")
+    for command in case.dump:
+        assert shell(pair, command, folder) == 0
+    rows.add_user(pair.litellm, "later", "later@example.com")
+    restored(pair, case, folder)
+    if name == "litellm_definitions_only":
+        for user in ("kept", "leaver"):
+            rows.add_user(pair.litellm, user, f"{user}@example.com")
+    use_litellm(pair)
+    if case.side == "openwebui":
+        pair.openwebui.run("""UPDATE public."user" SET last_active_at = 1""")
+    said = health(pair)
+    assert case.says in said and "deploy_bridge" in said, (name, said)
+
+
+def is_whole(pair: Pair, name: str) -> None:
+    drain_all(pair)
+    # "later" is in a LiteLLM that was restored to an older state no more.
+    later = {"later@example.com"} if CASES[name].side == "openwebui" else set()
+    assert set(openwebui.accounts(pair)) == {"kept@example.com", "new@example.com", *later}, name
+    kept, new = (openwebui.account(pair, f"{user}@example.com") for user in ("kept", "new"))
+    assert kept and new and kept["name"] == "Later", name
+    assert openwebui.groups(pair)["grp_team_t1"][1] == [new["id"]], name
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == [], name
+
+
+def test_the_page_names_how_to_deploy() -> None:
+    """What the next test runs for all of them at once."""
+    deploys = {block[-1]: block[-1].startswith(DEPLOYS) for block in (BY_LITELLM, BY_SUPERUSER, STRICT, BY_OPENWEBUI)}
+    assert all(deploys.values()) and STRICT[-1] == f"{DEPLOYS} -e bridge_take_ownership=true"
+
+
+def test_a_restored_database_works_at_once_and_one_deploy_makes_it_whole(server: Cluster, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        hosts: dict[str, Pair] = {}
-        for name, case in CASES.items():
-            pair = hosts[name] = stack.enter_context(new_pair(server))
-            install_bridge(pair)
-            for user in ("kept", "leaver"):
-                rows.add_user(pair.litellm, user, f"{user}@example.com", user_alias="Before")
-            dump = dumped(pair, case.side, tmp_path / "dump", "-Fc", *case.dump, user=case.dumped_by or None)
-            rows.add_user(pair.litellm, "later", "later@example.com")
-            restored(pair, case, dump)
-            if "--schema-only" in case.dump:
-                for user in ("kept", "leaver"):
-                    rows.add_user(pair.litellm, user, f"{user}@example.com")
-            use_litellm(pair)
-            if case.side == "openwebui":
-                pair.openwebui.run("""UPDATE public."user" SET last_active_at = 1""")
-            said = health(pair)
-            assert case.said.format(owner=case.restored_by or case.side) in said, (name, said)
-            assert "deploy_bridge" in said, (name, said)
-        inventory = {"all": {name: variables(hosts[name], **case.variables) for name, case in CASES.items()}}
-        run = play_hosts([on("all", DEPLOY)], inventory, tmp_path)
+        hosts = {name: stack.enter_context(new_pair(server)) for name in CASES}
+        for name, pair in hosts.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            in_an_emergency(pair, name, folder)
+        values = {name: variables(pair) for name, pair in hosts.items()}
+        taken = {
+            name: {**each, "bridge_take_ownership": True} if CASES[name].take else each for name, each in values.items()
+        }
+        run = play_hosts([on("all", DEPLOY)], {"all": taken}, tmp_path)
         assert run.failed == 0, run.output
         for name, pair in hosts.items():
-            drain_all(pair)
-            # "later" is in a LiteLLM that was restored to an older state no more.
-            later = {"later@example.com"} if CASES[name].side == "openwebui" else set()
-            assert set(openwebui.accounts(pair)) == {"kept@example.com", "new@example.com", *later}, name
-            kept, new = (openwebui.account(pair, f"{user}@example.com") for user in ("kept", "new"))
-            assert kept and new and kept["name"] == "Later", name
-            assert openwebui.groups(pair)["grp_team_t1"][1] == [new["id"]], name
-            assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == [], name
-        again = play_hosts([on("all", DEPLOY)], inventory, tmp_path, env=READ_ONLY)
+            is_whole(pair, name)
+        again = play_hosts([on("all", DEPLOY)], {"all": values}, tmp_path, env=READ_ONLY)
         assert (again.failed, again.changed) == (0, 0), again.output
+
+
+def test_by_another_user_on_a_newer_server(server: Cluster, tmp_path: Path) -> None:
+    """Where none of the bridge's roles exist. Open WebUI stays where it was."""
+    newest = binaries.find(max(binaries.SUPPORTED_MAJORS))
+    with running(newest) as spare, new_pair(server) as pair:
+        install_bridge(pair)
+        rows.add_user(pair.litellm, "kept", "kept@example.com")
+        dump = dumped(pair, "litellm", tmp_path / "dump", "-Fc")
+        pair.close()
+        pair.cluster.execute(f'DROP DATABASE "{pair.litellm_db}" WITH (FORCE)')
+        spare.execute("CREATE ROLE other LOGIN PASSWORD 'other'", "CREATE DATABASE restored OWNER other")
+        login = Login(spare.host, spare.port, "restored", "other", "other")
+        done = dumps.run(binaries.newest_pg_dump().with_name("pg_restore"), login, "--no-owner", "--no-acl", dump)
+        assert done.returncode == 1 and "errors ignored on restore" in done.stderr, done.stderr
+        litellm = Session(spare.connect("restored", "other", "other"))
+        litellm.raw.autocommit = True
+        rows.add_user(litellm, "new", "new@example.com")
+        values = variables(
+            pair,
+            bridge_login_host=spare.host,
+            bridge_login_port=spare.port,
+            bridge_litellm_db="restored",
+            bridge_litellm_owner="other",
+            bridge_openwebui_login_host=pair.cluster.host,
+            bridge_openwebui_login_port=pair.cluster.port,
+            bridge_target_host=pair.cluster.host,
+        )
+        run = play(DEPLOY, values, tmp_path)
+        assert run.failed == 0, run.output
+        rows.add_user(litellm, "newer", "newer@example.com")
+        litellm.close()
+        with closing(Session(pair.cluster.connect(pair.openwebui_db))) as there:
+            found = there.rows("""SELECT email FROM public."user" WHERE email <> 'admin@example.com' ORDER BY 1""")
+        assert [row["email"] for row in found] == ["kept@example.com", "new@example.com", "newer@example.com"]
+
+
+def test_a_restored_installation_is_compared_as_a_whole(bridged: Pair) -> None:
+    bridged.litellm_admin.run("SELECT user_bridge.backfill()")
+    assert bridged.litellm_admin.value("SELECT user_bridge.backfill_is_due()") is False
+    bridged.litellm_admin.run("SELECT user_bridge.renew_identity(true)")
+    assert bridged.litellm_admin.value("SELECT user_bridge.backfill_is_due()") is True

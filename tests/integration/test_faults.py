@@ -1405,6 +1405,13 @@ FAULTS += [
         test_installation.test_another_key_opens_nothing,
     ),
     Fault(
+        "what was restored is not compared",
+        "engine/litellm/identity.sql.j2",
+        "DELETE FROM user_bridge.backfill;",
+        "",
+        test_backups.test_a_restored_installation_is_compared_as_a_whole,
+    ),
+    Fault(
         "all secrets are sealed alike",
         "engine/litellm/identity.sql.j2",
         "v_nonce CONSTANT bytea := uuid_send(gen_random_uuid());",

@@ -222,15 +222,11 @@ def test_what_a_program_has_planted_is_not_read(pair: Pair, kind: str) -> None:
         )
         admin.run(f"ALTER TABLE user_bridge.identity OWNER TO {OWNER_ROLE}")
     else:
-        as_what = (
-            "AS SELECT gen_random_uuid() AS id, 1 AS system_identifier, public.planted() AS database_oid"
-        )
+        as_what = "AS SELECT gen_random_uuid() AS id, 1 AS system_identifier, public.planted() AS database_oid"
         if kind == "view":
             admin.run(f"CREATE VIEW user_bridge.identity {as_what}")
         else:
-            admin.run(
-                "CREATE TABLE user_bridge.identity (id uuid, system_identifier bigint, database_oid oid)"
-            )
+            admin.run("CREATE TABLE user_bridge.identity (id uuid, system_identifier bigint, database_oid oid)")
         admin.run(f"ALTER TABLE user_bridge.identity OWNER TO {'litellm' if kind == 'table' else OWNER_ROLE}")
     assert "the bridge is not installed in database" in refusal(pair)
 

@@ -192,7 +192,9 @@ def own(pair: Pair) -> None:
             "VALUES (%(id)s, %(system_identifier)s, %(database_oid)s)",
             row,
         )
-        bring_key(pair.openwebui_admin, pair.litellm_admin.value(f"SELECT encode(key, 'hex') FROM {SCHEMA}.identity_key"))
+        bring_key(
+            pair.openwebui_admin, pair.litellm_admin.value(f"SELECT encode(key, 'hex') FROM {SCHEMA}.identity_key")
+        )
 
 
 def bring_key(openwebui: Session, key: str) -> None:

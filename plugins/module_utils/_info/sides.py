@@ -79,8 +79,8 @@ SELECT EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'public'::regnam
                                    WHERE a.attrelid = c.oid AND a.attname = %(column)s AND NOT a.attisdropped)))"""
 
 _RESTORED = (
-    "restored from a dump, and all of it belongs to {}, so nothing is delivered; LiteLLM's and Open WebUI's own writes are "
-    "not held up"
+    "restored from a dump, and all of it belongs to {}, so nothing is delivered; LiteLLM's and Open WebUI's own writes "
+    "are not held up"
 )
 
 # What the program role must be able to do, as far as the tables are there, and what the owner role was granted.

@@ -4,8 +4,8 @@
 
 """Gives a bridge that was restored without its owners back to the owner role.
 
-Whoever restored it could have changed anything in it. So of what is there only the rows stay, in tables of which the catalog
-says that nothing of anybody's runs in whoever writes to them; everything else is installed anew.
+Whoever restored it could have changed anything in it. So of what is there only the rows stay, in tables of which the
+catalog says that nothing of anybody's runs in whoever writes to them; everything else is installed anew.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -35,7 +35,8 @@ def give_back(cur: Any, roles: Roles) -> None:
         with explained(each.subject, f"{each.subject.label} could not be dropped"):
             cur.execute(f"DROP {each.subject.kind} {each.subject.identity}")
     _refuse([each.subject.identity for each in _of(found, "table")], cur)
-    # What was recorded may be made up to hide a difference: as if by another version of the server, all is applied again.
+    # What was recorded may be made up to hide a difference. As if it were of another version of the server, all is
+    # applied again.
     _pg.set_role(cur, roles.owner)
     cur.execute(f"UPDATE {BOOKKEEPING_NAME} SET server_major = ''")
     _pg.set_role(cur, None)

@@ -90,7 +90,7 @@ def _exists(cur: Any, kinds: dict[str, str], owner: str) -> bool:
             cur,
             "SELECT count(*) = cardinality(%(names)s::text[])"
             "  FROM unnest(%(names)s::text[], %(kinds)s::text[]) AS k(name, kind)"
-            "  JOIN pg_class AS c ON c.oid = to_regclass(k.name) AND c.relkind = k.kind::\"char\""
+            '  JOIN pg_class AS c ON c.oid = to_regclass(k.name) AND c.relkind = k.kind::"char"'
             "  JOIN pg_namespace AS n ON n.oid = c.relnamespace"
             "  JOIN pg_roles AS r ON r.oid = c.relowner AND r.oid = n.nspowner AND r.rolname = %(owner)s",
             {"names": list(kinds), "kinds": list(kinds.values()), "owner": owner},
@@ -102,8 +102,7 @@ def _identity(cur: Any, table: str, key: str, owner: str) -> Identity | None:
     _pg.set_role(cur, owner)
     found = _pg.rows(
         cur,
-        "SELECT id::text AS id, system_identifier::text AS system, database_oid::bigint AS database"
-        f" FROM {table}",
+        f"SELECT id::text AS id, system_identifier::text AS system, database_oid::bigint AS database FROM {table}",
     )
     # A restore without data leaves the view unpopulated, which to read is an error.
     populated = _pg.value(cur, "SELECT relispopulated FROM pg_class WHERE oid = to_regclass(%(key)s)", {"key": key})

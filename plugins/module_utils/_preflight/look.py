@@ -87,6 +87,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         params["maintenance_db"] or "",
         params["allow_no_admin"],
         writes_secrets(plan, seen),
+        frozenset({"openwebui"} if plan.get("ownership") else ()),
     )
     return {
         "changed": False,

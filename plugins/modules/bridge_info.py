@@ -23,18 +23,6 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
-  reader:
-    description:
-      - Role that owns the functions that read LiteLLM's tables.
-    type: str
-    default: user_bridge_reader
-    version_added: 1.1.0
-  writer:
-    description:
-      - Role that owns the functions that read and write Open WebUI's tables.
-    type: str
-    default: user_bridge_writer
-    version_added: 1.1.0
   version:
     description:
       - Version that is expected, usually that of the collection. Without it RV(version.matches) is null.
@@ -63,6 +51,7 @@ options:
 extends_documentation_fragment:
   - llmops.user_bridge._login
   - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._program_roles
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
@@ -427,14 +416,12 @@ removals:
       type: int
       sample: 40
     by_kind:
-      description:
-        - The same by kind. V(deletion), V(disabling) and V(membership) are removals that are too many at once, V(email)
-          is an adopted account's address that would move, V(last_admin) what was refused to the last admin before.
+      description: The same by kind.
       type: dict
       sample: {deletion: 40}
       version_added: 1.1.0
     first:
-      description: The first O(limit) of them, with every account that they concern.
+      description: The first O(limit) of them, as RV(llmops.user_bridge.bridge_sync#module:removals) has them.
       type: list
       elements: dict
       sample:
@@ -553,6 +540,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import program_roles_spec
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info import gather as _info
 
@@ -566,11 +554,9 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_")}
+    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_"), **program_roles_spec()}
     spec.update(
         owner={"type": "str", "default": "user_bridge_owner"},
-        reader={"type": "str", "default": "user_bridge_reader"},
-        writer={"type": "str", "default": "user_bridge_writer"},
         version={"type": "str"},
         check_connection={"type": "bool", "default": True},
         drift={"type": "bool", "default": False},

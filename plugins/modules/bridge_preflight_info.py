@@ -80,18 +80,6 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
-  reader:
-    description:
-      - Role that owns the functions that read LiteLLM's tables.
-    type: str
-    default: user_bridge_reader
-    version_added: 1.1.0
-  writer:
-    description:
-      - Role that owns the functions that read and write Open WebUI's tables.
-    type: str
-    default: user_bridge_writer
-    version_added: 1.1.0
   sync_user:
     description:
       - Role that LiteLLM's server logs in to Open WebUI's database as.
@@ -150,6 +138,7 @@ extends_documentation_fragment:
   - llmops.user_bridge._login
   - llmops.user_bridge._target
   - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._program_roles
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
@@ -324,7 +313,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import OTHER_PREFIX, gather
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import program_roles_spec
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import gather
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import DEPTHS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import (
     argument_spec as target_argument_spec,
@@ -347,9 +337,7 @@ def main() -> None:
             "tables": {"type": "dict", "required": True},
         },
     }
-    spec = {**_pg.argument_spec(), **_pg.argument_spec(OTHER_PREFIX)}
-    spec[f"{OTHER_PREFIX}login_db"]["required"] = True
-    spec.update(target_argument_spec())
+    spec = {**_pg.both_argument_specs(), **program_roles_spec(), **target_argument_spec()}
     spec.update(
         depth={"type": "str", "choices": list(DEPTHS), "default": "bridge"},
         registry={"type": "dict", "required": True, "options": {"litellm": side, "openwebui": side}},
@@ -357,8 +345,6 @@ def main() -> None:
         openwebui_owner={"type": "str", "default": "openwebui"},
         maintenance_db={"type": "str"},
         owner={"type": "str", "default": "user_bridge_owner"},
-        reader={"type": "str", "default": "user_bridge_reader"},
-        writer={"type": "str", "default": "user_bridge_writer"},
         sync_user={"type": "str", "default": "sync_user"},
         sync_password={"type": "str", "no_log": True},
         timer_user={"type": "str"},

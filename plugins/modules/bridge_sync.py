@@ -225,7 +225,7 @@ differences_total:
   type: int
   sample: 1
 removals:
-  description: The changes that were held when the run began, at most 1000.
+  description: The changes that are held, at most 1000; with an O(action) that decides, those that were held before it.
   returned: success
   type: list
   elements: dict

@@ -599,6 +599,8 @@ def test_a_commit_waits_for_nobody_who_holds_the_backlog(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u3", "u3@example.com")
     assert time.monotonic() - started < 30
     assert set(openwebui.accounts(quick)) == {"u3@example.com"}
+    # What it delivered is settled: nothing that it could not lock undid that.
+    assert {row["entity_id"] for row in queue(quick)} == {"u1", "u2"}
     holder.rollback()
     drain(quick)
     assert len(openwebui.accounts(quick)) == 3

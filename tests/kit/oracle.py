@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kit.openwebui import has_member_table
@@ -95,6 +95,9 @@ def _address(user_id: str, email: str | None) -> str | None:
     return folded
 
 
+_A_MOMENT = timedelta(milliseconds=100)
+
+
 def watch(pair: Pair) -> None:
     """Write down every email that LiteLLM writes from now on."""
     if _is_watched(pair):
@@ -136,7 +139,16 @@ def _held_since(pair: Pair) -> dict[tuple[str, str], datetime]:
             else:
                 since = before[1] if before[0] == email else row["at"]
             held[row["new_id"]] = email, since
-    return {(user_id, email): since for user_id, (email, since) in held.items() if email is not None}
+    watched = {(user_id, email): since for user_id, (email, since) in held.items() if email is not None}
+    return {**watched, **_by_the_bridges_clock(pair, watched)}
+
+
+def _by_the_bridges_clock(pair: Pair, watched: dict[tuple[str, str], datetime]) -> dict[tuple[str, str], datetime]:
+    """Times that the bridge has written down a moment apart: it reads the clock in a trigger of its own, so where two
+    transactions write one address together, either may be first by its clock and second by ours."""
+    recorded = pair.litellm_admin.rows("SELECT user_id, email, since FROM user_bridge.address WHERE isfinite(since)")
+    times = {(row["user_id"], row["email"]): row["since"] for row in recorded}
+    return {key: times[key] for key in times.keys() & watched.keys() if abs(times[key] - watched[key]) < _A_MOMENT}
 
 
 def _utc(created_at: datetime | None) -> datetime:

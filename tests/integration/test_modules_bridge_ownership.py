@@ -231,6 +231,18 @@ def test_what_a_program_has_planted_is_not_read(pair: Pair, kind: str) -> None:
     assert "the bridge is not installed in database" in refusal(pair)
 
 
+@pytest.mark.weekly
+def test_who_reads_the_key_for_long_is_waited_for_in_short_turns(pair: Pair) -> None:
+    """A reconcile() of many has read it, and LiteLLM's commits read it all the time."""
+    install_bridge(pair, SETTINGS)
+    pair.litellm_admin.run("UPDATE user_bridge.identity SET database_oid = 1")
+    reader = pair.connect("litellm", "postgres")
+    with reader.transaction():
+        reader.value("SELECT count(*) FROM user_bridge.identity_key")
+        assert "could not lock materialized view user_bridge.identity_key in 6 attempts" in refusal(pair)
+    assert run(pair)["action"] == "moved"
+
+
 def test_the_key_is_in_no_log(pg_major: int) -> None:
     """With everything switched on that shows statements, their parameters or those of the functions inside."""
     library = Path(binaries.find(pg_major).bindir).parent / "lib"

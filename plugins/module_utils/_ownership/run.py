@@ -18,8 +18,8 @@ from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
     COLUMNS,
@@ -43,6 +43,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 
 _Side = TypeVar("_Side", Source, Target)
 _BROUGHT = f"pg_temp.{SCHEMA}_key"
+# What delivers reads the key, so LiteLLM waits behind the lock for a new one.
+_KEYS = Subject("materialized view", SCHEMA, "identity_key")
+_LOCK_TIMEOUT_MS = 500
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,18 @@ def make_owner(litellm: Any, openwebui: Any, wanted: Wanted) -> Result:
         result = _look(cur, other, wanted)
     if wanted.check_mode or not result.decision.changed:
         return result
+    return retry(cur, lambda: _apply(cur, other, wanted))
+
+
+def _apply(cur: Any, other: Any, wanted: Wanted) -> Result:
     # LiteLLM's side commits first: of an Open WebUI that is still without this owner, the next run makes it the owner.
-    with deploying(other), deploying(cur):
+    with deploying(other, _LOCK_TIMEOUT_MS), deploying(cur, _LOCK_TIMEOUT_MS):
         # Another run may have finished while this one waited.
         result = _look(cur, other, wanted)
-        return replace(result, id=_hand_over(cur, other, result, wanted.owner)) if result.decision.changed else result
+        if not result.decision.changed:
+            return result
+        with explained(_KEYS, "the key could not be renewed"):
+            return replace(result, id=_hand_over(cur, other, result, wanted.owner))
 
 
 def _look(cur: Any, other: Any, wanted: Wanted) -> Result:

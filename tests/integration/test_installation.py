@@ -179,6 +179,17 @@ def test_a_session_that_has_delivered_is_checked_too(bridged: Pair) -> None:
     assert set(openwebui.accounts(bridged)) == {"ann@example.com"}
 
 
+def test_a_server_that_does_not_say_which_one_it_is(bridged: Pair) -> None:
+    bridged.litellm_admin.run("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    forget_sessions(bridged)
+    rows.add_user(bridged.litellm, "u9", "late@example.com")
+    assert "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system()" in waiting(bridged)
+    (remedy,) = re.findall("GRANT EXECUTE .*", waiting(bridged))
+    bridged.litellm_admin.run(remedy)
+    bridged.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    assert bridged.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'late@example.com'") == 1
+
+
 def test_a_renamed_database_is_no_copy(bridged: Pair) -> None:
     rows.add_user(bridged.litellm, "ann", "ann@example.com")
     before, after = bridged.litellm_db, bridged.cluster.fresh_name("renamed")

@@ -431,6 +431,7 @@ def _connect_to_target(pair: Pair, target_timeout_ms: int, overrides: Mapping[st
     options = {
         "host": pair.cluster.host,
         "port": str(pair.cluster.port),
+        "target_session_attrs": "read-write",
         "dbname": pair.openwebui_db,
         "sslmode": "prefer",
         "connect_timeout": "2",

@@ -152,7 +152,8 @@ ADOPTION: list[Row] = [
     (
         "an account is taken by its id",
         _ADOPT,
-        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
         "WHERE (u.id = ANY (p_same_email) OR u.id = p_want ->> 'openwebui_id') AND user_bridge.is_free(u.id)",
         lambda pair: trust.test_an_account_with_the_id_only_is_somebody_elses(pair, "user"),
     ),
@@ -166,7 +167,8 @@ ADOPTION: list[Row] = [
     (
         "the account of another LiteLLM user is taken",
         _ADOPT,
-        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
         "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email')",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),

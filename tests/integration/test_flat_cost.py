@@ -27,7 +27,7 @@ ROWS, BLOCKS = 250, 250
 # Everybody is in this team, and in this organization, which all teams but this belong to.
 TEAM, ORGANIZATION = "all", "o1"
 # Fewer are delivered in a COMMIT than are in TEAM.
-SETTINGS = {"initial_password": "none", "removal_accounts": 1000, "inline_limit": 50}
+SETTINGS = {"initial_password": "none", "removal_accounts": 0, "inline_limit": 50}
 TOO_MUCH = "a large team is renamed"
 Write = Callable[[Session], Any]
 
@@ -257,6 +257,7 @@ def test_who_joined_and_left_a_team(quick: Pair) -> None:
         " [ ] ",
         '["a"]',
         '["a", "b"]',
+        '["x,",",b"]',
         '["b","a"]',
         '[ "a" , "b"\n]',
         '["b","a","c"]',

@@ -663,15 +663,17 @@ FAULTS = [
     Fault(
         "a membership guarded whose account is gone",
         "entities/membership/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
         "entities/group/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "group"),
     ),
     Fault(
@@ -947,9 +949,9 @@ LOCKS = [
     ),
     Fault(
         "a member whose id is too long keeps all others out",
-        "entities/membership/litellm/existing.sql.j2",
-        "length(m ->> 'user_id') <= 255",
-        "m ->> 'user_id' IS NOT NULL",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "WHERE length(c.user_id) <= 255",
+        "WHERE true",
         _huge.test_of_members_keep_nobody_else_out,
     ),
     Fault(

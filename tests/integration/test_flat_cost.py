@@ -337,7 +337,7 @@ def test_who_leaves_a_team_is_no_longer_recorded(quick: Pair) -> None:
     rows.change_user(quick.litellm, "u1", teams=["t2", "t2"])
     recorded = "SELECT array_agg(team_id || ' ' || user_id ORDER BY team_id) FROM user_bridge.user_team"
     assert quick.litellm_admin.value(recorded) == ["t2 u1", "t3 u1"]
-    rows.change_user(quick.litellm, "u1", user_id="u9")
+    rows.update(quick.litellm, "LiteLLM_UserTable", {"user_id": "u1"}, {"user_id": "u9"})
     assert quick.litellm_admin.value(recorded) == ["t2 u9", "t3 u9"]
     rows.delete_user(quick.litellm, "u9")
     assert quick.litellm_admin.value(recorded) is None

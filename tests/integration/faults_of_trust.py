@@ -162,7 +162,7 @@ ADOPTION: list[Row] = [
         _ADOPT,
         "PERFORM user_bridge.revoke_keys(p_link.openwebui_id, c_heir);",
         "NULL;",
-        lambda pair: trust.TestWhoElseIsIn().test_an_heirs_promotion_takes_what_the_first_one_had(pair, "initial"),
+        lambda pair: trust.TestWhoElseIsIn().test_an_heir_who_is_no_admin_gets_the_password_and_no_keys(pair),
     ),
     (
         "an admin's account is handed on without its password",
@@ -374,11 +374,11 @@ ADOPTION_BY_OLD: list[Row] = [
         lambda pair: trust.TestWhoElseIsIn().test_a_promotion_later_waits_for_an_approval(pair),
     ),
     (
-        "an account made anew still has a stranger in it",
+        "another account still has a stranger in it",
         _STRANGERS,
         "IF NOT p_link.open_sessions OR p_account = p_link.made_id THEN",
         "IF true THEN",
-        lambda pair: trust.TestWhoElseIsIn().test_an_account_made_anew_has_no_strangers(pair),
+        lambda pair: trust.TestWhoElseIsIn().test_another_account_of_the_address_has_none_either(pair),
     ),
     (
         "an heir is an admin beside the session of whoever had the address before",

@@ -17,6 +17,7 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_backups
 import test_connections
 import test_delivery
 import test_drainer
@@ -34,6 +35,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
+from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -832,6 +834,13 @@ LOCKS = [
         _row.test_of_the_journal_is_confirmed_later,
     ),
     Fault(
+        "one locked row keeps every password from expiring",
+        "entities/user/openwebui/sign_in.sql.j2",
+        "FOR UPDATE OF e, a SKIP LOCKED",
+        "FOR UPDATE OF e, a",
+        _row.test_does_not_keep_the_passwords_of_others_from_expiring,
+    ),
+    Fault(
         "what another session delivers is in the way of the rest",
         "engine/litellm/drain.sql.j2",
         "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
@@ -868,9 +877,9 @@ LOCKS = [
             _advisory.test_cannot_be_computed_by_others,
         )
         for path, old in (
-            ("engine/litellm/locks.sql.j2", "coalesce(i.key, '')"),
-            ("engine/litellm/locks.sql.j2", "coalesce((SELECT i.key FROM user_bridge.identity AS i), '')"),
-            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT o.key FROM user_bridge.owned_by AS o), '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce(k.key, '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce((SELECT k.key FROM user_bridge.identity_key AS k), '')"),
+            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT k.key FROM user_bridge.owner_key AS k), '')"),
         )
     ),
     Fault(
@@ -1260,6 +1269,7 @@ FAULTS += LOCKS + [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
@@ -1787,15 +1797,22 @@ FAULTS += [
     Fault(
         "a request without a signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(pair, test_installation.unsigned, "UB007"),
+    ),
+    Fault(
+        "no signature is the signature of no key",
+        "engine/openwebui/ownership.sql.j2",
+        "IF v_key IS NULL OR p_request",
+        "IF p_request",
+        lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),
     Fault(
         "a request with another's signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' IS NULL AND '' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' IS NULL AND '' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(
             pair, test_installation.of_another_payload, "UB007"
         ),
@@ -1826,9 +1843,16 @@ FAULTS += [
     Fault(
         "a renewed identity keeps its key",
         "engine/litellm/identity.sql.j2",
-        "key = excluded.key,",
-        "key = i.key,",
+        "REFRESH MATERIALIZED VIEW user_bridge.identity_key;",
+        "",
         test_installation.test_another_key_opens_nothing,
+    ),
+    Fault(
+        "what was restored is not compared",
+        "engine/litellm/identity.sql.j2",
+        "DELETE FROM user_bridge.backfill;",
+        "",
+        test_backups.test_a_restored_installation_is_compared_as_a_whole,
     ),
     Fault(
         "all secrets are sealed alike",

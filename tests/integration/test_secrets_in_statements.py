@@ -378,6 +378,8 @@ def test_what_fails_on_the_way(pair: Pair) -> None:
     mapping = {**login_options(pair, "litellm"), "state": "absent"}
     schema = {**login_options(pair, "litellm"), "side": "litellm", "state": "absent"}
     known = hashes(pair)
+    # A session that is idle shows its last statement, here the scripts with their password.
+    pair.litellm.run("SELECT 1")
     with hidden(pair.cluster, PASSWORDS["openwebui"], PASSWORDS[SYNC_USER]) as secrets:
         pair.litellm_admin.run(REFUSES_DROPS)
         for module, arguments in (("bridge_takeover", both), ("bridge_target", mapping)):

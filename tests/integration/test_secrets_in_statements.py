@@ -378,17 +378,19 @@ def test_what_fails_on_the_way(pair: Pair) -> None:
     mapping = {**login_options(pair, "litellm"), "state": "absent"}
     schema = {**login_options(pair, "litellm"), "side": "litellm", "state": "absent"}
     known = hashes(pair)
+    # A session that is idle shows its last statement, here the scripts with their password.
+    pair.litellm.run("SELECT 1")
     with hidden(pair.cluster, PASSWORDS["openwebui"], PASSWORDS[SYNC_USER]) as secrets:
         pair.litellm_admin.run(REFUSES_DROPS)
         for module, arguments in (("bridge_takeover", both), ("bridge_target", mapping)):
             with pytest.raises(ModuleFailed, match="forced"):
                 run_module(module, arguments)
         pair.litellm_admin.run(DROPS_AGAIN)
-        run_module("bridge_takeover", both)
         # Some accounts cannot be written, among many and alone, for an error that quotes the row.
         pair.openwebui_admin.run(
             "ALTER TABLE public.auth ADD CONSTRAINT planted CHECK (email NOT LIKE 'user1%' OR active IS NULL) NOT VALID"
         )
+        run_module("bridge_takeover", both)
         done = run_module("bridge_migration", a_call(pair, "bridge_migration"))
         secrets += [each for each in hashes(pair) if each not in known]
         assert len(secrets) > 10 and done["by_type"]["user"]["FAILED"] >= 10, done

@@ -220,6 +220,7 @@ def _spend(site: Site, person: Person) -> None:
 
 def _migration(site: Site, person: Person) -> None:
     site.pair.litellm_admin.run("SELECT * FROM user_bridge.migrate_existing_users()")
+    _drain(site)
 
 
 def _drain_of_everything(site: Site, person: Person) -> None:

@@ -21,6 +21,7 @@ import test_delivery
 import test_drainer
 import test_held_changes
 import test_installation
+import test_locks
 import test_mapping
 import test_privileged_sessions
 import test_queue_rules
@@ -667,7 +668,192 @@ def _from_another_place(pair: Pair, name: str) -> None:
 
 _which_of_several = test_accounts.TestWhichOfSeveral()
 
-FAULTS += [
+
+def _scarce(test: Catch) -> Catch:
+    """A test of a server that has few locks."""
+
+    def catch(pair: Pair) -> None:
+        test_locks.make_scarce(pair)
+        test(pair)
+
+    return catch
+
+
+_row = test_locks.TestALockedRow()
+_advisory = test_locks.TestAnAdvisoryLock()
+_budget = test_locks.TestLocksByBudget()
+_too_long = test_locks.TestWhatTakesTooLong()
+_huge = test_locks.TestHugeTexts()
+
+LOCKS = [
+    Fault(
+        "an item waits for a row as long as the request may",
+        "engine/openwebui/door.sql.j2",
+        "SET lock_timeout = '50ms' AS $body$",
+        "AS $body$",
+        _row.test_fails_its_item_alone,
+    ),
+    Fault(
+        "each item of a request waits anew",
+        "engine/openwebui/locks.sql.j2",
+        "PERFORM set_config('lock_timeout', '1ms', true);",
+        "NULL;",
+        _row.test_many_of_them_cost_hardly_more_than_one,
+    ),
+    Fault(
+        "a locked row has the pause of an error",
+        "engine/litellm/outcome.sql.j2",
+        "CASE WHEN p_sqlstate IN ('55P03', '40P01')",
+        "CASE WHEN false",
+        _row.test_fails_its_item_alone,
+    ),
+    Fault(
+        "one locked row of the journal keeps all of it",
+        "engine/openwebui/journal.sql.j2",
+        "FOR UPDATE OF f SKIP LOCKED",
+        "FOR UPDATE OF f",
+        _row.test_of_the_journal_is_confirmed_later,
+    ),
+    Fault(
+        "what another session delivers is in the way of the rest",
+        "engine/litellm/drain.sql.j2",
+        "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
+        "NOT IN (SELECT '', '')",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "one entity that is not free keeps its whole transaction",
+        "engine/litellm/deliver.sql.j2",
+        "WHERE k.ord <= v_locked.last AND k.ord <> ALL (v_locked.busy);",
+        "WHERE k.ord <= v_locked.last AND v_locked.busy = '{}';",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "a pause for rows that another session keeps",
+        "engine/litellm/outcome.sql.j2",
+        "FOR UPDATE OF f SKIP LOCKED) AS o",
+        "FOR UPDATE OF f) AS o",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "every write waits for a lock that nobody gives back",
+        "engine/litellm/locks.sql.j2",
+        "PERFORM user_bridge.lose_patience() WHERE v_waited;",
+        "NULL;",
+        _advisory.test_is_waited_for_once_and_not_by_each_write,
+    ),
+    *(
+        Fault(
+            f"locks that anybody can compute ({path})",
+            path,
+            old,
+            "coalesce(NULL::bytea, '')",
+            _advisory.test_cannot_be_computed_by_others,
+        )
+        for path, old in (
+            ("engine/litellm/locks.sql.j2", "coalesce(i.key, '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce((SELECT i.key FROM user_bridge.identity AS i), '')"),
+            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT o.key FROM user_bridge.owned_by AS o), '')"),
+        )
+    ),
+    Fault(
+        "the removal guard's lock keeps everything",
+        "engine/openwebui/door.sql.j2",
+        "SET lock_timeout = '50ms' AS $body$",
+        "AS $body$",
+        _advisory.test_of_the_removal_guard_fails_removals_alone,
+    ),
+    Fault(
+        "a COMMIT takes as many locks as it has entities",
+        "engine/litellm/locks.sql.j2",
+        "v_free := greatest(0, least(p_wanted, v_free));",
+        "v_free := p_wanted;",
+        _scarce(_budget.test_a_large_transaction_is_left_to_the_drain_in_batches),
+    ),
+    Fault(
+        "each delivery of a transaction has a budget of its own",
+        "engine/litellm/locks.sql.j2",
+        "IF v_state[1] IS DISTINCT FROM v_transaction THEN",
+        "IF true THEN",
+        _scarce(_budget.test_deliveries_within_one_transaction_count_together),
+    ),
+    Fault(
+        "each transaction has a budget of its own",
+        "engine/litellm/locks.sql.j2",
+        "'slot ' || (pg_backend_pid() + v_state[4]::integer) % c_slots",
+        "'slot ' || pg_backend_pid() || v_state[4]",
+        _scarce(_budget.test_transactions_share_what_there_is),
+    ),
+    Fault(
+        "a slow entity is taken for a target that does not answer",
+        "engine/litellm/drain.sql.j2",
+        "OR v_state = 'UB002' AND NOT user_bridge.target_answers(s) THEN",
+        "OR v_state = 'UB002' THEN",
+        _too_long.test_is_told_from_a_target_that_does_not_answer,
+    ),
+    Fault(
+        "a drain reaches the timeout of its statement",
+        "engine/litellm/commit.sql.j2",
+        "user_bridge.session_timeout('statement_timeout', statement_timestamp())",
+        "NULL::timestamptz",
+        _too_long.test_a_statement_timeout_of_a_drain_is_not_reached,
+    ),
+    Fault(
+        "a local delay opens the breaker",
+        "engine/litellm/target.sql.j2",
+        "USING ERRCODE = 'UB010', MESSAGE = 'no time was left",
+        "USING ERRCODE = 'UB002', MESSAGE = 'no time was left",
+        _too_long.test_nothing_is_sent_after_the_deadline,
+    ),
+    *(
+        Fault(
+            f"a huge {column} is sent whole",
+            path,
+            old,
+            new,
+            functools.partial(_huge.test_of_a_user_arrive_cut, column=column, value=value),
+        )
+        for column, value, path, old, new in (
+            (
+                "user_alias",
+                f"repeat('x', {test_locks.HUGE})",
+                "engine/litellm/texts.sql.j2",
+                "left(p_text, 255)",
+                "p_text",
+            ),
+            (
+                "user_role",
+                f"repeat('x', {test_locks.HUGE})",
+                "entities/user/litellm/desired.sql.j2",
+                "'original_role', user_bridge.shown(u.user_role)",
+                "'original_role', u.user_role",
+            ),
+        )
+    ),
+    Fault(
+        "an alias is cut after the team's has been put before it",
+        "entities/user/litellm/desired.sql.j2",
+        "n.team_alias || '-' || n.user_alias",
+        "p_team_alias || '-' || p_user_alias || repeat('x', 20000000)",
+        lambda pair: _huge.test_of_a_group_arrive_cut(pair, "team"),
+    ),
+    Fault(
+        "a member whose id is too long keeps all others out",
+        "entities/membership/litellm/existing.sql.j2",
+        "length(m ->> 'user_id') <= 255",
+        "m ->> 'user_id' IS NOT NULL",
+        _huge.test_of_members_keep_nobody_else_out,
+    ),
+    Fault(
+        "the models of a key are mapped whole",
+        "engine/litellm/texts.sql.j2",
+        "SELECT CASE WHEN pg_column_size(p_texts) < 10000 THEN p_texts",
+        "SELECT CASE WHEN true THEN p_texts",
+        _huge.test_of_a_key_are_mapped_cut,
+    ),
+]
+
+FAULTS += LOCKS + [
     Fault(
         "an approval lost between the queue and Open WebUI",
         "engine/litellm/deliver.sql.j2",
@@ -783,7 +969,7 @@ FAULTS += [
     Fault(
         "the removal guard without its lock",
         "engine/openwebui/guard.sql.j2",
-        "PERFORM pg_advisory_xact_lock(hashtextextended('user_bridge removals', 0));",
+        "PERFORM pg_advisory_xact_lock(user_bridge.lock_key('removals'));",
         "NULL;",
         test_removal_counting.test_two_calls_at_once_count_together,
     ),
@@ -871,13 +1057,6 @@ FAULTS += [
         "        NULL;  -- The rows stay queued, without a reason",
         "        RAISE;  -- The rows stay queued, without a reason",
         test_queue_rules.test_a_fault_in_the_handling_of_a_fault_fails_no_write,
-    ),
-    Fault(
-        "lock_timeout not put back",
-        "engine/litellm/locks.sql.j2",
-        "PERFORM set_config('lock_timeout', c_before, true);",
-        "NULL;",
-        test_queue_rules.test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout,
     ),
     Fault(
         "a refusing target leaves the breaker closed",

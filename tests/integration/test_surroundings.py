@@ -29,6 +29,8 @@ def _published(pair: Pair, mutate: Mutate | None = None) -> None:
     while results(drain(pair)):
         pass
     pair.litellm_admin.run("SELECT FROM user_bridge.migrate_existing_users(); SELECT FROM user_bridge.maintain()")
+    while results(drain(pair)):
+        pass
 
 
 def test_all_tables_are_published(pair: Pair) -> None:

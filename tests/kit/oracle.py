@@ -65,10 +65,10 @@ def expected(pair: Pair) -> Picture:
         key = row["organization_id"]
         by_table = {each["user_id"] for each in joined if each["organization_id"] == key}
         by_column = {each["user_id"] for each in users if each["organization_id"] == key}
-        groups[f"grp_{key}"] = Group(row["organization_alias"], let_in(by_table | by_column), None)
+        groups[f"grp_{key}"] = Group(_shown(row["organization_alias"]), let_in(by_table | by_column), None)
     for key, row in teams.items():
         parent = f"grp_{row['organization_id']}" if row["organization_id"] else None
-        alias = (row["team_alias"] or "").strip(" ")
+        alias = _shown(row["team_alias"]).strip(" ")
         groups[f"grp_team_{key}"] = Group(alias or key, let_in(_listed(row["members_with_roles"])), parent)
     return Picture(accounts, groups, frozenset(email_of[each] for each in inactive if each in email_of))
 
@@ -86,6 +86,8 @@ def _emails(users: list[dict[str, Any]], since: dict[tuple[str, str], datetime])
 
 def _address(user_id: str, email: str | None) -> str | None:
     """What somebody can sign in with; None where the user cannot have an account."""
+    if len((email or "").encode()) > 4000 or len(f"usr_{user_id}") > 255:
+        return None
     trimmed = (email or "").strip(" \t\n\v\f\r")
     folded = "".join(each.lower() if each.isascii() else each for each in trimmed)
     if user_id == "default_user_id" or len(folded) > 255 or folded.lower() != folded:
@@ -159,14 +161,19 @@ def _inactive(row: dict[str, Any]) -> bool:
     return (row["metadata"] or {}).get("scim_active") is False
 
 
+def _shown(text: str | None) -> str:
+    """LiteLLM takes texts of any length, Open WebUI's columns do not."""
+    return (text or "")[:255]
+
+
 def _name(row: dict[str, Any], teams: dict[str, dict[str, Any]]) -> str:
-    alias = row["user_alias"] or ""
+    alias = _shown(row["user_alias"])
     if not alias.strip(" "):
         return str(_address(row["user_id"], row["user_email"])).split("@")[0]
-    for team_id in [row["team_id"], *(row["teams"] or [])]:
+    for team_id in [row["team_id"], *(row["teams"] or [])][:100]:
         if team_id in teams:
-            team_alias = teams[team_id]["team_alias"] or ""
-            return f"{team_alias}-{alias}" if team_alias.strip(" ") else alias
+            team_alias = _shown(teams[team_id]["team_alias"])
+            return _shown(f"{team_alias}-{alias}") if team_alias.strip(" ") else alias
     return alias
 
 

@@ -33,6 +33,14 @@ options:
         become O(owner).
     type: bool
     default: true
+  maintenance:
+    description:
+      - What is to run the drainer, as RV(llmops.user_bridge.bridge_preflight_info#module:maintenance.method) says. If
+        it is anything but V(none) and no drainer lives, not even after three seconds, that is one of the
+        RV(health.reasons).
+    type: str
+    choices: [none, pg_cron, systemd]
+    version_added: 1.1.0
   drift:
     description:
       - Whether to compare both sides, which takes seconds with many users, and two more connections. Needs a login that
@@ -262,6 +270,24 @@ connection:
       description: Whether the user can execute C(user_bridge.apply).
       type: bool
       sample: true
+drainer:
+  description: The session that delivers what commits leave, null where the bridge has none yet.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    runs:
+      description: The value of O(maintenance).
+      type: str
+      sample: systemd
+    lives:
+      description: Whether a drainer lives, null when that could not be seen.
+      type: bool
+      sample: true
+    since:
+      description: When its session began, in UTC. Null without one, and where the login may not see other sessions.
+      type: str
+      sample: '2026-11-26T14:00:00Z'
 queue:
   description: What has not been delivered, null when it could not be read.
   returned: success
@@ -559,6 +585,7 @@ def main() -> None:
         owner={"type": "str", "default": "user_bridge_owner"},
         version={"type": "str"},
         check_connection={"type": "bool", "default": True},
+        maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"]},
         drift={"type": "bool", "default": False},
         limit={"type": "int", "default": 10},
     )

@@ -97,6 +97,12 @@ options:
     description:
       - Password of O(timer_user).
     type: str
+  timer_peer:
+    description:
+      - Whether a service on the host of the task can log in as O(timer_user) without a password, at the socket.
+    type: bool
+    default: false
+    version_added: 1.1.0
   timer_files:
     description:
       - Files of the timer on the target. RV(plan.timer) says whether any of them exists.
@@ -104,10 +110,37 @@ options:
     elements: path
   maintenance:
     description:
-      - What will run the maintenance. V(pg_cron) has to be loaded by LiteLLM's server.
+      - What will run the drainer. V(pg_cron) has to be loaded by LiteLLM's server.
+      - V(auto) is V(pg_cron) where it is loaded, else V(systemd) where the host of the task has it, else V(none).
+        RV(maintenance) says what was chosen.
     type: str
-    choices: [none, pg_cron, systemd]
+    choices: [auto, none, pg_cron, systemd]
     default: none
+  litellm_connections:
+    description:
+      - Size of all LiteLLM connection pools together.
+    type: int
+    default: 40
+    version_added: 1.1.0
+  openwebui_connections:
+    description:
+      - Size of all Open WebUI connection pools together.
+    type: int
+    default: 40
+    version_added: 1.1.0
+  planned_max_connections:
+    description:
+      - What C(max_connections) is going to be, where a check mode run has only announced it.
+    type: int
+    default: 0
+    version_added: 1.1.0
+  sync_connection_limit:
+    description:
+      - Connection limit of O(sync_user). V(0) computes the largest that leaves both programs their pools, but not more
+        than LiteLLM's pool can use. Without it, connections are not looked at.
+      - With O(depth=bridge), connections that do not fit into C(max_connections) are one of the RV(problems).
+    type: int
+    version_added: 1.1.0
   allow_no_admin:
     description:
       - Whether an Open WebUI without an admin is accepted.
@@ -233,6 +266,10 @@ sides:
       description: The owner of the schema C(user_bridge), null where there is none.
       type: str
       sample: user_bridge_owner
+    restored_by:
+      description: Whom the bridge belongs to that was restored from a dump without its owners, null where none was.
+      type: str
+      version_added: 1.1.0
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).
       type: list
@@ -246,6 +283,20 @@ sides:
       description: The tables of the program that exist, with their owners and the privileges that the reader or writer
         holds.
       type: dict
+maintenance:
+  description: What runs the drainer.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    method:
+      description: The value of O(maintenance), or what V(auto) has chosen.
+      type: str
+      sample: systemd
+    reason:
+      description: Why.
+      type: str
+      sample: this host has it, and LiteLLM's server has not loaded pg_cron
 one_server:
   description: Whether both databases are on one server.
   returned: success
@@ -307,6 +358,12 @@ plan:
       returned: success
       type: bool
       sample: false
+    connection_limit:
+      description: The connection limit of the sync user, as asked for or computed.
+      returned: with O(depth=bridge) and O(sync_connection_limit), when both sides were reached
+      type: int
+      sample: 12
+      version_added: 1.1.0
 """
 
 from typing import Any
@@ -315,6 +372,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import program_roles_spec
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import gather
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import METHODS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import DEPTHS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import (
     argument_spec as target_argument_spec,
@@ -350,7 +408,12 @@ def main() -> None:
         timer_user={"type": "str"},
         timer_password={"type": "str", "no_log": True},
         timer_files={"type": "list", "elements": "path"},
-        maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"], "default": "none"},
+        timer_peer={"type": "bool", "default": False},
+        maintenance={"type": "str", "choices": list(METHODS), "default": "none"},
+        litellm_connections={"type": "int", "default": 40},
+        openwebui_connections={"type": "int", "default": 40},
+        planned_max_connections={"type": "int", "default": 0},
+        sync_connection_limit={"type": "int"},
         allow_no_admin={"type": "bool", "default": False},
         settings={"type": "dict"},
         takeover={"type": "bool", "default": True},

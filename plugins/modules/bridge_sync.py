@@ -242,7 +242,8 @@ removals:
       description:
         - What would happen. V(deletion) or V(disabling) of an account, or loss of a V(membership), more than
           C(bridge_removal_limit) allows; V(email), an adopted account's address would move; V(last_admin), what was
-          refused to the last admin would happen now.
+          refused to the last admin would happen now; V(adoption), an account in which somebody else may have a session
+          would become an admin's.
       type: str
       sample: deletion
     entity_type:

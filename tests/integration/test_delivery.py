@@ -121,8 +121,9 @@ def test_changes_after_set_constraints_immediate_are_delivered_too(quick: Pair) 
     rows.add_user(writer, "u1", "ann@example.com")
     writer.run("SET CONSTRAINTS ALL IMMEDIATE")
     rows.add_user(writer, "u2", "bob@example.com")
+    rows.add_user(writer, "u3", "cem@example.com")
     writer.commit()
-    assert set(openwebui.accounts(quick)) == {"ann@example.com", "bob@example.com"}
+    assert set(openwebui.accounts(quick)) == {"ann@example.com", "bob@example.com", "cem@example.com"}
 
 
 def test_a_transaction_is_one_round_trip(quick: Pair) -> None:

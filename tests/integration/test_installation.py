@@ -20,7 +20,7 @@ import pytest
 from conftest import missing
 from hard_support import drain_all, until
 from kit import binaries, cluster, openwebui, rows
-from kit.bridge import OWNER_ROLE, install_bridge, own, request
+from kit.bridge import OWNER_ROLE, bring_key, install_bridge, own, request
 from kit.cluster import Cluster
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
@@ -180,6 +180,17 @@ def test_a_session_that_has_delivered_is_checked_too(bridged: Pair) -> None:
     assert set(openwebui.accounts(bridged)) == {"ann@example.com"}
 
 
+def test_a_server_that_does_not_say_which_one_it_is(bridged: Pair) -> None:
+    bridged.litellm_admin.run("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    forget_sessions(bridged)
+    rows.add_user(bridged.litellm, "u9", "late@example.com")
+    assert "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system()" in waiting(bridged)
+    (remedy,) = re.findall("GRANT EXECUTE .*", waiting(bridged))
+    bridged.litellm_admin.run(remedy)
+    bridged.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    assert bridged.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'late@example.com'") == 1
+
+
 def test_a_renamed_database_is_no_copy(bridged: Pair) -> None:
     rows.add_user(bridged.litellm, "ann", "ann@example.com")
     before, after = bridged.litellm_db, bridged.cluster.fresh_name("renamed")
@@ -313,7 +324,7 @@ def test_half_an_installation_queues_until_it_is_whole(bridged: Pair, side: str,
 
 def test_the_place_of_the_original_is_refused_once_a_copy_has_taken_over(bridged: Pair) -> None:
     """The restored copy was deployed: it has the same id, another place and another key."""
-    place = "SET system_identifier = system_identifier - 1, key = sha256('another')"
+    place = "SET system_identifier = system_identifier - 1"
     bridged.openwebui_admin.run(f"UPDATE user_bridge.owned_by {place}")
     rows.add_user(bridged.litellm, "ann", "ann@example.com")
     assert "belongs to another installation" in waiting(bridged)
@@ -379,13 +390,15 @@ def test_a_signature_holds_across_server_versions() -> None:
 
 
 def _hand_over(source: Pair, target: Pair) -> None:
-    columns = "id, system_identifier, database_oid, encode(key, 'hex') AS key"
-    (row,) = source.litellm_admin.rows(f"SELECT {columns} FROM user_bridge.identity")
-    target.openwebui_admin.run(
-        "UPDATE user_bridge.owned_by SET id = %(id)s, system_identifier = %(system_identifier)s, "
-        "database_oid = %(database_oid)s, key = decode(%(key)s, 'hex')",
-        row,
-    )
+    (row,) = source.litellm_admin.rows("SELECT id, system_identifier, database_oid FROM user_bridge.identity")
+    with target.openwebui_admin.transaction():
+        target.openwebui_admin.run(
+            "UPDATE user_bridge.owned_by SET id = %(id)s, system_identifier = %(system_identifier)s, "
+            "database_oid = %(database_oid)s",
+            row,
+        )
+        key = source.litellm_admin.value("SELECT encode(key, 'hex') FROM user_bridge.identity_key")
+        bring_key(target.openwebui_admin, key)
 
 
 @pytest.mark.parametrize("secret", ["", "x", "\u00fc" * 16, "a" * 31, "a" * 32, "a" * 33, "0123456789abcdef" * 20])
@@ -424,7 +437,7 @@ def test_a_mirrored_token_is_sent_sealed(server: Cluster, versions: tuple[str, s
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
 def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
-    table = "identity" if side == "litellm" else "owned_by"
+    view = "identity_key" if side == "litellm" else "owner_key"
     if side == "litellm":
         functions = ["masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
     else:
@@ -433,7 +446,7 @@ def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
     others = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> %s AND rolname !~ '^pg_'"
     for role in (row["rolname"] for row in admin.rows(others, [OWNER_ROLE])):
         for privilege in ("SELECT", "UPDATE", "REFERENCES", "TRIGGER"):
-            allowed = admin.value("SELECT has_table_privilege(%s, %s, %s)", [role, f"user_bridge.{table}", privilege])
+            allowed = admin.value("SELECT has_table_privilege(%s, %s, %s)", [role, f"user_bridge.{view}", privilege])
             assert not allowed, (role, privilege)
         for function in functions:
             allowed = admin.value("SELECT has_function_privilege(%s, %s, 'EXECUTE')", [role, f"user_bridge.{function}"])

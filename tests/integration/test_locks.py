@@ -1,10 +1,11 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds a lock delays what needs it and nothing else, and the bridge takes no more locks than the server can spare."""
+"""Who holds a lock delays what needs it and nothing else; the bridge takes no more locks than the server can spare."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -121,6 +122,23 @@ class TestALockedRow:
         drain(pair)
         assert pair.openwebui_admin.value(unconfirmed) is None
 
+    @pytest.mark.schemas(openwebui="all")
+    def test_does_not_keep_the_passwords_of_others_from_expiring(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "initial_password": "random", "password_cost": 4})
+        for number in range(3):
+            rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        drain(pair)
+        pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
+        holder = pair.connect("openwebui", autocommit=False)
+        holder.run("UPDATE auth SET active = active WHERE id = 'usr_u0'")
+        usable = "SELECT array_agg(id ORDER BY id) FROM auth WHERE id LIKE 'usr%%' AND password <> ''"
+        assert pair.openwebui.value(usable) == ["usr_u0", "usr_u1", "usr_u2"]
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        assert pair.openwebui.value(usable) == ["usr_u0"]
+        holder.rollback()
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        assert pair.openwebui.value(usable) is None
+
 
 class TestAnAdvisoryLock:
     def test_of_an_open_drain_leaves_the_others_free(self, pair: Pair) -> None:
@@ -144,7 +162,7 @@ class TestAnAdvisoryLock:
         with_users(pair, 1)
         holder = pair.connect("litellm", SUPERUSER, autocommit=False)
         holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u0'], now() + interval '1 minute')")
-        writes = [seconds(lambda: rename(pair.litellm, range(1), f"New {number}")) for number in range(20)]
+        writes = [seconds(functools.partial(rename, pair.litellm, range(1), f"New {number}")) for number in range(20)]
         # Twenty waits of 50 ms are a second.
         assert sum(writes) - max(writes) < 0.5 and max(writes) < SOON
         holder.rollback()
@@ -273,7 +291,11 @@ class TestWhatTakesTooLong:
         )
         for number in range(30):
             rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-        drain(pair)
+        for _round in range(5):
+            # A busy machine may not come to all of them at once.
+            drain(pair)
+            if [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]:
+                break
         assert len(openwebui.accounts(pair)) == 29
         assert [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]
         assert not pair.litellm_admin.value(OPEN)

@@ -138,7 +138,7 @@ ELSEWHERE = {
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
     (
         "maintenance",
-        "Timer | ",
+        "Service | ",
     ): "with systemd only: molecule/default, its password file: tests/unit/test_role_secrets.py",
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import drainer, install_bridge
 from kit.pairs import Pair
 from test_delivery import ApplyGone
 
@@ -29,6 +29,13 @@ def value(pair: Pair, function: str) -> Any:
 
 def metrics(pair: Pair, function: str) -> dict[str, Any]:
     return {row["metric"]: row.get("value", row.get("count")) for row in call(pair, function)}
+
+
+def test_whether_a_drainer_lives(pair: Pair) -> None:
+    install_bridge(pair, MIRROR)
+    assert metrics(pair, "check_sync_status")["Drainer"] == "none lives"
+    with drainer(pair):
+        assert metrics(pair, "check_sync_status")["Drainer"] == "lives"
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@
 
 It shares no line with the bridge. What it says is what must be so when the queue is empty, with the default settings,
 whatever happened before; but of users with one address, the one who has held it longest has the account, and since when
-is in no table of LiteLLM's: watch() writes down who had which.
+is in no table of LiteLLM's: watch() writes down who had which. note_account() writes down what somebody made in Open
+WebUI, as it was then.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +35,25 @@ class Group:
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """An account that somebody made in Open WebUI, as it was then; password None: without a row in auth."""
+
+    id: str
+    email: str
+    name: str
+    role: str
+    password: str | None
+    is_older: bool
+    """than the bridge"""
+    is_proved: bool
+    """by single sign-on"""
+
+    def keeps_password(self) -> bool:
+        """DESIGN 2, the table of adoption."""
+        return self.is_proved or self.role == "admin" or (self.role == "user" and self.is_older)
+
+
+@dataclass(frozen=True)
 class Picture:
     """Accounts that let somebody in, by email; groups by id, with such accounts' emails as members."""
 
@@ -50,11 +70,19 @@ def expected(pair: Pair) -> Picture:
     joined = pair.litellm.rows('SELECT user_id, organization_id FROM "LiteLLM_OrganizationMembership"')
 
     email_of = _emails(users, _held_since(pair))
+    unlinked = _unlinked(pair)
+    # Whose account stays somebody else's.
+    email_of = {user_id: email for user_id, email in email_of.items() if email not in unlinked}
     inactive = {row["user_id"] for row in users if _inactive(row)}
     accounts = {
         email_of[row["user_id"]]: Account(_name(row, teams), "admin" if row["user_role"] == "proxy_admin" else "user")
         for row in users
         if row["user_id"] in email_of and row["user_id"] not in inactive
+    }
+    accounts |= {
+        email: Account(made.name, made.role)
+        for email, made in unlinked.items()
+        if made.role != "pending" and made.password is not None
     }
 
     def let_in(user_ids: set[str]) -> frozenset[str]:
@@ -97,6 +125,74 @@ def _address(user_id: str, email: str | None) -> str | None:
     return folded
 
 
+def note_account(pair: Pair, made: ByHand) -> None:
+    """Write down what somebody has just made in Open WebUI."""
+    watch(pair)
+    names = [each.name for each in fields(ByHand)]
+    pair.openwebui_admin.run(
+        f"INSERT INTO oracle.account ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})",
+        [getattr(made, name) for name in names],
+    )
+
+
+def forget_accounts(pair: Pair) -> None:
+    """Delete them, as an admin of Open WebUI can."""
+    made = [each.id for each in _by_hand(pair)]
+    if made:
+        for table in ('"user"', "auth", "oracle.account"):
+            pair.openwebui_admin.run(f"DELETE FROM {table} WHERE id = ANY (%s)", [made])
+
+
+def _by_hand(pair: Pair) -> list[ByHand]:
+    if not _is_watched(pair):
+        return []
+    return [ByHand(**row) for row in pair.openwebui_admin.rows("SELECT * FROM oracle.account")]
+
+
+def _linked(pair: Pair) -> dict[str, str]:
+    """Whom each account stands for, by the account's id."""
+    found = pair.litellm_admin.rows(
+        "SELECT openwebui_id, litellm_id FROM user_bridge.sync_mapping WHERE litellm_type = 'user'"
+    )
+    return {row["openwebui_id"]: row["litellm_id"] for row in found}
+
+
+def _unlinked(pair: Pair) -> dict[str, ByHand]:
+    """Accounts by email that stand for nobody and that nobody has changed."""
+    linked = _linked(pair)
+    return {made.email: made for made in _by_hand(pair) if made.id not in linked and _is_untouched(pair, made)}
+
+
+def _is_untouched(pair: Pair, made: ByHand) -> bool:
+    found = pair.openwebui.rows(
+        'SELECT u.email, u.name, u.role, a.password, a.active FROM "user" u LEFT JOIN auth a USING (id) '
+        "WHERE u.id = %s",
+        [made.id],
+    )
+    active = None if made.password is None else True
+    return found == [{**{k: getattr(made, k) for k in ("email", "name", "role", "password")}, "active": active}]
+
+
+def _differences_by_hand(pair: Pair) -> list[str]:
+    """What was done to accounts that somebody made in Open WebUI, and must not have been; or the other way round."""
+    users = {
+        _address(row["user_id"], row["user_email"]): row
+        for row in pair.litellm.rows('SELECT * FROM "LiteLLM_UserTable"')
+    }
+    linked, found = _linked(pair), []
+    for made in _by_hand(pair):
+        user, holder = users.get(made.email), linked.get(made.id)
+        is_admin = user is not None and user["user_role"] == "proxy_admin" and not _inactive(user)
+        if holder != (user and user["user_id"]) and (holder is not None or made.role != "admin" or is_admin):
+            found.append(f"account {made}: linked to {holder}, must be to {user and user['user_id']}")
+        elif holder is None and user is not None and not _is_untouched(pair, made):
+            found.append(f"account {made}: changed, though it is nobody's")
+        password = pair.openwebui.value("SELECT password FROM auth WHERE id = %s", [made.id])
+        if holder is not None and password != (made.password if made.keeps_password() and made.password else ""):
+            found.append(f"account {made}: its password is {password!r}")
+    return found
+
+
 _A_MOMENT = timedelta(milliseconds=100)
 
 
@@ -118,6 +214,13 @@ def watch(pair: Pair) -> None:
         END $$;
         CREATE TRIGGER oracle AFTER INSERT OR DELETE OR UPDATE ON public."LiteLLM_UserTable"
             FOR EACH ROW EXECUTE FUNCTION oracle.write_down();
+        """
+    )
+    pair.openwebui_admin.run(
+        """
+        CREATE SCHEMA oracle;
+        CREATE TABLE oracle.account (id text, email text, name text, role text, password text, is_older boolean,
+                                     is_proved boolean);
         """
     )
 
@@ -190,6 +293,8 @@ def actual(pair: Pair) -> Picture:
         [pair.admin.email],
     )
     let_in = {row["id"]: row for row in rows if row["active"] and row["role"] != "pending"}
+    unlinked = {made.id for made in _unlinked(pair).values()}
+    rows = [row for row in rows if row["id"] not in unlinked]
     assert all(row["auth_email"] == row["email"] for row in rows), rows
     # The two ways of keeping somebody out always go together.
     assert all(bool(row["active"]) == (row["role"] != "pending") for row in rows), rows
@@ -227,7 +332,7 @@ def differences(pair: Pair) -> list[str]:
     found += _compare("group", want.groups, have.groups)
     # Somebody who is disabled keeps the account; others may have left disabled accounts behind.
     found += [f"account {email}: missing, must be disabled" for email in want.disabled - have.disabled]
-    return found
+    return found + _differences_by_hand(pair)
 
 
 def _knows_parents(pair: Pair) -> bool:

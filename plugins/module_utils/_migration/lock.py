@@ -46,6 +46,6 @@ def lock(session: Session, wait_seconds: int, clock: Callable[[], float]) -> Non
 
 
 def most_entities_at_once(session: Session) -> int:
-    """A quarter of the server's lock table, more than which no transaction of the bridge gets; a user takes two places."""
+    """A quarter of the server's lock table, which is all that a transaction gets; a user takes two places."""
     with session.transaction():
         return int(_pg.value(session.cur, f"SELECT {SCHEMA}.lock_places()")) // 8

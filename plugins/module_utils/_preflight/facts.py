@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import foreign_to_an_installation
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import (
+    foreign_kinds,
+    foreign_to_an_installation,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 SIDES = ("litellm", "openwebui")
@@ -26,7 +30,9 @@ _ADMINS = {
     "litellm": (
         "LiteLLM_UserTable",
         'SELECT count(*) FROM public."LiteLLM_UserTable"'
-        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) <> ''",
+        # At least; which emails are usable is the SQL's to say.
+        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) LIKE '_%@_%'"
+        " AND NOT metadata @> '{\"scim_active\": false}'",
     ),
     "openwebui": ("user", "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
 }
@@ -34,7 +40,15 @@ _ADMINS = {
 _SERVER = f"""
 SELECT current_setting('server_version_num')::integer AS version_num, current_setting('server_version') AS version,
        pg_is_in_recovery() AS is_standby, extract(epoch FROM pg_postmaster_start_time())::text AS started_at,
-       current_setting('cron.database_name', true) AS cron_database,
+       -- Hidden from logins that may not read all settings.
+       coalesce((SELECT s.setting FROM pg_settings AS s WHERE s.name = 'cron.database_name'),
+                (SELECT current_database() FROM pg_extension WHERE extname = 'pg_cron'))::text AS cron_database,
+       coalesce((SELECT s.setting = 'on' FROM pg_settings AS s WHERE s.name = 'cron.use_background_workers'), false)
+         AS cron_workers,
+       current_setting('max_connections')::integer AS max_connections,
+       current_setting('superuser_reserved_connections')::integer
+         + coalesce(current_setting('reserved_connections', true)::integer, 0) AS reserved_connections,
+       (SELECT d.datconnlimit FROM pg_database AS d WHERE d.datname = current_database()) AS database_limit,
        current_database()::text AS database, r.rolname::text AS login, r.rolsuper AS is_superuser,
        r.rolsuper OR r.rolcreaterole AS may_create_roles, r.rolsuper OR r.rolcreatedb AS may_create_databases,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
@@ -71,6 +85,7 @@ SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON 
 # PostgreSQL 16 tells the right to become a role from being a member of it.
 _ROLES = f"""
 SELECT r.rolname::text AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
+       r.rolconnlimit AS connection_limit,
        r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS has_attributes,
        EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid) AS is_member,
        pg_has_role(r.oid, 'MEMBER') AS login_is_member,
@@ -122,6 +137,9 @@ SELECT coalesce((SELECT has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE'
                   WHERE r.rolname = %(owner_role)s), false) AS used,
        has_foreign_data_wrapper_privilege(w.oid, 'USAGE WITH GRANT OPTION') AS may_grant
   FROM pg_foreign_data_wrapper AS w WHERE w.fdwname = 'dblink_fdw'"""
+
+
+_NO_SCHEMA: dict[str, Any] = {"restored_by": None, "foreign_objects": []}
 
 
 @dataclass(frozen=True)
@@ -176,13 +194,18 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     found = _pg.rows(cur, _DEFAULT_PRIVILEGES, names)
     facts["default_privileges"] = {row["role"]: row["names"] for row in found}
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
-    facts["foreign_objects"] = (
-        foreign_to_an_installation(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else []
-    )
+    facts.update(_of_schema(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else _NO_SCHEMA)
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
     facts["shows_secrets"] = _secret.shown_by(cur)
     facts["admins"] = None
     return facts
+
+
+def _of_schema(cur: Any, roles: Roles) -> dict[str, Any]:
+    """Whose a bridge is that was restored without its owners, and what else is in the schema."""
+    restorer = restored_by(cur, roles)
+    found = foreign_to_an_installation(cur, roles) if restorer is None else foreign_kinds(cur)
+    return {"restored_by": restorer, "foreign_objects": found}
 
 
 def count_admins(cur: Any, side: str, proved: frozenset[str]) -> int | None:

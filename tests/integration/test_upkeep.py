@@ -204,3 +204,14 @@ def test_what_needs_open_webui_waits_while_it_is_away(pair: Pair) -> None:
     pair.litellm_admin.run("UPDATE user_bridge.target SET next_try_at = clock_timestamp() - interval '1 second'")
     assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") >= 4
     assert pair.litellm_admin.rows("SELECT * FROM user_bridge.outage()") == []
+
+
+def test_nobody_waits_for_upkeep_that_somebody_left_open(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    pair.litellm_admin.run("SELECT user_bridge.upkeep(); UPDATE user_bridge.upkeep SET next_at = now()")
+    holder = pair.connect("litellm", cluster.SUPERUSER, autocommit=False)
+    holder.run("SELECT * FROM user_bridge.maintain()")
+    pair.litellm_admin.run("SET lock_timeout = '3s'")
+    pair.litellm_admin.run("SELECT user_bridge.tick()")
+    assert {row["last_error"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep")} == {None}
+    holder.rollback()

@@ -130,8 +130,8 @@ def test_a_backend_goes_on_when_only_open_webuis_server_is_promoted(primary: Pai
         caught_up(primary.cluster, standby)
         _leads_to(primary, standby)
         rows.add_user(primary.litellm, "u6", "u6@example.com")
-        (waits,) = primary.litellm_admin.rows("SELECT last_sqlstate, last_error FROM user_bridge.sync_queue")
-        assert waits["last_sqlstate"] == "UB001" and "read-only" in waits["last_error"]
+        (waits,) = primary.litellm_admin.rows("SELECT sqlstate, error FROM user_bridge.outage()")
+        assert waits["sqlstate"] == "UB001" and "read-only" in waits["error"]
         promote(standby)
         _open_the_breaker(primary)
         rows.add_user(primary.litellm, "u7", "u7@example.com")

@@ -26,6 +26,8 @@ import test_held_changes
 import test_installation
 import test_locks
 import test_mapping
+import test_outage
+import test_picking
 import test_privileged_sessions
 import test_queue_rules
 import test_reconcile
@@ -114,7 +116,123 @@ def _drainer(test: Catch) -> Catch:
     return catch
 
 
+def _queued(test: Catch) -> Catch:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        test(pair)
+
+    return catch
+
+
+def _away(test: Catch) -> Catch:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "backoff_seconds": 3600})
+        rows.add_user(pair.litellm, "u0", "u0@example.com")
+        test(pair)
+
+    return catch
+
+
 FAULTS = [
+    Fault(
+        "a late transaction is passed over",
+        "engine/litellm/pick.sql.j2",
+        "SELECT x.txid FROM pg_snapshot_xip(v_snapshot) AS x(txid) WHERE x.txid < v_txid",
+        "SELECT x.txid FROM pg_snapshot_xip(v_snapshot) AS x(txid) WHERE false",
+        _queued(lambda pair: test_picking.test_a_transaction_that_commits_late_is_not_passed_over(pair, 100)),
+    ),
+    Fault(
+        "what a delivery queues itself is passed over",
+        "engine/litellm/pick.sql.j2",
+        "SELECT pg_current_xact_id_if_assigned() WHERE pg_current_xact_id_if_assigned() < v_txid",
+        "SELECT pg_current_xact_id_if_assigned() WHERE false",
+        _queued(test_picking.test_what_a_delivery_queues_itself_is_not_passed_over),
+    ),
+    Fault(
+        "the queue is read from the beginning each time",
+        "engine/litellm/pick.sql.j2",
+        "coalesce(p_place #>> '{after,0}', '0')::xid8",
+        "'0'::xid8",
+        _queued(test_picking.test_deleted_and_failing_rows_are_not_read_again),
+    ),
+    Fault(
+        "what fails waits for all that is new",
+        "engine/litellm/pick.sql.j2",
+        "coalesce((p_place ->> 'due_first')::boolean, false)",
+        "false",
+        _queued(test_picking.test_neither_what_is_new_nor_what_fails_starves_the_other),
+    ),
+    Fault(
+        "the queue is rewritten in an outage",
+        "engine/litellm/outcome.sql.j2",
+        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);\n        RETURN;",
+        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);",
+        _away(test_outage.test_one_error_an_outage_and_no_row_is_rewritten),
+    ),
+    Fault(
+        "pauses in an outage do not grow",
+        "engine/litellm/outage.sql.j2",
+        "least(60, 0.5 * 2.0 ^ least(p_attempts - 1, 12))",
+        "0.5",
+        _away(test_outage.test_an_hours_outage_costs_next_to_nothing),
+    ),
+    Fault(
+        "the drainer does not wait in an outage",
+        "engine/litellm/outage.sql.j2",
+        "WHERE t.next_try_at - clock_timestamp() BETWEEN interval '0' AND interval '1 minute')",
+        "WHERE false)",
+        _away(test_outage.test_one_error_an_outage_and_no_row_is_rewritten),
+    ),
+    Fault(
+        "a drain waits for a COMMIT that notes an outage",
+        "engine/litellm/outage.sql.j2",
+        "FOR UPDATE SKIP LOCKED) AS n",
+        "FOR UPDATE) AS n",
+        _away(test_outage.test_nobody_waits_for_a_commit_that_notes_it),
+    ),
+    Fault(
+        "a commit that succeeds does not end an outage",
+        "engine/litellm/deliver.sql.j2",
+        "PERFORM user_bridge.end_outage();",
+        "NULL;",
+        _away(lambda pair: test_outage.test_the_pause_ends_with_the_outage(pair, "a commit")),
+    ),
+    Fault(
+        "an error ends the drainer",
+        "engine/litellm/drainer.sql.j2",
+        "        WHEN OTHERS THEN\n            v_error := SQLERRM;",
+        "        WHEN division_by_zero THEN\n            v_error := SQLERRM;",
+        _drainer(test_drainer.test_an_error_ends_a_round_and_not_the_drainer),
+    ),
+    Fault(
+        "a cancelled drainer stays the drainer",
+        "engine/litellm/drainer.sql.j2",
+        "    PERFORM user_bridge.end_drainer();\n    COMMIT;\n    IF",
+        "    IF",
+        _drainer(test_drainer.test_one_that_is_cancelled_lets_another_be_it),
+    ),
+    Fault(
+        "the upkeep waits for an empty queue",
+        "engine/litellm/tick.sql.j2",
+        "    PERFORM user_bridge.upkeep();\n",
+        "    PERFORM user_bridge.upkeep() WHERE NOT EXISTS (SELECT FROM user_bridge.sync_queue);\n",
+        test_upkeep.test_it_is_done_whatever_the_queue_does,
+    ),
+    Fault(
+        "a task that fails ends the upkeep",
+        "engine/litellm/upkeep.sql.j2",
+        "PERFORM user_bridge.note_upkeep(v_task, v_period, v_error);\n",
+        "EXIT;\n",
+        test_upkeep.test_a_task_that_fails_keeps_no_other_from_being_done,
+    ),
+    Fault(
+        "each task is due all the time",
+        "engine/litellm/upkeep.sql.j2",
+        "BETWEEN interval '0' AND t.period) IS NOT TRUE",
+        "BETWEEN interval '0' AND t.period) IS NOT NULL",
+        test_upkeep.test_each_task_has_its_own_clock,
+    ),
     Fault(
         "for a new team all users are read",
         "entities/team/litellm/fan_out.sql.j2",
@@ -843,8 +961,8 @@ LOCKS = [
     Fault(
         "what another session delivers is in the way of the rest",
         "engine/litellm/drain.sql.j2",
-        "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
-        "NOT IN (SELECT '', '')",
+        "        v_place := v_batch.place;\n",
+        "",
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(
@@ -1038,14 +1156,14 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "the audit is never cut",
-        "engine/litellm/maintenance.sql.j2",
+        "engine/litellm/upkeep.sql.j2",
         "WHERE a.created_at < now() - make_interval",
         "WHERE false AND a.created_at < now() - make_interval",
         test_upkeep.test_the_audit_is_cut_at_its_retention,
     ),
     Fault(
         "the audit is cut too early",
-        "engine/litellm/maintenance.sql.j2",
+        "engine/litellm/upkeep.sql.j2",
         "make_interval(days => s.audit_retention_days)",
         "make_interval(hours => s.audit_retention_days)",
         test_upkeep.test_the_audit_is_cut_at_its_retention,
@@ -1053,8 +1171,8 @@ FAULTS += LOCKS + [
     Fault(
         "upkeep while paused",
         "engine/litellm/maintenance.sql.j2",
-        "IF s.paused OR",
-        "IF false OR",
+        "NOT s.paused AND",
+        "true AND",
         test_upkeep.test_while_paused_only_the_audit_is_cut,
     ),
     Fault(
@@ -1221,9 +1339,9 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "failing entities first",
-        "engine/litellm/drain.sql.j2",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
-        "ORDER BY max(q.next_attempt_at), min(q.enqueued_at)",
+        "engine/litellm/pick.sql.j2",
+        "IF c_due_first = (v_turn = 1) THEN",
+        "IF v_turn = 1 THEN",
         test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
     ),
     Fault(
@@ -1256,9 +1374,9 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "the youngest first",
-        "engine/litellm/drain.sql.j2",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at) DESC",
+        "engine/litellm/pick.sql.j2",
+        "ORDER BY q.txid, q.entity_type, q.entity_id",
+        "ORDER BY q.txid DESC, q.entity_type DESC, q.entity_id DESC",
         test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
     ),
     Fault(
@@ -1768,23 +1886,23 @@ FAULTS += [
     ),
     Fault(
         "a copy counts attempts for ever",
-        "engine/litellm/outcome.sql.j2",
-        "AND (p_sqlstate <> 'UB005' OR q.last_error IS DISTINCT FROM p_error)",
-        "",
+        "engine/litellm/outage.sql.j2",
+        "OR NOT c_in_commit AND p_sqlstate <> 'UB005'",
+        "OR NOT c_in_commit",
         _a_copy,
     ),
     Fault(
         "a copy's timer never ends",
         "engine/litellm/drain.sql.j2",
-        "ELSIF v_problem IS NOT NULL AND p_due_only THEN",
-        "ELSIF false THEN",
+        "RETURN v_problem IS NULL AND NOT",
+        "RETURN NOT",
         _a_copy,
     ),
     Fault(
         "the upkeep of a copy asks Open WebUI",
         "engine/litellm/maintenance.sql.j2",
-        "IF s.paused OR user_bridge.identity_problem() IS NOT NULL THEN",
-        "IF s.paused THEN",
+        "NOT s.paused AND user_bridge.identity_problem() IS NULL",
+        "NOT s.paused",
         _a_copy,
     ),
     Fault(

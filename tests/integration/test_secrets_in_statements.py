@@ -463,8 +463,10 @@ def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
         blocker.run("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         blocker.rollback()
-        errors = pair.litellm_admin.rows("SELECT DISTINCT last_sqlstate FROM user_bridge.sync_queue")
-        assert {"UB002"} & {row["last_sqlstate"] for row in errors}
+        errors = pair.litellm_admin.rows(
+            "SELECT last_sqlstate AS state FROM user_bridge.sync_queue UNION SELECT sqlstate FROM user_bridge.outage()"
+        )
+        assert "UB002" in {row["state"] for row in errors}
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         pair.litellm.run('DELETE FROM "LiteLLM_VerificationToken"')
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")

@@ -72,6 +72,7 @@ def repair(pair: Pair) -> None:
 
 def tick(pair: Pair) -> None:
     """The timer's steps: one looks out, the next delivers."""
+    pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now()")
     for _step in range(2):
         pair.litellm_admin.rows("SELECT user_bridge.tick()")
 

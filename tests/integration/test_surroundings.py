@@ -18,7 +18,7 @@ from kit.cluster import Cluster
 from kit.common import pick_version
 from kit.pairs import SIDES, Pair, Side, ensure_login
 from kit.schemas import Admin, apply_litellm, apply_openwebui
-from test_delivery import drain, queue, results
+from test_delivery import drain, queue, results, unanswered
 
 QUICK = {"initial_password": "none"}
 # As libpq connects where it is not told to look for the primary.
@@ -148,9 +148,9 @@ def test_a_read_only_server_is_one_outage_and_over_when_it_can_be_written_to(pai
     read_only = f'ALTER DATABASE "{pair.openwebui_db}" SET default_transaction_read_only = on'
     pair.cluster.execute(read_only)
     rows.add_user(backend, "u1", "ann@example.com")
-    (waiting,) = queue(pair)
-    assert waiting["last_sqlstate"] == "UB001"
-    assert waiting["last_error"] == "the target refused (25006): Open WebUI's database is read-only"
+    waits = unanswered(pair)
+    assert waits is not None and waits["sqlstate"] == "UB001" and waits["waiting"] == 1
+    assert waits["error"] == "the target refused (25006): Open WebUI's database is read-only"
     assert {row["result"] for row in drain(pair)} == {"FAILED"}
     pair.cluster.execute(read_only.replace("SET", "RESET").replace(" = on", ""))
     pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1), setval('user_bridge.backlog', 2)")

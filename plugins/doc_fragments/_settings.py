@@ -23,7 +23,7 @@ options:
       delivery:
         description: >-
           When changes are delivered. V(commit) delivers when LiteLLM's transaction commits, V(queued) leaves
-          everything to the timer.
+          everything to the drainer.
         type: str
         choices: [commit, queued]
       target_timeout_ms:
@@ -37,9 +37,17 @@ options:
         type: int
       inline_limit:
         description: >-
-          Maximum number of entities that a COMMIT delivers. A larger transaction is left to the timer. From
-          1 to 10000.
+          Maximum number of entities that a COMMIT delivers. A larger transaction is left to the drainer.
+          From 1 to 10000.
         type: int
+      sync_connection_limit:
+        description: >-
+          Number of connections that LiteLLM's server may keep to Open WebUI's database; it is the sync user's
+          C(CONNECTION LIMIT). Sessions of LiteLLM that get none leave their changes to the drainer. 0 lets
+          the deployment compute it from C(max_connections) and the sizes of both programs' pools. From 0
+          to 10000.
+        type: int
+        version_added: 1.1.0
       removal_accounts:
         description: Number of accounts that may be removed within ten minutes without approval. At least
           0.
@@ -101,7 +109,9 @@ options:
         description: Hours after which an unchanged initial password is disabled. At least 1.
         type: int
       password_cost:
-        description: Cost factor of the bcrypt hash of initial passwords. From 4 to 16.
+        description: >-
+          Cost factor of the bcrypt hash of initial passwords. Each step doubles the time it takes; what O(settings.target_timeout_ms)
+          does not leave time for is refused. From 4 to 16.
         type: int
       api_keys:
         description: >-

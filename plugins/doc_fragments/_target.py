@@ -16,12 +16,13 @@ options:
   target_host:
     description:
       - Host of Open WebUI's server as LiteLLM's server reaches it.
+      - Several hosts, separated by commas, are tried in turn until one is not a read-only standby.
     type: str
   target_port:
     description:
-      - Port of Open WebUI's server as LiteLLM's server reaches it.
-    type: int
-    default: 5432
+      - Port of Open WebUI's server as LiteLLM's server reaches it. Of several hosts one for all, or a list with one for each.
+    type: str
+    default: '5432'
   target_db:
     description:
       - Open WebUI's database as LiteLLM's server reaches it.

@@ -22,6 +22,11 @@ MAX_LISTED = 1000
 TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
 
 
+def program_roles_spec() -> dict[str, Any]:
+    """The options of the doc fragment _program_roles."""
+    return {name: {"type": "str", "default": f"user_bridge_{name}"} for name in ("reader", "writer")}
+
+
 def is_paused(session: Session) -> bool:
     """Whether pause() was called and resume() was not."""
     with session.transaction():

@@ -118,13 +118,11 @@ def lock_tables(cur: Any, subjects: list[Subject], mode: str, lock_timeout_ms: i
     if not tables:
         return
     _pg.set_role(cur, None)
-    own = _pg.value(cur, "SELECT current_setting('statement_timeout')")
-    # lock_timeout counts for each table anew, statement_timeout for the whole.
-    cur.execute(f"SET LOCAL statement_timeout = {lock_timeout_ms}")
     try:
-        cur.execute(f"LOCK TABLE ONLY {', ONLY '.join(tables)} IN {mode} MODE")
+        # lock_timeout counts for each table anew, statement_timeout for the whole.
+        with _pg.with_timeout(cur, "statement_timeout", lock_timeout_ms):
+            cur.execute(f"LOCK TABLE ONLY {', ONLY '.join(tables)} IN {mode} MODE")
     except _pg.PgError as error:
         if _pg.sqlstate(error) in (*_LOCK_ERRORS, _QUERY_CANCELED):
             raise _Locked(", ".join(tables), tables) from None
         raise
-    cur.execute(f"SET LOCAL statement_timeout = '{own}'")

@@ -56,6 +56,13 @@ def argument_spec(prefix: str = "") -> dict[str, Any]:
     return spec
 
 
+def both_argument_specs() -> dict[str, Any]:
+    """The options of the logins to both databases, of which the second is required."""
+    spec = {**argument_spec(), **argument_spec("openwebui_")}
+    spec["openwebui_login_db"]["required"] = True
+    return spec
+
+
 def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]], needs_driver: bool = True) -> None:
     """Run a module's action and turn its outcome into the module's exit: the only place that does."""
     if needs_driver:
@@ -215,6 +222,15 @@ def _roll_back(cur: Any) -> None:
     except PgError:
         # The connection is gone, and the transaction with it. Report the first error.
         return
+
+
+@contextmanager
+def with_timeout(cur: Any, name: str, milliseconds: int) -> Iterator[None]:
+    """Another timeout for the statements of the block; an error of theirs ends the transaction, and the timeout."""
+    before = value(cur, "SELECT current_setting(%(name)s)", {"name": name})
+    cur.execute(f"SET LOCAL {name} = {milliseconds}")
+    yield
+    cur.execute(f"SET LOCAL {name} = '{before}'")
 
 
 @contextmanager

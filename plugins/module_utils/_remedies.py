@@ -18,6 +18,9 @@ from typing import NamedTuple
 
 DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 
+# What refusal_text() makes of an error of Open WebUI's server, whose message is in any language.
+_REFUSED = re.compile(r"the target refused \((\w{5})\)")
+
 # A connection could not be opened: libpq's own codes, the bridge's, and none at all from a driver without a connection.
 CONNECTING = ("08000", "08001", "08004", "08006", "UB001")
 
@@ -107,6 +110,14 @@ _CONNECTION = (
         "raise max_connections of Open WebUI's server or free connections",
     ),
     Remedy(
+        "read-only",
+        ("is read-only", "hot standby"),
+        ("25006",),
+        "name the primary server with {host}",
+        "check bridge_target_host: it must lead to the primary of Open WebUI's server, and its database must not be read-only; "
+        "what waits is delivered as soon as it does",
+    ),
+    Remedy(
         "starting",
         ("starting up", "shutting down", "recovery mode"),
         ("57P03",),
@@ -186,11 +197,15 @@ _DELIVERY = (
         target="look for load and for long transactions on Open WebUI's server, or raise bridge_target_timeout_ms; "
         "what waits is delivered as soon as it answers",
     ),
-    Remedy("busy", sqlstates=("UB003",), target="nothing: it is delivered by the next drain"),
     Remedy(
         "locked",
         sqlstates=("55P03", "40P01"),
-        target="wait for the migration or long transaction that holds the tables; it is delivered then",
+        target="wait for the migration or long transaction that holds the table or the row; it is delivered then",
+    ),
+    Remedy(
+        "encoding",
+        sqlstates=("22P05", "22021"),
+        target="remove the character from the name in LiteLLM, or convert the database whose encoding lacks it to UTF8",
     ),
     Remedy("too long", sqlstates=("22001",), target="shorten the value in LiteLLM, or upgrade Open WebUI"),
     Remedy(
@@ -226,9 +241,13 @@ def connection_remedy(sqlstate: str, reason: str, user: str = "", database: str 
 
 def delivery_remedy(sqlstate: str | None, message: str | None) -> Remedy:
     """Why a delivery failed, from what the queue has recorded."""
-    code, text = sqlstate or "", message or ""
+    text = message or ""
+    refused = _REFUSED.search(text)
+    code = refused[1] if refused else sqlstate or ""
     found = _by_words(_DELIVERY, text) or (None if code == "UB001" else _by_code(_DELIVERY, code))
-    if found is None and code in CONNECTING:
+    if found is None and refused:
+        found = _by_code(_CONNECTION, code)
+    if found is None and (sqlstate or "") in CONNECTING:
         return _by_words(_CONNECTION, text) or _UNREACHABLE
     return found or _OTHER
 

@@ -29,12 +29,16 @@ _RESTRICTED = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for. restricted: without the attributes above. blind: set a password that cannot be compared."""
+    """What is asked for. restricted: without the attributes above. blind: set a password that cannot be compared.
+
+    connection_limit: None leaves it as it is.
+    """
 
     name: str
     password: str
     restricted: bool
     blind: bool
+    connection_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def ensure(connection: Any, wanted: Wanted, check_mode: bool) -> Plan:
                 "CREATEROLE and, for a role that exists, on PostgreSQL 16 and newer its ADMIN OPTION; "
                 "nothing was changed"
             ) from None
+        _end_surplus(cur, wanted)
     return plan
 
 
@@ -83,9 +88,27 @@ def _write(connection: Any, cur: Any, wanted: Wanted, plan: Plan) -> None:
             _secret.execute(cur, stored, alter, (f"{alter} PASSWORD ", ""))
 
 
+def _end_surplus(cur: Any, wanted: Wanted) -> None:
+    """A limit counts for new sessions only. The bridge opens those that wait for work again when they have some."""
+    if wanted.connection_limit is None or wanted.connection_limit < 0:
+        return
+    try:
+        with _pg.transaction(cur, read_only=False):
+            cur.execute(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.usename = %(name)s"
+                " AND a.state = 'idle'"
+                " AND (SELECT count(*) FROM pg_stat_activity WHERE usename = %(name)s) > %(limit)s",
+                {"name": wanted.name, "limit": wanted.connection_limit},
+            )
+    except _pg.PgError as error:
+        # They end by themselves, only later.
+        if _pg.sqlstate(error) != _pg.INSUFFICIENT_PRIVILEGE:
+            raise
+
+
 def shown(wanted: Wanted, plan: Plan) -> dict[str, str]:
     """What the role lacks and gets, as before and after of a diff. The password is not shown."""
-    gets = list(plan.attributes) if plan.exists else ["LOGIN"]
+    gets = ([] if plan.exists else ["LOGIN"]) + list(plan.attributes)
     if plan.sets_password:
         gets.append("password: (not shown, a new one)")
     return {"before": "", "after": "".join(f"{each}\n" for each in gets)}
@@ -94,17 +117,23 @@ def shown(wanted: Wanted, plan: Plan) -> dict[str, str]:
 def _plan(cur: Any, wanted: Wanted) -> Plan:
     found = _pg.rows(
         cur,
-        f"SELECT rolcanlogin, {', '.join(_RESTRICTED)}, has_table_privilege('pg_authid', 'SELECT') AS readable"
-        " FROM pg_roles WHERE rolname = %(name)s",
+        f"SELECT rolcanlogin, rolconnlimit, {', '.join(_RESTRICTED)},"
+        " has_table_privilege('pg_authid', 'SELECT') AS readable FROM pg_roles WHERE rolname = %(name)s",
         {"name": wanted.name},
     )
     if not found:
-        return Plan(False, (), bool(wanted.password))
+        return Plan(False, tuple(_limit(wanted, -1)), bool(wanted.password))
     (role,) = found
     attributes = [] if role["rolcanlogin"] else ["LOGIN"]
     if wanted.restricted:
         attributes += [attribute for column, attribute in _RESTRICTED.items() if role[column]]
+    attributes += _limit(wanted, role["rolconnlimit"])
     return Plan(True, tuple(attributes), _sets_password(cur, wanted, role["readable"]))
+
+
+def _limit(wanted: Wanted, now: int) -> list[str]:
+    differs = wanted.connection_limit is not None and wanted.connection_limit != now
+    return [f"CONNECTION LIMIT {wanted.connection_limit}"] if differs else []
 
 
 def _sets_password(cur: Any, wanted: Wanted, readable: bool) -> bool:
@@ -119,5 +148,5 @@ def _create(cur: Any, wanted: Wanted, plan: Plan) -> None:
         # Another host of the play may create it at the same time, for another bridge on this server.
         body = f"BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
         cur.execute(f"DO {literal(body)}")
-    elif plan.attributes:
+    if plan.attributes:
         cur.execute(f"ALTER ROLE {role} {' '.join(plan.attributes)}")

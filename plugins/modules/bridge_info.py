@@ -23,18 +23,6 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
-  reader:
-    description:
-      - Role that owns the functions that read LiteLLM's tables.
-    type: str
-    default: user_bridge_reader
-    version_added: 1.1.0
-  writer:
-    description:
-      - Role that owns the functions that read and write Open WebUI's tables.
-    type: str
-    default: user_bridge_writer
-    version_added: 1.1.0
   version:
     description:
       - Version that is expected, usually that of the collection. Without it RV(version.matches) is null.
@@ -45,6 +33,14 @@ options:
         become O(owner).
     type: bool
     default: true
+  maintenance:
+    description:
+      - What is to run the drainer, as RV(llmops.user_bridge.bridge_preflight_info#module:maintenance.method) says. If
+        it is anything but V(none) and no drainer lives, not even after three seconds, that is one of the
+        RV(health.reasons).
+    type: str
+    choices: [none, pg_cron, systemd]
+    version_added: 1.1.0
   drift:
     description:
       - Whether to compare both sides, which takes seconds with many users, and two more connections. Needs a login that
@@ -63,6 +59,7 @@ options:
 extends_documentation_fragment:
   - llmops.user_bridge._login
   - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._program_roles
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
@@ -273,6 +270,24 @@ connection:
       description: Whether the user can execute C(user_bridge.apply).
       type: bool
       sample: true
+drainer:
+  description: The session that delivers what commits leave, null where the bridge has none yet.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    runs:
+      description: The value of O(maintenance).
+      type: str
+      sample: systemd
+    lives:
+      description: Whether a drainer lives, null when that could not be seen.
+      type: bool
+      sample: true
+    since:
+      description: When its session began, in UTC. Null without one, and where the login may not see other sessions.
+      type: str
+      sample: '2026-11-26T14:00:00Z'
 queue:
   description: What has not been delivered, null when it could not be read.
   returned: success
@@ -427,14 +442,12 @@ removals:
       type: int
       sample: 40
     by_kind:
-      description:
-        - The same by kind. V(deletion), V(disabling) and V(membership) are removals that are too many at once, V(email)
-          is an adopted account's address that would move, V(last_admin) what was refused to the last admin before.
+      description: The same by kind.
       type: dict
       sample: {deletion: 40}
       version_added: 1.1.0
     first:
-      description: The first O(limit) of them, with every account that they concern.
+      description: The first O(limit) of them, as RV(llmops.user_bridge.bridge_sync#module:removals) has them.
       type: list
       elements: dict
       sample:
@@ -553,6 +566,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import program_roles_spec
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info import gather as _info
 
@@ -566,13 +580,12 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_")}
+    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_"), **program_roles_spec()}
     spec.update(
         owner={"type": "str", "default": "user_bridge_owner"},
-        reader={"type": "str", "default": "user_bridge_reader"},
-        writer={"type": "str", "default": "user_bridge_writer"},
         version={"type": "str"},
         check_connection={"type": "bool", "default": True},
+        maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"]},
         drift={"type": "bool", "default": False},
         limit={"type": "int", "default": 10},
     )

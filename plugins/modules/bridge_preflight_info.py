@@ -80,18 +80,6 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
-  reader:
-    description:
-      - Role that owns the functions that read LiteLLM's tables.
-    type: str
-    default: user_bridge_reader
-    version_added: 1.1.0
-  writer:
-    description:
-      - Role that owns the functions that read and write Open WebUI's tables.
-    type: str
-    default: user_bridge_writer
-    version_added: 1.1.0
   sync_user:
     description:
       - Role that LiteLLM's server logs in to Open WebUI's database as.
@@ -109,6 +97,12 @@ options:
     description:
       - Password of O(timer_user).
     type: str
+  timer_peer:
+    description:
+      - Whether a service on the host of the task can log in as O(timer_user) without a password, at the socket.
+    type: bool
+    default: false
+    version_added: 1.1.0
   timer_files:
     description:
       - Files of the timer on the target. RV(plan.timer) says whether any of them exists.
@@ -116,10 +110,37 @@ options:
     elements: path
   maintenance:
     description:
-      - What will run the maintenance. V(pg_cron) has to be loaded by LiteLLM's server.
+      - What will run the drainer. V(pg_cron) has to be loaded by LiteLLM's server.
+      - V(auto) is V(pg_cron) where it is loaded, else V(systemd) where the host of the task has it, else V(none).
+        RV(maintenance) says what was chosen.
     type: str
-    choices: [none, pg_cron, systemd]
+    choices: [auto, none, pg_cron, systemd]
     default: none
+  litellm_connections:
+    description:
+      - Size of all LiteLLM connection pools together.
+    type: int
+    default: 40
+    version_added: 1.1.0
+  openwebui_connections:
+    description:
+      - Size of all Open WebUI connection pools together.
+    type: int
+    default: 40
+    version_added: 1.1.0
+  planned_max_connections:
+    description:
+      - What C(max_connections) is going to be, where a check mode run has only announced it.
+    type: int
+    default: 0
+    version_added: 1.1.0
+  sync_connection_limit:
+    description:
+      - Connection limit of O(sync_user). V(0) computes the largest that leaves both programs their pools, but not more
+        than LiteLLM's pool can use. Without it, connections are not looked at.
+      - With O(depth=bridge), connections that do not fit into C(max_connections) are one of the RV(problems).
+    type: int
+    version_added: 1.1.0
   allow_no_admin:
     description:
       - Whether an Open WebUI without an admin is accepted.
@@ -150,6 +171,7 @@ extends_documentation_fragment:
   - llmops.user_bridge._login
   - llmops.user_bridge._target
   - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._program_roles
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
   - llmops.user_bridge._attributes.actiongroup
@@ -257,6 +279,20 @@ sides:
       description: The tables of the program that exist, with their owners and the privileges that the reader or writer
         holds.
       type: dict
+maintenance:
+  description: What runs the drainer.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    method:
+      description: The value of O(maintenance), or what V(auto) has chosen.
+      type: str
+      sample: systemd
+    reason:
+      description: Why.
+      type: str
+      sample: this host has it, and LiteLLM's server has not loaded pg_cron
 one_server:
   description: Whether both databases are on one server.
   returned: success
@@ -318,13 +354,21 @@ plan:
       returned: success
       type: bool
       sample: false
+    connection_limit:
+      description: The connection limit of the sync user, as asked for or computed.
+      returned: with O(depth=bridge) and O(sync_connection_limit), when both sides were reached
+      type: int
+      sample: 12
+      version_added: 1.1.0
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import OTHER_PREFIX, gather
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import program_roles_spec
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import gather
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import METHODS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import DEPTHS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.options import (
     argument_spec as target_argument_spec,
@@ -347,9 +391,7 @@ def main() -> None:
             "tables": {"type": "dict", "required": True},
         },
     }
-    spec = {**_pg.argument_spec(), **_pg.argument_spec(OTHER_PREFIX)}
-    spec[f"{OTHER_PREFIX}login_db"]["required"] = True
-    spec.update(target_argument_spec())
+    spec = {**_pg.both_argument_specs(), **program_roles_spec(), **target_argument_spec()}
     spec.update(
         depth={"type": "str", "choices": list(DEPTHS), "default": "bridge"},
         registry={"type": "dict", "required": True, "options": {"litellm": side, "openwebui": side}},
@@ -357,14 +399,17 @@ def main() -> None:
         openwebui_owner={"type": "str", "default": "openwebui"},
         maintenance_db={"type": "str"},
         owner={"type": "str", "default": "user_bridge_owner"},
-        reader={"type": "str", "default": "user_bridge_reader"},
-        writer={"type": "str", "default": "user_bridge_writer"},
         sync_user={"type": "str", "default": "sync_user"},
         sync_password={"type": "str", "no_log": True},
         timer_user={"type": "str"},
         timer_password={"type": "str", "no_log": True},
         timer_files={"type": "list", "elements": "path"},
-        maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"], "default": "none"},
+        timer_peer={"type": "bool", "default": False},
+        maintenance={"type": "str", "choices": list(METHODS), "default": "none"},
+        litellm_connections={"type": "int", "default": 40},
+        openwebui_connections={"type": "int", "default": 40},
+        planned_max_connections={"type": "int", "default": 0},
+        sync_connection_limit={"type": "int"},
         allow_no_admin={"type": "bool", "default": False},
         settings={"type": "dict"},
         takeover={"type": "bool", "default": True},

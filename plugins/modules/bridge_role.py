@@ -37,6 +37,11 @@ options:
       - Whether the password of an existing role is set even where the login cannot read the stored verifier to compare.
     type: bool
     default: true
+  connection_limit:
+    description:
+      - How many connections the role may have at a time, V(-1) any number. Without it the limit stays as it is.
+      - A change ends sessions of the role that wait for work where it has more than that, if the login may.
+    type: int
 attributes:
   check_mode:
     support: full
@@ -92,7 +97,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _ro
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    wanted = _role.Wanted(params["name"], params["password"] or "", params["restricted"], params["blind"])
+    wanted = _role.Wanted(
+        params["name"], params["password"] or "", params["restricted"], params["blind"], params["connection_limit"]
+    )
     plan = _role.ensure(_pg.connect(params), wanted, module.check_mode)
     done = "created" if not plan.exists else "updated" if plan.changed else "unchanged"
     result: dict[str, Any] = {
@@ -113,6 +120,7 @@ def main() -> None:
         password={"type": "str", "no_log": True},
         restricted={"type": "bool", "default": False},
         blind={"type": "bool", "default": True},
+        connection_limit={"type": "int"},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, action)

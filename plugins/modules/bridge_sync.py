@@ -225,7 +225,7 @@ differences_total:
   type: int
   sample: 1
 removals:
-  description: The changes that were held when the run began, at most 1000.
+  description: The changes that are held, at most 1000; with an O(action) that decides, those that were held before it.
   returned: success
   type: list
   elements: dict
@@ -242,7 +242,8 @@ removals:
       description:
         - What would happen. V(deletion) or V(disabling) of an account, or loss of a V(membership), more than
           C(bridge_removal_limit) allows; V(email), an adopted account's address would move; V(last_admin), what was
-          refused to the last admin would happen now.
+          refused to the last admin would happen now; V(adoption), an account in which somebody else may have a session
+          would become an admin's.
       type: str
       sample: deletion
     entity_type:

@@ -236,8 +236,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_")}
-    spec["openwebui_login_db"] = {"type": "str", "required": True}
+    spec = _pg.both_argument_specs()
     spec.update(
         owner={"type": "str", "default": "user_bridge_owner"},
         drop_tables={"type": "bool", "default": False},

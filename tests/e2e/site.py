@@ -88,6 +88,13 @@ class Site:
         litellm.new_user(self.pair.litellm, person.user_id, person.email, person.name, role)
         return person
 
+    def add_account(self, person: Person, password: str, *, before_the_bridge: bool = False) -> str:
+        """One that an admin makes in Open WebUI, for somebody whom LiteLLM does not know yet; its id."""
+        account = webui_api.add_account(self.admin, "By Hand", person.email, password)
+        if before_the_bridge:
+            self.pair.openwebui.run('UPDATE "user" SET created_at = created_at - 86400 WHERE id = %s', [account])
+        return account
+
     def new_organization(self, alias: str) -> str:
         """Its id."""
         organization_id = f"org-{next(self.numbers)}"

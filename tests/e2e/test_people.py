@@ -220,6 +220,7 @@ def _spend(site: Site, person: Person) -> None:
 
 def _migration(site: Site, person: Person) -> None:
     site.pair.litellm_admin.run("SELECT * FROM user_bridge.migrate_existing_users()")
+    _drain(site)
 
 
 def _drain_of_everything(site: Site, person: Person) -> None:
@@ -263,7 +264,7 @@ class TestWhatIsThePersons:
 
     def test_an_adopted_account_keeps_its_password_and_chats(self, site: Site) -> None:
         person = site.invent()
-        account = api.add_account(site.admin, "By Hand", person.email, "a password of their own")
+        account = site.add_account(person, "a password of their own", before_the_bridge=True)
         live = site.sign_in(person, "a password of their own")
         api.save_settings(live, theme="dark")
         chat = api.chat(live, MODEL, QUESTION)
@@ -282,6 +283,19 @@ class TestWhatIsThePersons:
         litellm.new_user(site.pair.litellm, person.user_id, person.email, person.name)
         live = site.sign_in(person, "a password of their own")
         assert (live.id, set(api.chats(live))) == (account, {chat})
+
+    def test_an_account_made_later_is_the_persons_without_its_password(self, site: Site) -> None:
+        """Nothing proves that whoever knows it has the address."""
+        person = site.invent()
+        account = site.add_account(person, "a password of a stranger's")
+        live = site.sign_in(person, "a password of a stranger's")
+        litellm.new_user(site.pair.litellm, person.user_id, person.email, person.name, "proxy_admin")
+        assert site.try_password(person.email, "a password of a stranger's") is None
+        assert site.try_password(person.email, person.email) is None
+        if site.can_end_sessions:
+            assert not api.is_let_in(live)
+        visitor = site.try_sso(person.email)
+        assert visitor is not None and visitor.id == account and api.is_admin(visitor)
 
     def test_who_is_deleted_and_comes_back_finds_the_chats_again(self, site: Site) -> None:
         person = site.hire()

@@ -15,6 +15,7 @@ Row = tuple[str, str, str, str, Callable[[Pair], None]]
 _ADOPT = "entities/user/openwebui/adopt.sql.j2"
 _APPLY = "entities/user/openwebui/apply.sql.j2"
 _SIGN_IN = "entities/user/openwebui/sign_in.sql.j2"
+_STRANGERS = "entities/user/openwebui/strangers.sql.j2"
 
 
 def _case(name: str) -> Callable[[Pair], None]:
@@ -123,15 +124,15 @@ ADOPTION: list[Row] = [
     ),
     (
         "a stranger's sessions go on",
-        _SIGN_IN,
-        "IF NOT v_active AND v_now.active OR NOT p_trusted THEN",
-        "IF NOT v_active AND v_now.active THEN",
+        _STRANGERS,
+        "PERFORM user_bridge.end_sessions(v_account);",
+        "NULL;",
         _case("pending"),
     ),
     (
         "the owner's sessions end",
         _SIGN_IN,
-        "IF NOT v_active AND v_now.active OR NOT p_trusted THEN",
+        "IF NOT v_active AND v_now.active THEN",
         "IF true THEN",
         _case("there before"),
     ),
@@ -141,6 +142,41 @@ ADOPTION: list[Row] = [
         "WHEN NOT p_trusted THEN user_bridge.expire_password(",
         "WHEN false THEN user_bridge.expire_password(",
         _case("signed up later"),
+    ),
+    (
+        "a stranger's API key opens the account",
+        _STRANGERS,
+        "PERFORM user_bridge.write_key_slot(p_account, NULL);",
+        "NULL;",
+        lambda pair: trust.TestWhoElseIsIn().test_a_strangers_api_key_goes(pair, {}),
+    ),
+    (
+        "an heir is an admin with the password of whoever had the address before",
+        _ADOPT,
+        "CASE WHEN v_account.role = 'admin' THEN p_link.initial_password_mark ELSE v_mark END,",
+        "p_link.initial_password_mark,",
+        lambda pair: trust.TestWhoElseIsIn().test_an_heirs_promotion_takes_what_the_first_one_had(pair, "their own"),
+    ),
+    (
+        "an account is handed on with the API keys of whoever had it",
+        _ADOPT,
+        "PERFORM user_bridge.revoke_keys(p_link.openwebui_id, c_heir);",
+        "NULL;",
+        lambda pair: trust.TestWhoElseIsIn().test_an_heirs_promotion_takes_what_the_first_one_had(pair, "initial"),
+    ),
+    (
+        "an admin's account is handed on without its password",
+        _ADOPT,
+        "CASE WHEN v_account.role = 'admin' THEN p_link.initial_password_mark ELSE v_mark END,",
+        "v_mark,",
+        lambda pair: trust.TestWhoElseIsIn().test_an_admin_hands_on_everything(pair),
+    ),
+    (
+        "the API keys of whoever knew the initial password open an admin's account",
+        _APPLY,
+        "IF p_link.open_sessions OR NOT v_trusted OR v_expired IS NOT NULL THEN",
+        "IF p_link.open_sessions OR NOT v_trusted THEN",
+        lambda pair: trust.TestWhoElseIsIn().test_who_knew_the_initial_password_is_out_after_a_promotion(pair),
     ),
     (
         "an account without a sign-in gets a password that others know",
@@ -310,5 +346,44 @@ ADOPTION: list[Row] = [
         "'created', n.want ->> 'email'",
         "'created', NULL",
         trust.test_many_at_once_are_treated_as_one_by_one,
+    ),
+]
+
+# With an Open WebUI that cannot end sessions.
+ADOPTION_BY_OLD: list[Row] = [
+    (
+        "a stranger's account becomes an admin's while his session goes on",
+        _STRANGERS,
+        "OR user_bridge.exceeds_role(v_want, p_options) OR user_bridge.can_end_sessions() THEN",
+        "OR true THEN",
+        _case("signed up later, and LiteLLM says admin"),
+    ),
+    (
+        "a stranger's session is forgotten before a promotion",
+        _STRANGERS,
+        "p_want ->> 'role' <> 'admin' AND NOT user_bridge.can_end_sessions();",
+        "false;",
+        lambda pair: trust.TestWhoElseIsIn().test_a_promotion_later_waits_for_an_approval(pair),
+    ),
+    (
+        "a promotion waits again after the approval",
+        _STRANGERS,
+        "p_want ->> 'role' <> 'admin' AND NOT user_bridge.can_end_sessions();",
+        "NOT user_bridge.can_end_sessions();",
+        lambda pair: trust.TestWhoElseIsIn().test_a_promotion_later_waits_for_an_approval(pair),
+    ),
+    (
+        "an account made anew still has a stranger in it",
+        _STRANGERS,
+        "IF NOT p_link.open_sessions OR p_account = p_link.made_id THEN",
+        "IF true THEN",
+        lambda pair: trust.TestWhoElseIsIn().test_an_account_made_anew_has_no_strangers(pair),
+    ),
+    (
+        "an heir is an admin beside the session of whoever had the address before",
+        _ADOPT,
+        "OR v_account.role IS DISTINCT FROM 'admin' AND NOT user_bridge.can_end_sessions())",
+        ")",
+        lambda pair: trust.TestWhoElseIsIn().test_an_heirs_promotion_takes_what_the_first_one_had(pair, "initial"),
     ),
 ]

@@ -251,6 +251,14 @@ class TestWhoHasIt:
         assert (since(both, "u9"), since(both, "u2")) == (before, None)
         assert holder(both, "u3", "u9") == "u9"
 
+    def test_a_new_id_does_not_make_it_older(self, both: Pair) -> None:
+        """u1 is older than u2 and has held the address for less long, by whatever id."""
+        rows.change_user(both.litellm, "u1", user_email="ann@example.com")
+        before = since(both, "u1")
+        both.litellm.run("UPDATE \"LiteLLM_UserTable\" SET user_id = 'u9' WHERE user_id = 'u1'")
+        assert since(both, "u9") == before > since(both, "u2")
+        assert holder(both, "u2", "u9") == "u2"
+
     def test_what_a_savepoint_rolls_back_was_never_given_up(self, both: Pair) -> None:
         rows.add_user(both.litellm, "u3", "ann@example.com", created_at="2026-01-03")
         writer = both.connect("litellm", autocommit=False)
@@ -301,8 +309,13 @@ class TestTheRecord:
         assert recorded(quick) == {"u0": "ann@example.com"}
 
     def test_nothing_is_left_of_who_has_gone(self, quick: Pair) -> None:
-        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        for user in ("u1", "u2", "u3"):
+            rows.add_user(quick.litellm, user, f"{user}@example.com")
+        # At once: a delivery would find out.
+        quick.litellm_admin.run("SELECT user_bridge.pause()")
         rows.delete_user(quick.litellm, "u1")
+        rows.change_user(quick.litellm, "u2", user_email=None)
+        rows.change_user(quick.litellm, "u3", user_email="\xc4nn@example.com")
         assert recorded(quick) == {}
 
     def test_a_record_that_is_out_of_date_gives_nothing(self, quick: Pair) -> None:
@@ -452,10 +465,11 @@ class TestCost:
         assert max(sum(each.values()) for each in read) < 100, read
         settle(pair)
 
-    def test_spend_writes_nothing_here(self, quick: Pair) -> None:
+    def test_what_moves_no_address_writes_nothing_here(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         mark = "SELECT xmin::text FROM user_bridge.address"
         before = quick.litellm_admin.value(mark)
         rows.flush_spend(quick.litellm, ["u1"], 1)
         rows.change_user(quick.litellm, "u1", user_alias="Ann")
+        rows.change_user(quick.litellm, "u1", user_email=" ANN@example.com")
         assert quick.litellm_admin.value(mark) == before

@@ -69,7 +69,10 @@ def everything(pair: Pair) -> Iterator[list[dict[str, Any]]]:
     for query in (
         "SELECT to_jsonb(u) - '{created_at,updated_at,last_active_at}'::text[] AS row FROM \"user\" AS u ORDER BY id",
         "SELECT to_jsonb(a) - '{password,session_stamp}'::text[] AS row FROM auth AS a ORDER BY id",
-        "SELECT to_jsonb(g) - '{created_at,updated_at}'::text[] AS row FROM \"group\" AS g ORDER BY id",
+        # Up to 0.6.36 a group lists its members, in any order.
+        "SELECT to_jsonb(g) - '{created_at,updated_at,user_ids}'::text[] AS row,"
+        " (SELECT jsonb_agg(u ORDER BY u) FROM jsonb_array_elements(to_jsonb(g) -> 'user_ids') AS u) AS user_ids"
+        ' FROM "group" AS g ORDER BY id',
     ):
         yield pair.openwebui_admin.rows(query)
     if pair.openwebui_admin.value("SELECT to_regclass('public.group_member')"):

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 import psycopg2
 import pytest
@@ -16,9 +17,12 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_connections
 import test_delivery
+import test_drainer
 import test_held_changes
 import test_installation
+import test_locks
 import test_mapping
 import test_privileged_sessions
 import test_queue_rules
@@ -29,7 +33,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
-from faults_of_trust import ADOPTION
+from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
 from kit.pairs import Pair
@@ -42,7 +46,7 @@ CAUGHT = (AssertionError, psycopg2.Error, Flaky)
 
 @dataclass(frozen=True)
 class Fault:
-    """`old` becomes `new` in one template."""
+    """`old` becomes `new` in one template, or in all that have it and whose path matches a pattern."""
 
     name: str
     path: str
@@ -68,6 +72,12 @@ def _queued_is_no_drift(pair: Pair) -> None:
     assert test_reconcile.found(pair) == set()
 
 
+def _page_of_somebody_gone(pair: Pair) -> None:
+    test_stale_pages.test_that_of_somebody_who_is_gone_too_unless_its_sign_in_is_made_active(
+        test_stale_pages.team(pair), test_stale_pages.look_out
+    )
+
+
 def _rules(pair: Pair) -> None:
     test_addresses.rules(pair)
 
@@ -82,7 +92,45 @@ def _held(test: Callable[[test_addresses.TestWhoHasIt, Pair], None]) -> Catch:
     return catch
 
 
+def _drainer(test: Catch) -> Catch:
+    """A test of the drainer, on a bridge without password hashing."""
+
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        test(pair)
+
+    return catch
+
+
 FAULTS = [
+    Fault(
+        "the drainer takes the isolation that the database has as its default",
+        "engine/litellm/drainer.sql.j2",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;",
+        "NULL;",
+        _drainer(lambda pair: test_drainer.test_it_is_read_committed_whatever_the_default_is(pair, "serializable")),
+    ),
+    Fault(
+        "two drainers work at once",
+        "engine/litellm/drainer.sql.j2",
+        "RETURN '{\"pause\": 0.2}'::jsonb;",
+        "NULL;",
+        _drainer(test_drainer.test_only_one_delivers),
+    ),
+    Fault(
+        "who holds the drainer's lock is taken for a drainer",
+        "engine/litellm/drainer.sql.j2",
+        "> c_silence THEN",
+        "> 1e15 THEN",
+        _drainer(test_drainer.test_a_foreign_lock_or_an_old_beat_is_no_drainer),
+    ),
+    Fault(
+        "a drainer lives on for as long as its beat is young",
+        "engine/litellm/drainer.sql.j2",
+        "RETURN user_bridge.is_drainer();",
+        "RETURN true;",
+        _drainer(test_drainer.test_it_delivers_while_it_lives),
+    ),
     Fault(
         "a superuser's session reads what LiteLLM's role has put in a table's place",
         "engine/litellm/proof.sql.j2",
@@ -158,6 +206,13 @@ FAULTS = [
         lambda pair: test_mapping.TestWhoIsSkipped().test_an_email_that_appears_creates_the_account(pair),
     ),
     Fault(
+        "emails lower-cased by the locale",
+        "entities/user/litellm/email.sql.j2",
+        '|| chr(13)) COLLATE "C")',
+        "|| chr(13)))",
+        _rules,
+    ),
+    Fault(
         "other capitals allowed",
         "entities/user/litellm/email.sql.j2",
         "user_bridge.has_any_of(c_other, user_bridge.other_capitals())",
@@ -177,6 +232,27 @@ FAULTS = [
         "ELSE clock_timestamp() END",
         "ELSE user_bridge.held_from_creation(p_created_at) END",
         _held(lambda who, pair: who.test_an_older_user_does_not_take_it(pair)),
+    ),
+    Fault(
+        "an email written otherwise is held anew",
+        "entities/user/litellm/enqueue.sql.j2",
+        "p_old_id IS NOT DISTINCT FROM p_new_id AND p_old_email IS NOT DISTINCT FROM p_new_email",
+        "false",
+        lambda pair: test_addresses.TestCost().test_what_moves_no_address_writes_nothing_here(pair),
+    ),
+    Fault(
+        "an email that was left is kept for its former user",
+        "entities/user/litellm/address.sql.j2",
+        "DELETE FROM user_bridge.address AS a WHERE a.user_id = p_old_id RETURNING a.* INTO v_before;",
+        "SELECT a.* INTO v_before FROM user_bridge.address AS a WHERE a.user_id = p_old_id;",
+        lambda pair: test_addresses.TestTheRecord().test_nothing_is_left_of_who_has_gone(pair),
+    ),
+    Fault(
+        "a new id holds the email anew",
+        "entities/user/litellm/address.sql.j2",
+        "WHEN v_before.email = p_new_email THEN v_before.since",
+        "",
+        _held(lambda who, pair: who.test_a_new_id_does_not_make_it_older(pair)),
     ),
     Fault(
         "people from the future",
@@ -224,8 +300,8 @@ FAULTS = [
     Fault(
         "team alias left out of the name",
         "entities/user/litellm/desired.sql.j2",
-        "THEN p_team_alias || '-' || p_user_alias",
-        "THEN p_user_alias",
+        "THEN n.team_alias || '-' || n.user_alias",
+        "THEN n.user_alias",
         lambda pair: test_mapping.TestNames().test_the_rule(pair, "Ann", "Rockets", "Rockets-Ann"),
     ),
     Fault(
@@ -469,7 +545,7 @@ FAULTS = [
     ),
     Fault(
         "hidden rows taken for deleted ones",
-        "engine/litellm/commit.sql.j2",
+        "*/litellm/*",
         " SET row_security = off",
         "",
         lambda pair: test_removals.test_an_unreadable_source_is_an_error_and_no_empty_source(
@@ -484,11 +560,18 @@ FAULTS = [
         lambda pair: test_removals.test_nobody_is_removed_without_approval(pair, test_removals.delete_everybody),
     ),
     Fault(
+        "a membership guarded whose account is gone",
+        "entities/membership/openwebui/apply.sql.j2",
+        'JOIN public."user" AS a ON a.id = u.openwebui_id',
+        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "membership"),
+    ),
+    Fault(
         "a group guarded for accounts that are gone",
-        "engine/openwebui/dispatch.sql.j2",
-        "(p_item) AS l WHERE l.account IS NOT NULL;",
-        "(p_item) AS l;",
-        lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_can_go(pair, "group"),
+        "entities/group/openwebui/apply.sql.j2",
+        'JOIN public."user" AS a ON a.id = u.openwebui_id',
+        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "group"),
     ),
     Fault(
         "backlog left to the drain",
@@ -496,6 +579,13 @@ FAULTS = [
         "pg_sequence_last_value('user_bridge.backlog') > 1",
         "false",
         lambda pair: test_delivery.test_commits_empty_the_queue_little_by_little(pair),
+    ),
+    Fault(
+        "commits wait for the backlog's rows",
+        "engine/litellm/backlog.sql.j2",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
+        _held_backlog,
     ),
     Fault(
         "everybody connects at once",
@@ -585,7 +675,192 @@ def _from_another_place(pair: Pair, name: str) -> None:
 
 _which_of_several = test_accounts.TestWhichOfSeveral()
 
-FAULTS += [
+
+def _scarce(test: Catch) -> Catch:
+    """A test of a server that has few locks."""
+
+    def catch(pair: Pair) -> None:
+        test_locks.make_scarce(pair)
+        test(pair)
+
+    return catch
+
+
+_row = test_locks.TestALockedRow()
+_advisory = test_locks.TestAnAdvisoryLock()
+_budget = test_locks.TestLocksByBudget()
+_too_long = test_locks.TestWhatTakesTooLong()
+_huge = test_locks.TestHugeTexts()
+
+LOCKS = [
+    Fault(
+        "only the first change after SET CONSTRAINTS ... IMMEDIATE is delivered",
+        "engine/litellm/queue.sql.j2",
+        "    IF v_wakes AND NOT FOUND THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
+        "    IF FOUND THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
+        test_delivery.test_changes_after_set_constraints_immediate_are_delivered_too,
+    ),
+    Fault(
+        "an item waits for a row as long as the request may",
+        "engine/openwebui/door.sql.j2",
+        "SET lock_timeout = '50ms' AS $body$",
+        "AS $body$",
+        _row.test_fails_its_item_alone,
+    ),
+    Fault(
+        "each item of a request waits anew",
+        "engine/openwebui/locks.sql.j2",
+        "PERFORM set_config('lock_timeout', '1ms', true);",
+        "NULL;",
+        _row.test_many_of_them_cost_hardly_more_than_one,
+    ),
+    Fault(
+        "a locked row has the pause of an error",
+        "engine/litellm/outcome.sql.j2",
+        "CASE WHEN p_sqlstate IN ('55P03', '40P01')",
+        "CASE WHEN false",
+        _row.test_fails_its_item_alone,
+    ),
+    Fault(
+        "one locked row of the journal keeps all of it",
+        "engine/openwebui/journal.sql.j2",
+        "FOR UPDATE OF f SKIP LOCKED",
+        "FOR UPDATE OF f",
+        _row.test_of_the_journal_is_confirmed_later,
+    ),
+    Fault(
+        "what another session delivers is in the way of the rest",
+        "engine/litellm/drain.sql.j2",
+        "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
+        "NOT IN (SELECT '', '')",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "one entity that is not free keeps its whole transaction",
+        "engine/litellm/deliver.sql.j2",
+        "WHERE k.ord <= v_locked.last AND k.ord <> ALL (v_locked.busy);",
+        "WHERE k.ord <= v_locked.last AND v_locked.busy = '{}';",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "a pause for rows that another session keeps",
+        "engine/litellm/outcome.sql.j2",
+        "FOR UPDATE OF f SKIP LOCKED) AS o",
+        "FOR UPDATE OF f) AS o",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "every write waits for a lock that nobody gives back",
+        "engine/litellm/locks.sql.j2",
+        "PERFORM user_bridge.lose_patience() WHERE v_waited;",
+        "NULL;",
+        _advisory.test_is_waited_for_once_and_not_by_each_write,
+    ),
+    *(
+        Fault(
+            f"locks that anybody can compute ({path})",
+            path,
+            old,
+            "coalesce(NULL::bytea, '')",
+            _advisory.test_cannot_be_computed_by_others,
+        )
+        for path, old in (
+            ("engine/litellm/locks.sql.j2", "coalesce(i.key, '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce((SELECT i.key FROM user_bridge.identity AS i), '')"),
+            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT o.key FROM user_bridge.owned_by AS o), '')"),
+        )
+    ),
+    Fault(
+        "the removal guard's lock keeps everything",
+        "engine/openwebui/door.sql.j2",
+        "SET lock_timeout = '50ms' AS $body$",
+        "AS $body$",
+        _advisory.test_of_the_removal_guard_fails_removals_alone,
+    ),
+    Fault(
+        "a COMMIT takes as many locks as it has entities",
+        "engine/litellm/locks.sql.j2",
+        "v_free := greatest(0, least(p_wanted, v_free));",
+        "v_free := p_wanted;",
+        _scarce(_budget.test_a_large_transaction_is_left_to_the_drain_in_batches),
+    ),
+    Fault(
+        "each delivery of a transaction has a budget of its own",
+        "engine/litellm/locks.sql.j2",
+        "IF v_state[1] IS DISTINCT FROM v_transaction THEN",
+        "IF true THEN",
+        _scarce(_budget.test_deliveries_within_one_transaction_count_together),
+    ),
+    Fault(
+        "each transaction has a budget of its own",
+        "engine/litellm/locks.sql.j2",
+        "'slot ' || (pg_backend_pid() + v_state[4]::integer) % c_slots",
+        "'slot ' || pg_backend_pid() || v_state[4]",
+        _scarce(_budget.test_transactions_share_what_there_is),
+    ),
+    Fault(
+        "a slow entity is taken for a target that does not answer",
+        "engine/litellm/drain.sql.j2",
+        "OR v_state = 'UB002' AND NOT user_bridge.target_answers(s) THEN",
+        "OR v_state = 'UB002' THEN",
+        _too_long.test_is_told_from_a_target_that_does_not_answer,
+    ),
+    Fault(
+        "a drain reaches the timeout of its statement",
+        "engine/litellm/commit.sql.j2",
+        "user_bridge.session_timeout('statement_timeout', statement_timestamp())",
+        "NULL::timestamptz",
+        _too_long.test_a_statement_timeout_of_a_drain_is_not_reached,
+    ),
+    Fault(
+        "a local delay opens the breaker",
+        "engine/litellm/target.sql.j2",
+        "USING ERRCODE = 'UB010', MESSAGE = 'no time was left",
+        "USING ERRCODE = 'UB002', MESSAGE = 'no time was left",
+        _too_long.test_nothing_is_sent_after_the_deadline,
+    ),
+    *(
+        Fault(
+            f"a huge {column} is sent whole",
+            path,
+            old,
+            new,
+            functools.partial(_huge.test_of_a_user_arrive_cut, column=column, value=value),
+        )
+        for column, value, path, old, new in (
+            (
+                "user_alias",
+                f"repeat('x', {test_locks.HUGE})",
+                "engine/litellm/texts.sql.j2",
+                "left(p_text, 255)",
+                "p_text",
+            ),
+            (
+                "user_role",
+                f"repeat('x', {test_locks.HUGE})",
+                "entities/user/litellm/desired.sql.j2",
+                "'original_role', user_bridge.shown(u.user_role)",
+                "'original_role', u.user_role",
+            ),
+        )
+    ),
+    Fault(
+        "a member whose id is too long keeps all others out",
+        "entities/membership/litellm/existing.sql.j2",
+        "length(m ->> 'user_id') <= 255",
+        "m ->> 'user_id' IS NOT NULL",
+        _huge.test_of_members_keep_nobody_else_out,
+    ),
+    Fault(
+        "the models of a key are mapped whole",
+        "engine/litellm/texts.sql.j2",
+        "SELECT CASE WHEN pg_column_size(p_texts) < 10000 THEN p_texts",
+        "SELECT CASE WHEN true THEN p_texts",
+        _huge.test_of_a_key_are_mapped_cut,
+    ),
+]
+
+FAULTS += LOCKS + [
     Fault(
         "an approval lost between the queue and Open WebUI",
         "engine/litellm/deliver.sql.j2",
@@ -613,6 +888,41 @@ FAULTS += [
         "WHERE principal_type = $1 AND principal_id = $2",
         "WHERE $1 IS NOT NULL AND principal_id = $2",
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
+    ),
+    Fault(
+        "every session of LiteLLM opens a connection",
+        "engine/litellm/commit.sql.j2",
+        "OR NOT user_bridge.may_connect(s) THEN",
+        "THEN",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "no connection is left for the drain",
+        "engine/litellm/slots.sql.j2",
+        "greatest(1, s.sync_connection_limit - c_others)",
+        "s.sync_connection_limit",
+        test_connections.test_sessions_beyond_the_limit_leave_their_changes_to_the_drain,
+    ),
+    Fault(
+        "a session that drains may not deliver what it commits",
+        "engine/litellm/slots.sql.j2",
+        "ELSIF NOT user_bridge.is_connected() THEN",
+        "ELSIF true THEN",
+        test_connections.test_whoever_has_a_connection_uses_it,
+    ),
+    Fault(
+        "a connection without a place is kept",
+        "engine/litellm/slots.sql.j2",
+        "PERFORM user_bridge.disconnect();",
+        "NULL;",
+        test_connections.test_a_connection_without_a_place_is_given_back_to_the_drainer,
+    ),
+    Fault(
+        "a refused connection opens the breaker",
+        "engine/litellm/outcome.sql.j2",
+        "AND NOT user_bridge.is_lack_of_connections(p_error)",
+        "",
+        test_connections.test_a_session_that_gets_no_connection_does_not_stop_the_others,
     ),
     Fault(
         "the audit is never cut",
@@ -701,7 +1011,7 @@ FAULTS += [
     Fault(
         "the removal guard without its lock",
         "engine/openwebui/guard.sql.j2",
-        "PERFORM pg_advisory_xact_lock(hashtextextended('user_bridge removals', 0));",
+        "PERFORM pg_advisory_xact_lock(user_bridge.lock_key('removals'));",
         "NULL;",
         test_removal_counting.test_two_calls_at_once_count_together,
     ),
@@ -791,17 +1101,10 @@ FAULTS += [
         test_queue_rules.test_a_fault_in_the_handling_of_a_fault_fails_no_write,
     ),
     Fault(
-        "lock_timeout not put back",
-        "engine/litellm/locks.sql.j2",
-        "PERFORM set_config('lock_timeout', c_before, true);",
-        "NULL;",
-        test_queue_rules.test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout,
-    ),
-    Fault(
         "a refusing target leaves the breaker closed",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate = 'UB002' THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate = 'UB002' AND",
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
     ),
     Fault(
@@ -854,6 +1157,13 @@ FAULTS += [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    Fault(
+        "the guard counts all kinds together",
+        "engine/openwebui/guard.sql.j2",
+        "WHERE r.kind = p_kind AND",
+        "WHERE",
+        test_held_changes.test_each_kind_of_loss_has_a_limit_of_its_own,
+    ),
     Fault(
         "a membership that is back still counts",
         "entities/membership/openwebui/apply.sql.j2",
@@ -1217,6 +1527,7 @@ OLD_FAULTS = [
             pair, "usr_b\u00f6b"
         ),
     ),
+    *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]
 
 
@@ -1250,15 +1561,14 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
     planted_in: list[str] = []
 
     def plant(path: str, sql: str) -> str:
-        if path != fault.path:
+        if not fnmatch(path, fault.path) or fault.old not in sql:
             return sql
         planted_in.append(path)
-        assert fault.old in sql, f"{fault.path} has changed: plant this fault anew"
         return sql.replace(fault.old, fault.new)
 
     with planted(plant):
         install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
-        assert planted_in == [fault.path]
+        assert planted_in, f"{fault.path} has changed: plant this fault anew"
         yield
 
 
@@ -1293,6 +1603,27 @@ FAULTS += [
         _a_copy,
     ),
     Fault(
+        "nobody says why a server's identity cannot be asked for",
+        "engine/litellm/identity.sql.j2",
+        "IF NOT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN",
+        "IF false THEN",
+        lambda pair: test_installation.test_a_server_that_does_not_say_which_one_it_is(pair),
+    ),
+    Fault(
+        "a page opens the account of somebody who is gone",
+        "entities/user/openwebui/state.sql.j2",
+        "u.id = coalesce(e.openwebui_id, e.made_id)",
+        "u.id = e.openwebui_id",
+        _page_of_somebody_gone,
+    ),
+    Fault(
+        "an account that somebody opened for good is closed",
+        "entities/user/openwebui/state.sql.j2",
+        "AND NOT a.active AND u.role IS DISTINCT FROM 'pending'",
+        "AND u.role IS DISTINCT FROM 'pending'",
+        _page_of_somebody_gone,
+    ),
+    Fault(
         "a copy is known by its server only",
         "engine/litellm/identity.sql.j2",
         "SELECT i.system_identifier, i.database_oid INTO v_identity",
@@ -1318,8 +1649,8 @@ FAULTS += [
     Fault(
         "a copy opens the breaker",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') THEN",
-        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') THEN",
+        "IF p_sqlstate IN ('UB001', 'UB002') AND",
+        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') AND",
         _a_copy,
     ),
     Fault(

@@ -214,7 +214,7 @@ def test_from_16_on_one_backend_waits_while_connecting_and_can_be_cancelled(from
     pair = from_16
     connects = (
         "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = %s "
-        "AND classid::bigint << 32 | objid::bigint = hashtextextended('user_bridge connect', 0)"
+        "AND classid::bigint << 32 | objid::bigint = user_bridge.lock_key('connect')"
     )
     with contextlib.closing(Proxy(pair.cluster.port)) as proxy:
         _install(pair, proxy, timeout_ms=500)
@@ -263,7 +263,7 @@ def test_a_transaction_timeout_of_litellms_is_not_reached(from_17: Pair) -> None
 
 
 def test_a_transaction_timeout_that_is_reached_loses_the_write(from_17: Pair) -> None:
-    deaf = replaced("engine/litellm/commit.sql.j2", "'transaction_timeout'", "'lock_timeout'")
+    deaf = replaced("engine/litellm/commit.sql.j2", "'transaction_timeout'", "'idle_in_transaction_session_timeout'")
     with pytest.raises(psycopg2.OperationalError):
         _under_a_transaction_timeout(from_17, deaf)
 

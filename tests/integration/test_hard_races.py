@@ -188,9 +188,9 @@ def test_a_thousand_racing_pairs_lose_nothing_and_never_deadlock(pair: Pair) -> 
 
 
 NO_ENTITY_LOCKS = replaced(
-    "engine/litellm/deliver.sql.j2",
-    "PERFORM user_bridge.lock_entities(p_types,",
-    "PERFORM user_bridge.lock_entities('{}',",
+    "engine/litellm/locks.sql.j2",
+    "AND NOT user_bridge.wait_for_lock(v_keys[v_number],",
+    "AND false AND NOT user_bridge.wait_for_lock(v_keys[v_number],",
 )
 INLINE_AT_ANY_LEVEL = replaced(
     "engine/litellm/commit.sql.j2",
@@ -224,15 +224,17 @@ def test_the_race_finds_what_is_lost_without_the_mechanism(
 
 @contextmanager
 def _account_that_cannot_go_yet(pair: Pair, user: str) -> Iterator[None]:
-    """The delivery of whoever deletes the user waits in Open WebUI's database until the block ends."""
-    waits = (
-        "SELECT 1 FROM pg_stat_activity WHERE application_name = 'user_bridge' AND datname = current_database() "
-        "AND wait_event_type = 'Lock'"
+    """The delivery of whoever deletes the user lasts in Open WebUI's database until the block ends."""
+    pair.openwebui_admin.run(
+        "CREATE FUNCTION public.linger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END$$"
     )
+    pair.openwebui_admin.run("CREATE TRIGGER linger AFTER UPDATE ON auth FOR EACH ROW EXECUTE FUNCTION public.linger()")
+    lingers = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'user_bridge' AND wait_event = 'PgSleep'"
     holder = pair.connect("openwebui", autocommit=False)
-    holder.run("SELECT FROM auth WHERE id = %s FOR UPDATE", [f"usr_{user}"])
+    holder.run("SELECT pg_advisory_xact_lock(1)")
     with threads(lambda: rows.delete_user(pair.connect("litellm"), user)):
-        until(lambda: pair.openwebui_admin.value(waits))
+        until(lambda: pair.openwebui_admin.value(lingers))
         yield
         holder.rollback()
 
@@ -243,15 +245,13 @@ def _joined_while_deleted(pair: Pair, mutate: Mutate | None = None) -> list[str]
     rows.add_user(pair.litellm, "ann", "ann@example.com")
     rows.add_team(pair.litellm, "t1", "Team", members_with_roles=[])
     session = pair.connect("litellm")
-    waits = f"SELECT 1 FROM pg_locks WHERE pid = {session.pid} AND locktype = 'advisory' AND NOT granted"
     joining = threading.Thread(
         target=lambda: rows.change_team(session, "t1", members_with_roles=_members("ann")), daemon=True
     )
     with _account_that_cannot_go_yet(pair, "ann"):
         joining.start()
-        until(lambda: not joining.is_alive() or pair.litellm_admin.value(waits))
-    joining.join(30)
-    assert not joining.is_alive()
+        joining.join(30)
+        assert not joining.is_alive()
     drain_all(pair)
     rows.change_team(pair.litellm, "t1", members_with_roles=[])
     drain_all(pair)
@@ -272,16 +272,22 @@ CROSSINGS = 40
 CROSSING_USERS = 6
 
 
-# So slow that two who take the same locks in different orders surely meet.
+# So slow that two who take the same locks surely meet.
 SLOW_LOCKS = replaced(
     "engine/litellm/locks.sql.j2",
-    "        IF NOT user_bridge.try_lock(v_keys",
-    "        PERFORM pg_sleep(0.002);\n        IF NOT user_bridge.try_lock(v_keys",
+    "    WHILE NOT user_bridge.try_lock(p_key, p_shared) LOOP",
+    "    PERFORM pg_sleep(0.002);\n    WHILE NOT user_bridge.try_lock(p_key, p_shared) LOOP",
+)
+IN_THE_LOCKS_QUEUE = replaced(
+    "engine/litellm/locks.sql.j2",
+    "    PERFORM pg_sleep(0.002);\n    WHILE NOT",
+    "    PERFORM CASE WHEN p_shared THEN pg_advisory_xact_lock_shared(p_key) ELSE pg_advisory_xact_lock(p_key) END;"
+    "\n    WHILE NOT",
 )
 UNORDERED_LOCKS = replaced(
     "engine/litellm/locks.sql.j2",
-    " ORDER BY k.key, k.shared)",
-    " ORDER BY hashtext(pg_current_xact_id() || '.' || k.key), k.shared)",
+    "ORDER BY k.key, k.shared, k.entity)",
+    "ORDER BY hashtext(pg_current_xact_id() || '.' || k.key), k.shared, k.entity)",
 )
 
 
@@ -314,8 +320,15 @@ def test_transactions_that_cross_do_not_deadlock(pair: Pair) -> None:
     assert _crossing(pair, SLOW_LOCKS) == 0
 
 
-def test_without_the_order_of_the_locks_they_do(pair: Pair) -> None:
-    assert _crossing(pair, lambda path, text: UNORDERED_LOCKS(path, SLOW_LOCKS(path, text))) > 0
+def test_without_a_place_in_the_locks_queue_the_order_does_not_matter(pair: Pair) -> None:
+    assert _crossing(pair, lambda path, text: UNORDERED_LOCKS(path, SLOW_LOCKS(path, text))) == 0
+
+
+def test_with_such_a_place_they_would_deadlock_without_the_order(pair: Pair) -> None:
+    def mutate(path: str, text: str) -> str:
+        return UNORDERED_LOCKS(path, IN_THE_LOCKS_QUEUE(path, SLOW_LOCKS(path, text)))
+
+    assert _crossing(pair, mutate) > 0
 
 
 @contextmanager

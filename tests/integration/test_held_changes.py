@@ -80,6 +80,18 @@ def test_people_who_leave_and_rejoin_a_team_keep_nobody_in(pair: Pair) -> None:
     assert (held(pair), differences(pair)) == ([], [])
 
 
+def test_each_kind_of_loss_has_a_limit_of_its_own(pair: Pair) -> None:
+    people(pair, 3 * LIMIT)
+    rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, LIMIT)))
+    drain_all(pair)
+    rows.change_team(pair.litellm, "t", members_with_roles=[])
+    disable(pair, names(LIMIT, 2 * LIMIT))
+    delete(pair, names(2 * LIMIT, 3 * LIMIT))
+    drain_all(pair)
+    assert enabled(pair) == {f"{name}@example.com" for name in names(0, LIMIT)}
+    assert (held(pair), differences(pair)) == ([], [])
+
+
 @EVERY_OPEN_WEBUI
 @pytest.mark.parametrize("emptied", [True, False], ids=["emptied", "deleted"])
 def test_a_team_that_is_held_keeps_nobody_in(pair: Pair, emptied: bool) -> None:

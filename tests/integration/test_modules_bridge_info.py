@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import REGISTRY, change_settings, install_bridge, render_sql
+from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, render_sql
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
@@ -50,6 +50,20 @@ def info(
     for secret in PASSWORDS.values():
         assert json.dumps(secret)[1:-1] not in json.dumps(result)
     return result
+
+
+def test_the_drainer(deployed: Pair) -> None:
+    found = info(deployed)
+    assert found["drainer"] == {"runs": None, "lives": False, "since": None} and found["health"]["status"] == "ok"
+    for runs, where in (("systemd", "journalctl"), ("pg_cron", "cron.job_run_details")):
+        found = info(deployed, maintenance=runs)
+        assert found["health"]["status"] == "degraded"
+        (reason,) = found["health"]["reasons"]
+        assert f"no drainer lives, though bridge_maintenance is {runs}" in reason and where in reason
+    with drainer(deployed):
+        found = info(deployed, maintenance="systemd")
+        assert found["drainer"]["lives"] is True and "no drainer lives" not in " ".join(found["health"]["reasons"])
+        assert found["drainer"]["since"].startswith("20")
 
 
 def add_user(pair: Pair, user_id: str, email: str) -> None:
@@ -168,7 +182,7 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
-    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does anything drain" in text
+    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does a drainer run" in text
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:
@@ -249,7 +263,7 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     found = info(deployed, limit=0)
     assert found["initial_passwords"] == {"total": 1, "first": []} and found["health"]["status"] == "ok"
     deployed.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
-    assert "does the timer run" in info(deployed)["health"]["reasons"][0]
+    assert "does a drainer run" in info(deployed)["health"]["reasons"][0]
 
 
 def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair) -> None:

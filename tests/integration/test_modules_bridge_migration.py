@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from kit import openwebui
 from kit.bridge import install_bridge
+from kit.cluster import SUPERUSER
 from kit.common import REPO
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.rows import add_key, add_organization, add_team, add_user, change_user, delete_user, join_organization
@@ -303,7 +305,7 @@ def test_open_webui_away(old: Pair) -> None:
 
 def test_two_migrations_at_once(old: Pair) -> None:
     other = old.connect("litellm", "postgres")
-    other.run("SELECT pg_advisory_lock(hashtextextended('user_bridge migration', 0))")
+    other.run("SELECT pg_advisory_lock(user_bridge.lock_key('migration'))")
     with pytest.raises(ModuleFailed, match=rf"another migration runs in database .*process {other.pid}.*wait_seconds"):
         migrate(old, wait_seconds=0)
     assert accounts(old) == []
@@ -374,20 +376,17 @@ def test_without_a_bridge_and_with_an_older_one(pair: Pair) -> None:
         migrate(pair)
 
 
-def test_the_old_function_still_brings_everything(pair: Pair) -> None:
-    """Also with an account of which something is refused on every delivery."""
+def test_the_old_function_queues_everything(pair: Pair) -> None:
     populate(pair)
-    add_user(pair.litellm, "u9", pair.admin.email)
     install_bridge(pair, SETTINGS)
-    rows = pair.litellm_admin.rows("SELECT user_id, sync_status FROM user_bridge.migrate_existing_users() ORDER BY 1")
-    assert {row["user_id"]: row["sync_status"] for row in rows} == {
-        "u1": "SUCCESS",
-        "u2": "SUCCESS",
-        "u3": "SKIPPED",
-        "u4": "SUCCESS",
-        "u5": "SUCCESS",
-        "u9": "SKIPPED",
-    }
+    session = pair.connect("litellm", SUPERUSER, autocommit=False)
+    rows = session.rows("SELECT user_id, sync_status FROM user_bridge.migrate_existing_users() ORDER BY 1")
+    assert {row["user_id"]: row["sync_status"] for row in rows} == {f"u{number}": "QUEUED" for number in range(1, 6)}
+    assert session.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == 0
+    session.commit()
+    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(500, true)"):
+        pass
+    assert len(openwebui.accounts(pair)) == 4
 
 
 def many(pair: Pair, count: int) -> None:

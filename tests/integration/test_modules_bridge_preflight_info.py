@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kit import binaries, cluster, upstream
+from kit import binaries, cluster, rows, upstream
 from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
@@ -185,6 +185,42 @@ def test_the_timers_login_and_files(installed: Pair, tmp_path: Path) -> None:
         installed.cluster.execute("DROP ROLE timer_login")
 
 
+def test_what_runs_the_drainer(installed: Pair) -> None:
+    """Neither pg_cron nor systemd is here; the unit tests have the other cases."""
+    login: dict[str, Any] = {"timer_user": "nobody_yet", "timer_peer": True}
+    found = look(installed, maintenance="auto", **login)
+    assert found["maintenance"]["method"] == "none" and "has not loaded pg_cron" in found["maintenance"]["reason"]
+    # Nothing logs in, so no login is made.
+    assert found["plan"]["timer_user"] is False and found["plan"]["statements"]["litellm"] == []
+    found = look(installed, maintenance="systemd", **login)
+    assert found["maintenance"]["method"] == "systemd" and found["plan"]["timer_user"] is True
+
+
+def test_the_connection_limit(installed: Pair) -> None:
+    pools: dict[str, Any] = {"litellm_connections": 20, "openwebui_connections": 30, "sync_connection_limit": 0}
+    plan = look(installed, **pools)["plan"]
+    assert (plan["connection_limit"], plan["sync_user"]) == (24, True)
+    installed.cluster.execute(f'ALTER ROLE "{SYNC_USER}" CONNECTION LIMIT 24')
+    try:
+        assert look(installed, **pools)["plan"]["sync_user"] is False
+        plan = look(installed, **{**pools, "sync_connection_limit": 9})["plan"]
+        assert (plan["connection_limit"], plan["sync_user"]) == (9, True)
+    finally:
+        installed.cluster.execute(f'ALTER ROLE "{SYNC_USER}" CONNECTION LIMIT -1')
+    # The kit's servers have 200 connections.
+    pools["openwebui_connections"] = 170
+    assert "max_connections" in problem(installed, **pools)
+    assert look(installed, **pools, planned_max_connections=240)["problems"] == []
+    installed.cluster.execute(f'ALTER DATABASE "{installed.litellm_db}" CONNECTION LIMIT 20')
+    try:
+        pools["openwebui_connections"] = 30
+        assert f'The database "{installed.litellm_db}" of LiteLLM has CONNECTION LIMIT 20' in problem(
+            installed, **pools
+        )
+    finally:
+        installed.cluster.execute(f'ALTER DATABASE "{installed.litellm_db}" CONNECTION LIMIT -1')
+
+
 def test_what_the_upstream_scripts_have_left(pair: Pair) -> None:
     upstream.install(pair)
     assert look(pair)["plan"]["takeover"] is True
@@ -313,6 +349,12 @@ def test_owners_and_roles_that_are_not_the_bridges(installed: Pair) -> None:
 def test_other_checks(pair: Pair) -> None:
     assert "bridge_maintenance is pg_cron" in problem(pair, maintenance="pg_cron")
     pair.openwebui_admin.run("UPDATE \"user\" SET role = 'user'")
+    # None of them will be one either.
+    for number, email in enumerate((None, " ", "boss", "boss@")):
+        rows.add_user(pair.litellm, f"u{number}", email, user_role="proxy_admin")
+    rows.add_user(
+        pair.litellm, "away", "away@example.com", user_role="proxy_admin", metadata={"scim_active": False, "x": 1}
+    )
     assert "has no admin yet" in problem(pair)
     assert look(pair, allow_no_admin=True)["problems"] == []
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from kit import rows
 from kit.bridge import install_bridge
 from kit.pairs import Pair
-from playbooks_support import READ_ONLY, Run, play, variables
+from playbooks_support import READ_ONLY, play, play_hosts, shipped, variables
 from test_held_changes import at_once, held
 from test_removal_counting import LIMIT, MANY, names
 from test_removals import enabled
@@ -26,34 +27,39 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
     shown = held(pair)
     ids = [row["id"] for row in shown]
 
-    def review(
-        approve: list[int] | str, reject: list[int] | str, *arguments: str, env: dict[str, str] | None = None
-    ) -> Run:
-        values = variables(pair, bridge_approve_ids=approve, bridge_reject_ids=reject)
-        return play(REVIEW, values, tmp_path, *arguments, env=env)
+    def lists(approve: list[int] | str, reject: list[int] | str) -> dict[str, Any]:
+        return variables(pair, bridge_approve_ids=approve, bridge_reject_ids=reject)
 
-    listed = review([], [], env=READ_ONLY)
-    assert (listed.changed, listed.failed) == (0, 0), listed.output
-    for row in shown:
-        assert f"id {row['id']}, incident {row['incident']}, deletion: user {row['entity_id']} " in listed.output
-        assert row["accounts"][0]["email"] in listed.output
     # Whatever is wrong with one of the lists, nothing is changed.
-    for approve, reject, message in (
-        (ids[:2], [4711], "no held change has the id 4711"),
-        ([4711], ids[:2], "no held change has the id 4711"),
-        (ids[:2], ids[1:3], f"both name {ids[1]}"),
-        ("first", [], "int"),
-    ):
-        refused = review(approve, reject)
-        assert (refused.changed, refused.failed) == (0, 1) and message in refused.output, refused.output
-    preview = review(ids[:2], ids[2:4], "--check", "--diff", env=READ_ONLY)
+    refusals = {
+        "unknown_rejected": (ids[:2], [4711], "no held change has the id 4711"),
+        "unknown_approved": ([4711], ids[:2], "no held change has the id 4711"),
+        "in_both": (ids[:2], ids[1:3], f"both name {ids[1]}"),
+        "no_number": ("first", [], "int"),
+    }
+    hosts = {"listed": lists([], []), **{name: lists(*given[:2]) for name, given in refusals.items()}}
+    looked = play_hosts(shipped("review_changes", "looks"), {"looks": hosts}, tmp_path, env=READ_ONLY)
+    listed = looked.hosts["listed"]
+    assert (listed.changed, listed.failed) == (0, 0), looked.output
+    for row in shown:
+        assert f"id {row['id']}, incident {row['incident']}, deletion: user {row['entity_id']} " in looked.output
+        assert row["accounts"][0]["email"] in looked.output
+    for name, (_, _, message) in refusals.items():
+        refused = looked.hosts[name]
+        assert (refused.changed, refused.failed) == (0, 1) and message in refused.words, looked.output
+    preview = play(REVIEW, lists(ids[:2], ids[2:4]), tmp_path, "--check", "--diff", env=READ_ONLY)
     assert (preview.changed, preview.failed) == (2, 0), preview.output
     assert held(pair) == shown
-    done = review(",".join(map(str, ids[:2])), ids[2:4])
-    assert (done.changed, done.failed) == (2, 0), done.output
+    plays = [*shipped("review_changes", "done"), *shipped("review_changes", "again", environment=READ_ONLY)]
+    given = {
+        "done": {"done": lists(",".join(map(str, ids[:2])), ids[2:4])},
+        "again": {"again": lists(ids[:2], ids[2:4])},
+    }
+    run = play_hosts(plays, given, tmp_path)
+    done, again = run.hosts["done"], run.hosts["again"]
+    assert (done.changed, done.failed) == (2, 0), run.output
+    assert (again.changed, again.failed) == (0, 0), run.output
     assert held(pair) == shown[4:]
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, MANY)} - {
         row["accounts"][0]["email"] for row in shown[:2]
     }
-    again = review(ids[:2], ids[2:4], env=READ_ONLY)
-    assert (again.changed, again.failed) == (0, 0), again.output

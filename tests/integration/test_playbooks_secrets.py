@@ -30,6 +30,7 @@ PLAYBOOKS = (
     "rotate_sync_password",
     "pause_bridge",
     "resume_bridge",
+    "review_changes",
     "remove_bridge",
 )
 # The kit's own passwords contain what is awkward to quote; these what is easy to find.
@@ -135,7 +136,10 @@ ELSEWHERE = {
     ("sync_user", "Show the statements"): "check mode: the first test",
     ("triggers", "Take from the owner role"): "an upgrade of the first version; the login is its neighbours'",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
-    ("maintenance", "Timer | Write its password file"): "a file, with systemd only: tests/unit/test_role_secrets.py",
+    (
+        "maintenance",
+        "Service | ",
+    ): "with systemd only: molecule/default, its password file: tests/unit/test_role_secrets.py",
 }
 
 

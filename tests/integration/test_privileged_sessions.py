@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import pytest
 
 from kit import rows, sentinel, upstream
 from kit.bridge import REGISTRY, install_bridge
-from kit.pairs import PROGRAM_ROLES, Pair, Side
+from kit.common import REPO
+from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
+from kit.recap import Run
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
-from playbooks_support import deploy, play, variables
+from playbooks_support import deploy, on, play, play_hosts, variables
 
 REFUSED = (ModuleFailed, psycopg2.Error)
 # What a session of any user may be asked to do with LiteLLM's tables.
@@ -103,6 +108,24 @@ def test_no_module_runs_it(pair: Pair, side: Side, form: str) -> None:
                 assert "drop it and run again" in words[0], (name, options, words)
 
 
+@pytest.mark.parametrize("form", sentinel.WRITTEN)
+def test_nothing_that_a_write_would_run_runs_on_litellms_side(pair: Pair, form: str) -> None:
+    """Nobody writes there, so it need not be refused: not the functions, not a deployment, not its removal."""
+    with_people(pair)
+    plant(pair, "litellm", form)
+
+    def run_all() -> None:
+        for call in CALLS.values():
+            pair.litellm_admin.rows(call)
+        for name, given in MODULES.items():
+            for options in given:
+                run_module(name, {**a_call(pair, name), **options})
+        for state in ("present", "absent"):
+            run_module("bridge_install", {**a_call(pair, "bridge_install"), "state": state})
+
+    assert as_superuser(sentinel.sprung(pair, run_all)) == []
+
+
 @pytest.mark.parametrize("form", [*sentinel.READ, *sentinel.WRITTEN])
 def test_removing_rows_does_not_run_it(pair: Pair, form: str) -> None:
     with_people(pair)
@@ -178,6 +201,66 @@ def test_a_powerless_session_delivers_all_the_same(pair: Pair, form: str) -> Non
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'bob@example.com'") == 1
 
 
+@dataclass(frozen=True)
+class PythonFault:
+    """One mutation of plugins/module_utils/_plain, which must be seen with a form planted on a side."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    form: str
+
+
+PYTHON_FAULTS = [
+    PythonFault("nothing is refused", "prove.py", "    if found:\n", "    if False:\n", "view"),
+    PythonFault(
+        "only the first table is looked at", "prove.py", "for name in tables]", "for name in list(tables)[:1]]", "view"
+    ),
+    PythonFault(
+        "predicates are not looked at",
+        "query.py",
+        "concat(i.indexprs::text, i.indpred::text)",
+        "i.indexprs::text",
+        "partial index",
+    ),
+    PythonFault("calls are not looked at", "query.py", "WHERE c.function <> 0", "WHERE c.function = 0", "check"),
+    PythonFault(
+        "parents are looked at only as children",
+        "query.py",
+        "a.oid IN (i.inhrelid, i.inhparent)",
+        "a.oid = i.inhrelid",
+        "child",
+    ),
+]
+
+
+@contextmanager
+def faulty_plugins(fault: PythonFault, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a module that imports from a copy of the collection with this fault."""
+    copy = tmp_path / "ansible_collections" / "llmops" / "user_bridge" / "plugins"
+    shutil.copytree(REPO / "plugins", copy)
+    file = copy / "module_utils" / "_plain" / fault.path
+    text = file.read_text(encoding="utf-8")
+    assert text.count(fault.old) == 1, f"{fault.path} has changed: plant this fault anew"
+    file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    yield {"PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("fault", PYTHON_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_the_python_proof_is_caught(pair: Pair, tmp_path: Path, fault: PythonFault) -> None:
+    with_people(pair)
+    # The last one: the proof of the others refuses nothing.
+    table = sentinel.tables(pair.openwebui, "openwebui")[0 if fault.name != "only the first table is looked at" else 1]
+    pair.openwebui.run(sentinel.functions())
+    pair.openwebui.run(sentinel.statements(table)[fault.form])
+    call = a_call(pair, "bridge_info")
+    with faulty_plugins(fault, tmp_path) as env:
+        words: list[str] = []
+        found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module("bridge_info", call, env=env))))
+    assert as_superuser(found) != [] or "drop it and run again" not in words[0]
+
+
 def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> None:
     ensure_roles(pair)
     sentinel.plant(pair, "litellm", "view")
@@ -231,6 +314,29 @@ def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path:
             assert done.failed == 0, done.output
 
     assert as_superuser(sentinel.sprung(pair, run_all)) == []
+
+
+def test_no_playbook_runs_it(pair: Pair, tmp_path: Path) -> None:
+    """Each table has something else planted in it; a host for each playbook, because most of them are refused."""
+    with_people(pair)
+    forms = [form for form in (*sentinel.READ, *sentinel.WRITTEN) if form != "statistics" or pair.cluster.major >= 14]
+    for side in ("litellm", "openwebui"):
+        session = getattr(pair, side)
+        session.run(sentinel.functions())
+        for table, form in zip(sentinel.tables(session, side), forms, strict=False):
+            session.run(sentinel.statements(table)[form])
+    names = ("rotate_sync_password", "bridge_status", "migrate_users", "deploy_bridge", "remove_bridge")
+    given = variables(pair, bridge_sync_password="another day, another pass", bridge_maintenance="none")
+    plays = [on(name, f"llmops.user_bridge.{name}") for name in names]
+    done: list[Run] = []
+    inventory = {name: {f"for_{name}": given} for name in names}
+    try:
+        found = sentinel.sprung(pair, lambda: done.append(play_hosts(plays, inventory, tmp_path)))
+    finally:
+        # The password belongs to the whole server, and so to other tests.
+        pair.openwebui_admin.run(f'ALTER ROLE "{SYNC_USER}" PASSWORD %s', [PASSWORDS[SYNC_USER]])
+    assert as_superuser(found) == []
+    assert "drop it and run again" in done[0].output, done[0].output
 
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])

@@ -111,31 +111,6 @@ def test_a_fault_in_the_handling_of_a_fault_fails_no_write(pair: Pair) -> None:
     assert openwebui.accounts(pair) == {"ann@example.com": ("ann", "user")}
 
 
-def test_waiting_for_an_entity_leaves_the_writers_own_lock_timeout(pair: Pair) -> None:
-    install_bridge(pair, {**QUICK, "target_timeout_ms": 20_000})
-    rows.add_team(pair.litellm, "t1", "Blue")
-    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann", teams=["t1"])
-    holder, writer = (pair.connect("litellm", autocommit=False) for _ in range(2))
-    # Renames the team's members, too, and holds their locks until it commits; their rows stay free.
-    rows.change_team(holder, "t1", team_alias="Green")
-    holder.run("SET CONSTRAINTS ALL IMMEDIATE")
-    after: list[str] = []
-
-    def write() -> None:
-        writer.run("SET LOCAL lock_timeout = '7s'")
-        rows.change_user(writer, "u1", user_alias="Anna")
-        writer.run("SET CONSTRAINTS ALL IMMEDIATE")
-        after.append(writer.value("SHOW lock_timeout"))
-        writer.commit()
-
-    waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock' AND wait_event = 'advisory'"
-    with threads(write):
-        until(lambda: pair.litellm_admin.value(waits, [writer.pid]))
-        holder.commit()
-    assert after == ["7s"]
-    assert openwebui.accounts(pair) == {"ann@example.com": ("Green-Anna", "user")}
-
-
 def test_a_target_that_refuses_is_left_alone_for_the_pause(pair: Pair) -> None:
     install_bridge(pair, LONG_PAUSE)
     outage = ApplyGone(pair)

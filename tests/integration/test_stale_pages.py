@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import change_settings, install_bridge
 from kit.pairs import Pair
 from test_delivery import drain
 from test_reconcile import found
@@ -255,6 +255,23 @@ def test_a_disabled_account_that_a_page_enables_is_disabled_again(
         heal(teamed)
         assert openwebui.accounts(teamed)["u1@example.com"][1] == "pending"
         assert (found(teamed), look_out(teamed)) == (set(), 0)
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("heal", [look_out, tick])
+def test_that_of_somebody_who_is_gone_too_unless_its_sign_in_is_made_active(
+    teamed: Pair, heal: Callable[[Pair], Any]
+) -> None:
+    change_settings(teamed, on_user_delete="disable")
+    rows.delete_user(teamed.litellm, "u1")
+    for role in ("user", "admin"):
+        teamed.openwebui.run("UPDATE \"user\" SET role = %s WHERE id = 'usr_u1'", [role])
+        heal(teamed)
+        assert openwebui.accounts(teamed)["u1@example.com"][1] == "pending"
+        assert look_out(teamed) == 0
+    teamed.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE id = 'usr_u1'")
+    teamed.openwebui.run("UPDATE auth SET active = true WHERE id = 'usr_u1'")
+    assert look_out(teamed) == 0 and openwebui.accounts(teamed)["u1@example.com"][1] == "user"
 
 
 @EVERY_OPEN_WEBUI

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import drainer, install_bridge
 from kit.pairs import Pair
 from test_delivery import ApplyGone
 
@@ -29,6 +29,13 @@ def value(pair: Pair, function: str) -> Any:
 
 def metrics(pair: Pair, function: str) -> dict[str, Any]:
     return {row["metric"]: row.get("value", row.get("count")) for row in call(pair, function)}
+
+
+def test_whether_a_drainer_lives(pair: Pair) -> None:
+    install_bridge(pair, MIRROR)
+    assert metrics(pair, "check_sync_status")["Drainer"] == "none lives"
+    with drainer(pair):
+        assert metrics(pair, "check_sync_status")["Drainer"] == "lives"
 
 
 @pytest.fixture
@@ -140,15 +147,18 @@ def test_a_migration_in_one_call(pair: Pair) -> None:
     assert metrics(pair, "check_migration_status") == before
     outcomes = {row["user_id"]: (row["user_email"], row["sync_status"]) for row in call(pair, "migrate_existing_users")}
     assert outcomes == {
-        "u1": ("u1@example.com", "SUCCESS"),
-        "u2": ("u2@example.com", "SUCCESS"),
-        "u3": (None, "SKIPPED"),
+        "u1": ("u1@example.com", "QUEUED"),
+        "u2": ("u2@example.com", "QUEUED"),
+        "u3": (None, "QUEUED"),
     }
-    after = {"Already Synced Users": 2, "Open WebUI Users of the Bridge": 2, "Migration Operations": 5}
+    while value(pair, "tick()"):
+        pass
+    after = {"Already Synced Users": 2, "Open WebUI Users of the Bridge": 2, "Migration Operations": 1}
     assert metrics(pair, "check_migration_status") == {**before, **after}
+    call(pair, "migrate_existing_users")
     log = call(pair, "get_migration_audit_log")
-    assert [row["operation"] for row in log] == ["MIGRATE_COMPLETE", *["MIGRATE_USER"] * 3, "MIGRATE_START"]
-    assert [row["operation"] for row in call(pair, "get_migration_audit_log", 1)] == ["MIGRATE_COMPLETE"]
+    assert [row["operation"] for row in log] == ["MIGRATE_START"] * 2
+    assert call(pair, "get_migration_audit_log", 1) == log[:1]
     outage = ApplyGone(pair)
     outage.begin()
     assert metrics(pair, "check_migration_status")["Open WebUI Users of the Bridge"] is None

@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import psycopg2.errors
 import pytest
 
-from hard_support import replaced
 from kit import openwebui, rows
-from kit.bridge import Mutate, install_bridge
-from kit.pairs import Pair
+from kit.binaries import pg_dump_for
+from kit.bridge import Mutate, install_bridge, write_settings
+from kit.cluster import Cluster
+from kit.common import pick_version
+from kit.pairs import SIDES, Pair, Side, ensure_login
+from kit.schemas import Admin, apply_litellm, apply_openwebui
 from test_delivery import drain, queue, results
 
 QUICK = {"initial_password": "none"}
@@ -29,6 +35,8 @@ def _published(pair: Pair, mutate: Mutate | None = None) -> None:
     while results(drain(pair)):
         pass
     pair.litellm_admin.run("SELECT FROM user_bridge.migrate_existing_users(); SELECT FROM user_bridge.maintain()")
+    while results(drain(pair)):
+        pass
 
 
 def test_all_tables_are_published(pair: Pair) -> None:
@@ -44,30 +52,229 @@ def test_a_published_table_without_a_key_is_noticed(pair: Pair) -> None:
         _published(pair, keyless)
 
 
-def _moved_by_logical_replication(pair: Pair, mutate: Mutate | None = None) -> None:
-    """The rows came with the move, and the sequences begin anew."""
-    install_bridge(pair, QUICK, mutate=mutate)
+def test_every_table_has_a_key(quick: Pair) -> None:
+    """Else nothing in it can be changed where all tables are published; what is unlogged is not."""
+    keyless = (
+        "SELECT relname FROM pg_class AS c WHERE relnamespace = 'user_bridge'::regnamespace AND relkind IN ('r', 'p') "
+        "AND relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)"
+    )
+    assert [quick.superuser(side).rows(keyless) for side in SIDES] == [[], []]
+
+
+_IDENTITIES = (
+    "SELECT attrelid::regclass::text AS name, pg_get_serial_sequence(attrelid::regclass::text, attname) AS sequence "
+    "FROM pg_attribute WHERE attidentity <> '' "
+    "AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'user_bridge'::regnamespace) ORDER BY 1"
+)
+
+
+def fall_behind(pair: Pair) -> None:
+    """The rows came with a move by logical replication, and the sequences of their ids begin anew."""
+    for side in SIDES:
+        for found in pair.superuser(side).rows(_IDENTITIES):
+            pair.superuser(side).run("SELECT setval(%s, 1, false)", [found["sequence"]])
+
+
+def test_sequences_that_are_behind_are_moved_on_by_the_drain(quick: Pair) -> None:
     for number in range(3):
-        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-    for table in ("sync_audit", "sync_mapping"):
-        pair.litellm_admin.run(f"SELECT setval('user_bridge.{table}_id_seq', 1, false)")
-    rows.add_user(pair.litellm, "new", "new@example.com")
-    assert [row["entity_id"] for row in queue(pair)] == ["new"]
-    drain(pair)
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    fall_behind(quick)
+    rows.add_user(quick.litellm, "new", "new@example.com")
+    assert [row["entity_id"] for row in queue(quick)] == ["new"]
+    drain(quick)
+    assert queue(quick) == [] and "new@example.com" in openwebui.accounts(quick)
+    before = quick.litellm_admin.value("SELECT nextval('user_bridge.sync_audit_id_seq')")
+    drain(quick)
+    assert quick.litellm_admin.value("SELECT nextval('user_bridge.sync_audit_id_seq')") == before + 1
 
 
-def test_sequences_that_are_behind_are_moved_on(pair: Pair) -> None:
-    _moved_by_logical_replication(pair)
-    assert queue(pair) == [] and "new@example.com" in openwebui.accounts(pair)
-    before = pair.litellm_admin.value("SELECT nextval('user_bridge.sync_audit_id_seq')")
-    drain(pair)
-    assert pair.litellm_admin.value("SELECT nextval('user_bridge.sync_audit_id_seq')") == before + 1
+def test_without_a_drain_the_next_commit_gets_through(quick: Pair) -> None:
+    for number in range(3):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    fall_behind(quick)
+    for name in ("first", "second"):
+        rows.add_user(quick.litellm, name, f"{name}@example.com")
+    assert queue(quick) == [] and {"first@example.com", "second@example.com"} <= set(openwebui.accounts(quick))
 
 
-def test_a_sequence_that_stays_behind_is_noticed(pair: Pair) -> None:
-    still = replaced("engine/litellm/drain.sql.j2", "    PERFORM user_bridge.advance_sequences();\n", "")
-    with pytest.raises(psycopg2.errors.UniqueViolation):
-        _moved_by_logical_replication(pair, still)
+@pytest.mark.parametrize(
+    "call",
+    [
+        "SELECT user_bridge.note_migration('MIGRATE_START', '{}')",
+        "SELECT FROM user_bridge.migrate_entities('{user}', '{u1}')",
+        "SELECT user_bridge.reject(ARRAY(SELECT id FROM user_bridge.held_changes()))",
+    ],
+)
+def test_nothing_else_fails_by_it(quick: Pair, call: str) -> None:
+    write_settings(quick, {**QUICK, "removal_accounts": 1, "removal_percent": 0})
+    for number in range(4):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    for number in (2, 3):
+        rows.delete_user(quick.litellm, f"u{number}")
+    fall_behind(quick)
+    quick.litellm_admin.run(call)
+
+
+def test_what_is_held_has_ids_of_its_own(quick: Pair) -> None:
+    write_settings(quick, {**QUICK, "removal_accounts": 1, "removal_percent": 0})
+    for number in range(4):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    for number in range(2):
+        rows.delete_user(quick.litellm, f"u{number}")
+    fall_behind(quick)
+    drain(quick)
+    for number in range(2, 4):
+        rows.delete_user(quick.litellm, f"u{number}")
+    drain(quick)
+    held = quick.litellm_admin.rows("SELECT id FROM user_bridge.held_changes()")
+    assert len({row["id"] for row in held}) == 3 and len(openwebui.accounts(quick)) == 3
+
+
+def test_every_sequence_is_moved_on(quick: Pair) -> None:
+    for side in SIDES:
+        session = quick.superuser(side)
+        source = session.value("SELECT prosrc FROM pg_proc WHERE oid = 'user_bridge.advance_sequences()'::regprocedure")
+        found = session.rows(_IDENTITIES)
+        assert found and all(row["name"] in source and row["sequence"] in source for row in found)
+
+
+def test_a_read_only_server_is_one_outage_and_over_when_it_can_be_written_to(pair: Pair) -> None:
+    """As a connection that has ended on a standby while the server's name led there."""
+    install_bridge(pair, QUICK, server_options={"options": "-c search_path=pg_catalog"})
+    backend = pair.connect("litellm")
+    read_only = f'ALTER DATABASE "{pair.openwebui_db}" SET default_transaction_read_only = on'
+    pair.cluster.execute(read_only)
+    rows.add_user(backend, "u1", "ann@example.com")
+    (waiting,) = queue(pair)
+    assert waiting["last_sqlstate"] == "UB001"
+    assert waiting["last_error"] == "the target refused (25006): Open WebUI's database is read-only"
+    assert {row["result"] for row in drain(pair)} == {"FAILED"}
+    pair.cluster.execute(read_only.replace("SET", "RESET").replace(" = on", ""))
+    pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1), setval('user_bridge.backlog', 2)")
+    rows.add_user(backend, "u2", "bob@example.com")
+    assert sorted(openwebui.accounts(pair)) == ["ann@example.com", "bob@example.com"] and queue(pair) == []
+
+
+@contextlib.contextmanager
+def _encoded(server: Cluster, litellm: str, target: str) -> Iterator[Pair]:
+    """Databases in these encodings, whose sessions speak UTF-8 as the programs' do."""
+    names: dict[Side, str] = {}
+    versions = {"litellm": pick_version("litellm", "new"), "openwebui": pick_version("open-webui", "new")}
+    encodings: dict[Side, str] = {"litellm": litellm, "openwebui": target}
+    for side, encoding in encodings.items():
+        ensure_login(server, side)
+        names[side] = server.fresh_name(side)
+        server.execute(
+            f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE template0 '
+            f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'",
+            f'ALTER DATABASE "{names[side]}" SET client_encoding = UTF8',
+        )
+    made = Pair(server, names["litellm"], names["openwebui"], versions["litellm"], versions["openwebui"], Admin())
+    try:
+        for side in SIDES:
+            made.superuser(side).raw.set_client_encoding("UTF8")
+            made.connect(side).close()
+        session = made.connect("litellm", client_encoding="UTF8")
+        apply_litellm(session.raw, versions["litellm"])
+        session = made.connect("openwebui", client_encoding="UTF8")
+        apply_openwebui(
+            session.raw, made.login("openwebui"), versions["openwebui"], made.admin, pg_dump_for(server.major)
+        )
+        install_bridge(made, {**QUICK, "backoff_seconds": 1})
+        yield made
+    finally:
+        made.drop()
+
+
+def test_a_name_that_the_target_cannot_hold_fails_alone(server: Cluster) -> None:
+    with _encoded(server, "UTF8", "LATIN1") as pair:
+        backend = pair.connect("litellm", client_encoding="UTF8")
+        rows.add_user(backend, "latin", "latin@example.com", user_alias="J\u00fcrgen")
+        with backend.transaction():
+            rows.add_user(backend, "other", "other@example.com", user_alias="\u4e2d")
+            rows.add_user(backend, "plain", "plain@example.com")
+        rows.add_user(backend, "after", "after@example.com")
+        results_of = {row["entity_id"]: row["result"] for row in drain(pair)}
+        assert results_of == {"other": "FAILED", "plain": "SUCCESS"}
+        (left,) = queue(pair)
+        assert (left["entity_id"], left["last_sqlstate"]) == ("other", "22P05")
+        assert "Open WebUI's database has an encoding that lacks a character of this" in left["last_error"]
+        assert len(openwebui.accounts(pair)) == 3
+        # Nor does it keep anybody from comparing.
+        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        found = pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)")
+        assert [(row["entity_id"], row["field"]) for row in found] == [("other", "error")]
+        rows.change_user(backend, "other", user_alias="Z")
+        assert len(openwebui.accounts(pair)) == 4
+
+
+@pytest.mark.weekly
+def test_a_source_that_holds_bytes_of_any_encoding(server: Cluster) -> None:
+    with _encoded(server, "SQL_ASCII", "UTF8") as pair:
+        backend = pair.connect("litellm", client_encoding="SQL_ASCII")
+        user = 'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams, models) VALUES (%s)'
+        for values in (
+            "'utf8', 'utf8@example.com', 'J\u00fcrgen', '{}', '{}'".encode(),
+            b"'latin1', 'latin1@example.com', 'J\xfcrgen', '{}', '{}'",
+            # The sign of the Kelvin becomes a k when Open WebUI folds it.
+            "'kelvin', '\u212a@example.com', 'K', '{}', '{}'".encode(),
+        ):
+            backend.run(user.encode() % values)  # type: ignore[arg-type]
+        drain(pair)
+        assert [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("latin1", "22021")]
+        assert list(openwebui.accounts(pair)) == ["utf8@example.com"]
+        assert openwebui.accounts(pair)["utf8@example.com"][0] == "J\u00fcrgen"
+        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        found = pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)")
+        assert [(row["entity_id"], row["field"]) for row in found] == [("latin1", "error")]
+
+
+def _ids(pair: Pair) -> dict[str, str]:
+    """Account by email, without the first admin."""
+    found = pair.openwebui.rows('SELECT id, email FROM "user" WHERE email <> %s', [pair.admin.email])
+    return {row["email"]: row["id"] for row in found}
+
+
+def test_an_id_that_returns_after_its_account_was_taken_over(quick: Pair) -> None:
+    """The heir's account was deleted in Open WebUI, so its id looks free."""
+    for user in ("u1", "u2"):
+        rows.add_user(quick.litellm, user, "ann@example.com")
+    rows.delete_user(quick.litellm, "u1")
+    drain(quick)
+    quick.openwebui.run("DELETE FROM auth WHERE id = 'usr_u1'; DELETE FROM \"user\" WHERE id = 'usr_u1'")
+    rows.add_user(quick.litellm, "u1", "bob@example.com")
+    assert queue(quick) == []
+    rows.change_user(quick.litellm, "u2", user_alias="Ann")
+    drain(quick)
+    assert _ids(quick) == {"ann@example.com": "usr_u2", "bob@example.com": "usr_u1_2"}
+
+
+def test_many_such_ids_at_once(quick: Pair) -> None:
+    users = range(25)
+    with quick.litellm.transaction():
+        for number in users:
+            rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    quick.openwebui_admin.run("UPDATE user_bridge.entity SET entity_id = 'heir of ' || entity_id WHERE entity_type = 'user'")
+    quick.openwebui.run("DELETE FROM auth WHERE id LIKE 'usr%'; DELETE FROM \"user\" WHERE id LIKE 'usr%'")
+    with quick.litellm.transaction():
+        for number in users:
+            rows.change_user(quick.litellm, f"u{number}", user_email=f"new{number}@example.com")
+    assert queue(quick) == []
+    assert set(_ids(quick).values()) == {f"usr_u{number}_2" for number in users}
+
+
+def test_a_journal_that_cannot_be_settled_says_so_once(quick: Pair) -> None:
+    rows.add_user(quick.litellm, "u1", "ann@example.com")
+    quick.litellm_admin.run("ALTER FUNCTION user_bridge.settle_journal(jsonb, timestamptz) RENAME TO gone")
+    try:
+        for _ in range(3):
+            drain(quick)
+    finally:
+        quick.litellm_admin.run("ALTER FUNCTION user_bridge.gone(jsonb, timestamptz) RENAME TO settle_journal")
+    said = quick.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit WHERE operation = 'SETTLE_JOURNAL'")
+    assert [row["sync_result"] for row in said] == ["WARNING"] and "settle_journal" in said[0]["error_message"]
+    drain(quick)
+    assert quick.litellm_admin.value("SELECT journal_error FROM user_bridge.target") is None
 
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])

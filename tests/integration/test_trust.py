@@ -66,6 +66,25 @@ def sessions_ended(pair: Pair, key: str = "theirs") -> bool:
     return bool(pair.openwebui.value("SELECT session_stamp <> 'a session' FROM auth WHERE id = %s", [key]))
 
 
+def make_key(pair: Pair, account: str = "theirs", key: str = "sk-their-own") -> None:
+    """An API key of Open WebUI's own, which opens the account without a password or a session."""
+    if pair.openwebui_version == "0.6.30":
+        pair.openwebui.run('UPDATE "user" SET api_key = %s WHERE id = %s', [key, account])
+        return
+    pair.openwebui.run(
+        "INSERT INTO api_key (id, user_id, key, created_at, updated_at) VALUES ('key_' || %(a)s, %(a)s, %(k)s, 1, 1)",
+        {"a": account, "k": key},
+    )
+
+
+def keys(pair: Pair) -> list[str]:
+    if pair.openwebui_version == "0.6.30":
+        found = pair.openwebui.rows('SELECT api_key AS key FROM "user" WHERE api_key IS NOT NULL')
+    else:
+        found = pair.openwebui.rows("SELECT key FROM api_key")
+    return [row["key"] for row in found]
+
+
 def drain(pair: Pair) -> None:
     """Once, whatever stays in the queue."""
     pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
@@ -147,12 +166,24 @@ def arrange(pair: Pair, case: Case) -> None:
     add_account(pair, **columns)
 
 
+def is_held(pair: Pair, case: Case) -> bool:
+    """A stranger's account must not become an admin's while his session may go on."""
+    is_strangers = case.becomes == "expired" and case.account.get("role") != "admin"
+    return is_strangers and case.user == ADMIN and not has_stamp(pair)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_becomes_of_an_account(quick: Pair, case: Case) -> None:
     write_settings(quick, {"password_cost": 4})
     arrange(quick, case)
     before = picture(quick)
     rows.add_user(quick.litellm, "ann", "ann@example.com", **case.user)
+    drain(quick)
+    if is_held(quick, case):
+        assert picture(quick) == before
+        assert mapping(quick, "user") == {} and held(quick) == {"adoption": ["theirs"]}
+        assert "cannot end" in not_linked(quick)["ann"]
+        approve_all(quick)
     settle(quick)
     if case.becomes == "refused":
         assert picture(quick) == before
@@ -201,6 +232,163 @@ def test_an_account_with_the_id_only_is_somebody_elses(quick: Pair, role: str) -
     rows.delete_user(quick.litellm, "ann")
     assert picture(quick, NEW_ID) == before
     assert openwebui.accounts(quick) == {"else@example.com": ("By Hand", role)}
+
+
+def role_of(pair: Pair, key: str = "theirs") -> str:
+    found: str = pair.openwebui.value('SELECT role FROM "user" WHERE id = %s', [key])
+    return found
+
+
+def open_sessions(pair: Pair, user: str) -> bool:
+    return bool(
+        pair.openwebui_admin.value(
+            "SELECT open_sessions FROM user_bridge.entity WHERE entity_type = 'user' AND entity_id = %s", [user]
+        )
+    )
+
+
+class TestWhoElseIsIn:
+    """Whoever made an account that is linked without proof may be in it: by a password, an API key or a session."""
+
+    def stranger(self, pair: Pair, **columns: Any) -> None:
+        write_settings(pair, {"password_cost": 4})
+        add_account(pair, created_at=int(time.time()) + 1, **columns)
+
+    def promote(self, pair: Pair, user: str = "ann") -> None:
+        rows.change_user(pair.litellm, user, user_role="proxy_admin")
+        drain(pair)
+
+    @pytest.mark.parametrize("user", [{}, ADMIN], ids=["user", "admin"])
+    def test_a_strangers_api_key_goes(self, quick: Pair, user: dict[str, Any]) -> None:
+        self.stranger(quick)
+        make_key(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **user)
+        approve_all(quick)
+        settle(quick)
+        assert mapping(quick, "user") == {"ann": "theirs"} and keys(quick) == []
+        assert "API keys" in str(audit(quick, "EXPIRE_PASSWORD", "ann")[1])
+
+    def test_that_of_an_account_without_a_sign_in_goes_too(self, quick: Pair) -> None:
+        self.stranger(quick, password=None)
+        make_key(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        assert mapping(quick, "user") == {"ann": "theirs"} and keys(quick) == []
+
+    def test_the_owners_own_stays(self, quick: Pair) -> None:
+        add_account(quick)
+        make_key(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        self.promote(quick)
+        assert role_of(quick) == "admin" and keys(quick) == ["sk-their-own"] and password(quick) == THEIRS
+
+    def test_a_promotion_later_waits_for_an_approval(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        assert open_sessions(quick, "ann") is not has_stamp(quick)
+        rows.change_user(quick.litellm, "ann", user_role="proxy_admin", user_alias="Ann")
+        drain(quick)
+        if has_stamp(quick):
+            assert role_of(quick) == "admin" and held(quick) == {}
+            return
+        # Everything else flows.
+        assert openwebui.accounts(quick) == {"ann@example.com": ("Ann", "user")}
+        assert held(quick) == {"adoption": ["theirs"]}
+        make_key(quick)
+        approve_all(quick)
+        settle(quick)
+        assert role_of(quick) == "admin" and keys(quick) == []
+        # Once, and not again each time.
+        rows.change_user(quick.litellm, "ann", user_role="internal_user")
+        self.promote(quick)
+        assert role_of(quick) == "admin" and held(quick) == {}
+
+    def test_an_approval_is_good_for_one_address(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        if has_stamp(quick):
+            return
+        approve_all(quick)
+        quick.openwebui.run("DELETE FROM auth WHERE id = 'theirs'; DELETE FROM \"user\" WHERE id = 'theirs'")
+        add_account(quick, "another", created_at=int(time.time()) + 1)
+        drain(quick)
+        assert mapping(quick, "user") == {} and held(quick) == {"adoption": ["another"]}
+
+    def test_it_is_linked_when_litellm_no_longer_says_admin(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        rows.change_user(quick.litellm, "ann", user_role="internal_user")
+        assert mapping(quick, "user") == {"ann": "theirs"} and held(quick) == {}
+        assert role_of(quick) == "user" and not_linked(quick) == {}
+
+    def test_an_upgrade_of_open_webui_ends_them(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        make_key(quick)
+        if not has_stamp(quick):
+            quick.openwebui.run("ALTER TABLE auth ADD COLUMN session_stamp text DEFAULT 'a session'")
+            self.promote(quick)
+            assert role_of(quick) == "admin" and sessions_ended(quick) and keys(quick) == []
+        assert not open_sessions(quick, "ann")
+
+    def test_an_account_made_anew_has_no_strangers(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        quick.openwebui.run("DELETE FROM auth WHERE id = 'theirs'; DELETE FROM \"user\" WHERE id = 'theirs'")
+        self.promote(quick)
+        assert role_of(quick, NEW_ID) == "admin" and held(quick) == {} and not open_sessions(quick, "ann")
+
+    def test_it_waits_too_when_the_user_has_been_away(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        rows.delete_user(quick.litellm, "ann")
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        drain(quick)
+        assert mapping(quick, "user") == {"ann": "theirs"}
+        assert role_of(quick) == ("admin" if has_stamp(quick) else "user")
+
+    @pytest.mark.parametrize("word", ["initial", "their own"])
+    def test_an_heirs_promotion_takes_what_the_first_one_had(self, quick: Pair, word: str) -> None:
+        """Who writes an address into his own row before LiteLLM's admin comes, must not be that admin afterwards."""
+        write_settings(quick, {"password_cost": 4})
+        rows.add_user(quick.litellm, "mal", "mal@example.com", created_at="2026-01-01")
+        if word == "their own":
+            quick.openwebui.run("UPDATE auth SET password = %s WHERE id = 'usr_mal'", [THEIRS])
+        if has_stamp(quick):
+            quick.openwebui.run("UPDATE auth SET session_stamp = 'a session' WHERE id = 'usr_mal'")
+        make_key(quick, "usr_mal")
+        rows.change_user(quick.litellm, "mal", user_email="ann@example.com")
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        rows.delete_user(quick.litellm, "mal")
+        drain(quick)
+        assert mapping(quick, "user") == {"ann": "usr_mal"} and keys(quick) == []
+        if not has_stamp(quick):
+            assert role_of(quick, "usr_mal") == "user" and held(quick) == {"adoption": ["usr_mal"]}
+            approve_all(quick)
+            settle(quick)
+        else:
+            assert sessions_ended(quick, "usr_mal")
+        assert role_of(quick, "usr_mal") == "admin" and password(quick, "usr_mal") == ""
+        assert expired(quick) == ["ann"]
+
+    def test_an_admin_hands_on_everything(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4})
+        rows.add_user(quick.litellm, "one", "ann@example.com", created_at="2026-01-01", **ADMIN)
+        quick.openwebui.run("UPDATE auth SET password = %s WHERE id = 'usr_one'", [THEIRS])
+        rows.add_user(quick.litellm, "two", "ann@example.com", created_at="2026-01-02", **ADMIN)
+        rows.delete_user(quick.litellm, "one")
+        settle(quick)
+        assert role_of(quick, "usr_one") == "admin" and password(quick, "usr_one") == THEIRS and held(quick) == {}
+
+    def test_who_knew_the_initial_password_is_out_after_a_promotion(self, quick: Pair) -> None:
+        write_settings(quick, {"password_cost": 4})
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        make_key(quick, NEW_ID)
+        if has_stamp(quick):
+            quick.openwebui.run("UPDATE auth SET session_stamp = 'a session' WHERE id = %s", [NEW_ID])
+        self.promote(quick)
+        assert role_of(quick, NEW_ID) == "admin" and password(quick, NEW_ID) == "" and keys(quick) == []
+        if has_stamp(quick):
+            assert sessions_ended(quick, NEW_ID)
 
 
 class TestChangedAddress:

@@ -15,11 +15,14 @@ import hashlib
 import io
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import psycopg2
 import psycopg2.errors
 import psycopg2.extras
 import yaml
@@ -46,6 +49,8 @@ from kit.pairs import (
 TEMPLATES = REPO / "roles" / "triggers" / "templates"
 SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
+# As the role `maintenance` makes its login, under a name that no deployment uses.
+DRAINER_ROLE = "drainer_of_tests"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
 SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
 EXTENSIONS: Mapping[Side, str] = {"litellm": "dblink", "openwebui": "pgcrypto"}
@@ -192,6 +197,65 @@ def own(pair: Pair) -> None:
         row.seek(0)
         target.execute(f"DELETE FROM {SCHEMA}.owned_by")
         target.copy_expert(f"COPY {SCHEMA}.owned_by ({columns}) FROM STDIN", row)
+
+
+@contextlib.contextmanager
+def drainer(pair: Pair) -> Iterator[list[str]]:
+    """A drainer lives as long as the with block, as its service runs it; yields the errors that ended its sessions."""
+    errors: list[str] = []
+    stop = threading.Event()
+    pids: list[int] = []
+
+    def serve() -> None:
+        while not stop.is_set():
+            try:
+                with contextlib.closing(_drainer_session(pair)) as session:
+                    pids[:] = [session.pid]
+                    if not stop.is_set():
+                        session.run(f"CALL {SCHEMA}.drainer()")
+            except psycopg2.Error as error:
+                if not stop.is_set():
+                    errors.append(str(error).strip().split("\n")[0])
+            # As RestartSec does.
+            stop.wait(0.2)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        _await_drainer(pair)
+        yield errors
+    finally:
+        stop.set()
+        while thread.is_alive():
+            with contextlib.suppress(psycopg2.Error):
+                pair.cluster.execute(*(f"SELECT pg_terminate_backend({pid})" for pid in pids))
+            thread.join(0.1)
+
+
+def _await_drainer(pair: Pair) -> None:
+    """Until it lives, or, where it cannot, for a moment."""
+    end = time.monotonic() + 3
+    with contextlib.closing(pair.cluster.connect(pair.litellm_db)) as raw:
+        while time.monotonic() < end and not Session(raw).value(f"SELECT {SCHEMA}.drainer_lives()"):
+            time.sleep(0.02)
+
+
+def _drainer_session(pair: Pair) -> Session:
+    """A session of a role that is a member of nothing and may call the drainer, as the product grants it."""
+    path = "engine/litellm/drainer.sql.j2"
+    grants = [
+        line
+        for line in render_sql("litellm", maintenance_user=DRAINER_ROLE)[path].splitlines()
+        if line.startswith("GRANT EXECUTE") and DRAINER_ROLE in line
+    ]
+    with contextlib.closing(pair.cluster.connect(pair.litellm_db)) as raw:
+        admin = Session(raw)
+        if not admin.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [DRAINER_ROLE]):
+            admin.run(f"CREATE ROLE {DRAINER_ROLE} LOGIN PASSWORD '{DRAINER_ROLE}'")
+        admin.run(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {DRAINER_ROLE}; {' '.join(grants)}")
+    return Session(
+        pair.cluster.connect(pair.litellm_db, DRAINER_ROLE, DRAINER_ROLE, application_name="user_bridge drainer")
+    )
 
 
 def request(pair: Pair, payload: Mapping[str, Any]) -> str:
@@ -358,6 +422,7 @@ def _connect_to_target(pair: Pair, target_timeout_ms: int, overrides: Mapping[st
     options = {
         "host": pair.cluster.host,
         "port": str(pair.cluster.port),
+        "target_session_attrs": "read-write",
         "dbname": pair.openwebui_db,
         "sslmode": "prefer",
         "connect_timeout": "2",

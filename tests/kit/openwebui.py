@@ -68,3 +68,13 @@ def add_member(pair: Pair, group_id: str, account_id: str) -> None:
         'UPDATE "group" SET user_ids = (user_ids::jsonb || to_jsonb(%s::text))::json WHERE id = %s',
         [account_id, group_id],
     )
+
+
+def prove_address(pair: Pair, account_id: str) -> None:
+    """What a sign-in by single sign-on leaves behind."""
+    sql = "SELECT 1 FROM information_schema.columns WHERE table_name = 'user' AND column_name = 'oauth'"
+    if pair.openwebui.value(sql):
+        values = "oauth", f'{{"oidc": {{"sub": "{account_id}"}}}}'
+    else:
+        values = "oauth_sub", f"oidc@{account_id}"
+    pair.openwebui.run(f'UPDATE "user" SET {values[0]} = %s WHERE id = %s', [values[1], account_id])

@@ -9,6 +9,7 @@ A story is a list of steps made of small numbers and names, so that hypothesis c
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +17,15 @@ import psycopg2
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kit import rows
-from kit.oracle import differences, watch
+from kit import openwebui, rows
+from kit.oracle import ByHand, differences, forget_accounts, note_account, watch
 from kit.pairs import Pair, Session
 
 USERS = ["u1", "u2", "u3", "u4", "default_user_id"]
 TEAMS = ["t1", "t2", "t3"]
 ORGANIZATIONS = ["o1", "o2"]
+# Users for whose addresses somebody may have made an account in Open WebUI; they keep them, for a change links nothing.
+EXPECTED = {"h1": "hand1@example.com", "h2": "hand2@example.com"}
 # Letters of no ASCII: a small one, its capital, and the Kelvin sign, which some locales take for a K.
 EMAILS = [
     *("ann@example.com", "Ann@Example.com", " ann@example.com", "bob@example.com", "BOB@example.com"),
@@ -38,7 +41,18 @@ Step = tuple[Any, ...]
 
 _user, _team, _organization = st.sampled_from(USERS), st.sampled_from(TEAMS), st.sampled_from(ORGANIZATIONS)
 _metadata = st.sampled_from([{}, {"scim_active": False}, {"scim_active": True}])
-_listed = st.lists(_user, max_size=3, unique=True)
+_listed = st.lists(st.sampled_from([*USERS, *EXPECTED]), max_size=3, unique=True)
+_expected = st.sampled_from(list(EXPECTED))
+_made_role = st.sampled_from(["user", "pending", "admin"])
+_of_the_expected = st.one_of(
+    # Twice, so that most stories have one.
+    *[st.tuples(st.just("sign_up"), _expected, _made_role, *[st.booleans()] * 3)] * 2,
+    *[_expected.map(lambda user: ("add_user", user, EXPECTED[user], DAYS[0]))] * 2,
+    st.tuples(st.just("change"), _expected, st.just("user_role"), st.sampled_from(ROLES)),
+    st.tuples(st.just("change"), _expected, st.just("user_alias"), st.sampled_from(["Ann", "Bob"])),
+    st.tuples(st.just("change"), _expected, st.just("metadata"), _metadata),
+    st.tuples(st.just("delete_user"), _expected),
+)
 _writes = st.one_of(
     st.tuples(st.just("add_user"), _user, st.sampled_from(EMAILS), st.sampled_from(DAYS)),
     st.tuples(st.just("change"), _user, st.just("user_email"), st.sampled_from(EMAILS)),
@@ -73,7 +87,9 @@ _control = st.one_of(
     st.just(("break",)),
     st.just(("mend",)),
 )
-steps = st.lists(st.tuples(st.integers(0, 2), st.one_of(*[_writes] * 6, _control)), min_size=10, max_size=60)
+steps = st.lists(
+    st.tuples(st.integers(0, 2), st.one_of(*[_writes] * 6, _of_the_expected, _control)), min_size=10, max_size=60
+)
 # Nothing much can happen in an empty LiteLLM.
 _PROLOGUE: list[Step] = [
     ("add_organization", "o1", "Research"),
@@ -132,7 +148,8 @@ class Stage:
         """What waits for a decision. There are too few users for the guard, unless its limit is lower than it comes."""
         held = self.pair.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
         if self.pair.litellm_admin.value("SELECT removal_accounts FROM user_bridge.settings") > len(USERS):
-            assert all(row["reason"].startswith("LiteLLM has no users at all") for row in held), held
+            expected = [row for row in held if row["kind"] != "adoption"]
+            assert all(row["reason"].startswith("LiteLLM has no users at all") for row in expected), held
         return held
 
     def clear(self) -> None:
@@ -141,6 +158,7 @@ class Stage:
         for table in ("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"):
             session.run(f'DELETE FROM "LiteLLM_{table}"')
         self.finish()
+        forget_accounts(self.pair)
 
     def _step(self, number: int, step: Step) -> None:
         session = self.sessions[number]
@@ -156,6 +174,9 @@ class Stage:
             "mend",
         ):
             self._control(number, step)
+            return
+        if step[0] == "sign_up":
+            _sign_up(self.pair, *step[1:])
             return
         try:
             _write(session, step)
@@ -190,6 +211,23 @@ class Stage:
         elif verb == "mend" and self.broken:
             self.pair.openwebui_admin.run("ALTER FUNCTION user_bridge.away(jsonb) RENAME TO apply")
             self.broken = False
+
+
+def _sign_up(pair: Pair, user: str, role: str, is_older: bool, has_sign_in: bool, is_proved: bool) -> None:
+    """Make an account in Open WebUI, which has one of an email."""
+    email, key = EXPECTED[user], f"made-by-{user}"
+    if openwebui.account(pair, email):
+        return
+    name = email.split("@", maxsplit=1)[0]
+    openwebui.add_account(pair, key, email, role, name)
+    if not is_older:
+        pair.openwebui.run('UPDATE "user" SET created_at = %s WHERE id = %s', [int(time.time()) + 1, key])
+    if is_proved:
+        openwebui.prove_address(pair, key)
+    if not has_sign_in:
+        pair.openwebui.run("DELETE FROM auth WHERE id = %s", [key])
+    password = "their own hash" if has_sign_in else None
+    note_account(pair, ByHand(key, email, name, role, password, is_older, is_proved))
 
 
 def _write(session: Session, step: Step) -> None:

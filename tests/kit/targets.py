@@ -5,7 +5,10 @@
 
 A target that fails does not hide what would fail after it. The table at the end is kept in .cache/times.tsv.
 
-Usage: python3 -m kit.targets TARGET...    (one after the other; of A+B side by side the output comes at the end)
+Usage: python3 -m kit.targets STEP...
+
+Steps run one after the other. A+B,C are two lanes side by side, in the second of which C follows B; what a target of a
+lane prints is shown when it ends.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from kit.common import cache_dir, say
 
 HEADER = ("target", "wall", "cpu", "result")
+# Two lanes may end a target at once.
+_PRINTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,29 @@ def run(target: str, log: Path | None = None) -> Run:
     return Run(target, time.monotonic() - started, usage.ru_utime + usage.ru_stime, process.returncode)
 
 
-def side_by_side(targets: Sequence[str]) -> list[Run]:
-    """Run targets at the same time; what each printed is shown when all have ended."""
-    if len(targets) == 1:
-        return [run(targets[0])]
-    logs = {target: cache_dir() / f"make-{target}.log" for target in targets}
-    with ThreadPoolExecutor(len(targets)) as pool:
-        done = list(pool.map(run, targets, logs.values()))
-    for log in logs.values():
+def side_by_side(step: str) -> list[Run]:
+    """Run the lanes of a step at the same time, in each lane one target after the other."""
+    lanes = [lane.split(",") for lane in step.split("+")]
+    if len(lanes) == 1:
+        return [_with_its_result(run(target)) for target in lanes[0]]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        return [each for done in pool.map(_lane, lanes) for each in done]
+
+
+def _lane(targets: Sequence[str]) -> list[Run]:
+    return [_shown_at_its_end(target) for target in targets]
+
+
+def _shown_at_its_end(target: str) -> Run:
+    log = cache_dir() / f"make-{target}.log"
+    done = run(target, log)
+    with _PRINTING:
         say(log.read_text(encoding="utf-8", errors="replace"))
+        return _with_its_result(done)
+
+
+def _with_its_result(done: Run) -> Run:
+    say(f"==> {done.target}: {_word(done)} in {_minutes(done.wall)}")
     return done
 
 
@@ -65,9 +85,13 @@ def lines(runs: Sequence[Run], wall: float) -> list[tuple[str, str, str, str]]:
     cpu = sum(each.cpu for each in runs)
     return [
         HEADER,
-        *((each.target, _minutes(each.wall), _minutes(each.cpu), "FAILED" if each.code else "passed") for each in runs),
+        *((each.target, _minutes(each.wall), _minutes(each.cpu), _word(each)) for each in runs),
         ("total", _minutes(wall), _minutes(cpu), ""),
     ]
+
+
+def _word(done: Run) -> str:
+    return "FAILED" if done.code else "passed"
 
 
 def _minutes(seconds: float) -> str:
@@ -85,9 +109,7 @@ def main(steps: Sequence[str]) -> int:
     started = time.monotonic()
     done: list[Run] = []
     for step in steps:
-        for each in side_by_side(step.split("+")):
-            done.append(each)
-            say(f"==> {each.target}: {'FAILED' if each.code else 'passed'} in {_minutes(each.wall)}")
+        done += side_by_side(step)
         keep(lines(done, time.monotonic() - started))
     say("")
     for target, wall, cpu, result in lines(done, time.monotonic() - started):

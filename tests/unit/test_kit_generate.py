@@ -51,9 +51,7 @@ def test_an_edit_by_hand_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8")
-        marked = (
-            r"(?m)^.*target_timeout_ms.*\n|(?<=choices: \[)api_key, |^ +\"api_key\",\n| c39[0-9]|^.*pg_policy.*\n"
-        )
+        marked = r"(?m)^.*target_timeout_ms.*\n|(?<=choices: \[)api_key, |^ +\"api_key\",\n| c39[0-9]|^.*pg_policy.*\n"
         edited = re.sub(marked, "", text)
         assert edited != text
         copy.write_text(edited, encoding="utf-8")

@@ -51,6 +51,15 @@ def test_side_by_side_each_counts_and_is_shown(project: Path, capsys: pytest.Cap
     assert [line.split("\t")[0] for line in kept.splitlines()] == ["target", "good", "bad", "total"]
 
 
+def test_a_lane_runs_one_after_the_other_beside_another(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert targets.main(["bad+bad,good"]) == 1
+    assert (project / "good").exists()
+    said = capsys.readouterr().err
+    assert said.index("==> bad: FAILED") < said.index("==> good: passed")
+    kept = (project / "times.tsv").read_text(encoding="utf-8")
+    assert [line.split("\t")[0] for line in kept.splitlines()] == ["target", "bad", "bad", "good", "total"]
+
+
 def test_times_are_minutes_and_seconds() -> None:
     table = targets.lines([targets.Run("unit", 59.6, 125.2, 0), targets.Run("lint", 61, 0.4, 2)], 70)
     assert table[1:] == [

@@ -27,7 +27,7 @@ def test_the_bridges_roles_are_gone_and_the_programs_are_not(litellm: Database) 
     assert [role["rolname"] for role in roles] == ["litellm", "openwebui", "postgres"]
 
 
-def test_no_timer_runs(host: Host) -> None:
+def test_no_drainer_runs(host: Host) -> None:
     assert host.run("systemctl list-unit-files --plain --no-legend '*bridge*'").stdout == ""
     assert host.check_output("find /etc/systemd/system -name '*bridge*'") == ""
 

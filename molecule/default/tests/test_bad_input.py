@@ -18,7 +18,7 @@ from kit.hosts import Logged, play_aliases
 
 HOST = "user-bridge-other"
 # It writes into the databases.
-TIMER = "user-bridge-litellm.timer"
+DRAINER = "user-bridge-litellm.service"
 # A server of somebody else's: package mode would take a wrong name for a wish.
 _SOCKET: dict[str, Any] = {
     "bridge_postgres_mode": "external",
@@ -79,13 +79,13 @@ class Refusals:
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     host = testinfra.get_host(f"docker://{HOST}")
     cases = {name: variables for name, (variables, _) in CASES.items()}
-    host.check_output(f"systemctl stop {TIMER}")
+    host.check_output(f"systemctl stop {DRAINER}")
     try:
         before = state(host)
         run = play_aliases("deploy_bridge", HOST, "default", cases, tmp_path_factory.mktemp("refusals"))
         return Refusals(run, before, state(host))
     finally:
-        host.check_output(f"systemctl start {TIMER}")
+        host.check_output(f"systemctl start {DRAINER}")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 
 import pytest
 import testinfra
 from testinfra.host import Host
 
-from kit.hosts import PASSWORDS, Database
+from kit.hosts import PASSWORDS, Database, Refused
 
 testinfra_hosts = ["docker://user-bridge-default", "docker://user-bridge-other"]
 # What each distribution's package `postgresql` stands for.
@@ -95,7 +97,7 @@ def test_the_roles_have_no_attribute_that_they_do_not_need(litellm: Database) ->
         ("litellm", True, False),
         ("openwebui", True, False),
         ("sync_user", True, False),
-        # The timer logs in as the operating system user of its name.
+        # The drainer logs in as the operating system user of its name.
         ("user_bridge_timer", True, False),
         ("user_bridge_owner", False, False),
         ("user_bridge_reader", False, False),
@@ -259,40 +261,81 @@ def test_the_bridge_finds_itself_healthy(litellm: Database) -> None:
     assert litellm.value("SELECT user_bridge.version()") == "1.0.0"
 
 
-# ---- the timer -----------------------------------------------------------------------------------------------
+# ---- the drainer ---------------------------------------------------------------------------------------------
+
+UNIT = "user-bridge-litellm.service"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'user_bridge_timer'"
 
 
-def unit(host: Host) -> str:
-    """The timer's name without its ending; there is one for each bridge."""
-    (name,) = host.check_output(
-        "systemctl list-unit-files --plain --no-legend '*bridge*.timer' | cut -d ' ' -f 1"
-    ).split()
-    return str(name).removesuffix(".timer")
+def comes_true(litellm: Database, query: str, seconds: float) -> bool:
+    """Whether a query says yes within some seconds; the server may be away meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(Refused):
+            if litellm.value(query):
+                return True
+        time.sleep(0.2)
+    return False
 
 
-def test_the_timer_runs_and_comes_back_after_a_reboot(host: Host) -> None:
-    timer = host.service(f"{unit(host)}.timer")
-    assert timer.is_running and timer.is_enabled
-    assert host.check_output(f"systemctl show --property=TimersMonotonic {unit(host)}.timer | grep -c 30s") == "1"
-    for path in host.check_output(
-        f"systemctl show --property=FragmentPath --value {unit(host)}.timer {unit(host)}"
-    ).split():
-        assert (host.file(path).user, host.file(path).mode) == ("root", 0o644), path
-    assert host.run(f"systemd-analyze verify {unit(host)}.service {unit(host)}.timer").stderr == ""
+def lives(litellm: Database, seconds: float = 10) -> bool:
+    return comes_true(litellm, "SELECT user_bridge.drainer_lives()", seconds)
 
 
-def test_the_timers_service_does_not_run_as_root(host: Host) -> None:
-    assert host.check_output(f"systemctl show --property=User --value {unit(host)}") not in ("", "root")
+def test_the_drainer_runs_and_comes_back_after_a_reboot(host: Host, litellm: Database) -> None:
+    service = host.service(UNIT)
+    assert service.is_running and service.is_enabled
+    assert lives(litellm)
+    path = host.check_output(f"systemctl show --property=FragmentPath --value {UNIT}")
+    assert (host.file(path).user, host.file(path).mode) == ("root", 0o644)
+    assert host.run(f"systemd-analyze verify {UNIT}").stderr == ""
 
 
-def test_the_timer_delivers_what_waits(host: Host, litellm: Database, openwebui: Database) -> None:
+def test_nothing_is_left_of_an_earlier_versions_timer(host: Host) -> None:
+    """prepare.yml has made one."""
+    assert host.run("systemctl list-unit-files --plain --no-legend '*bridge*.timer'").stdout == ""
+    assert host.run("systemctl list-units --all --plain --no-legend '*bridge*.timer'").stdout == ""
+    assert host.check_output("find /etc/systemd /etc/user-bridge -name '*bridge*.timer' -o -name '*.sql'") == ""
+
+
+def test_the_drainer_does_not_run_as_root(host: Host, litellm: Database) -> None:
+    assert host.check_output(f"systemctl show --property=User --value {UNIT}") == "user_bridge_timer"
+    assert litellm.value(SESSIONS) == 1
+
+
+def test_the_drainer_delivers_what_waits(litellm: Database, openwebui: Database) -> None:
     litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
     litellm.as_role("litellm").run(
         "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('later', 'later@example.com')"
     )
     litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
-    host.check_output(f"systemctl start {unit(host)}.service")
-    assert openwebui.value("SELECT count(*) FROM \"user\" WHERE id = 'usr_later'") == 1
+    assert comes_true(openwebui, "SELECT count(*) = 1 FROM \"user\" WHERE id = 'usr_later'", 5)
+
+
+def test_stopping_it_ends_its_work_at_once(host: Host, litellm: Database) -> None:
+    started = time.monotonic()
+    host.check_output(f"systemctl stop {UNIT}")
+    try:
+        assert time.monotonic() - started < 5
+        assert comes_true(litellm, f"SELECT ({SESSIONS}) = 0", 1)
+        assert host.run(f"systemctl is-failed {UNIT}").stdout.strip() == "inactive"
+    finally:
+        host.check_output(f"systemctl start {UNIT}")
+    assert lives(litellm)
+
+
+def test_one_that_dies_is_replaced(host: Host, litellm: Database) -> None:
+    """The server notices that psql is gone, so that the next one has not to wait for its predecessor."""
+    session = litellm.value(SESSIONS.replace("count(*)", "max(pid)"))
+    host.check_output(f"kill -KILL $(systemctl show --property=MainPID --value {UNIT})")
+    replaced = f"SELECT ({SESSIONS}) = 1 AND ({SESSIONS} AND pid = {session}) = 0 AND user_bridge.drainer_lives()"
+    assert comes_true(litellm, replaced, 20)
+    assert host.service(UNIT).is_running
+
+
+def test_it_survives_a_restart_of_the_server(host: Host, litellm: Database) -> None:
+    host.check_output(f"systemctl restart postgresql@{cluster(host)}-main")
+    assert lives(litellm, 20)
 
 
 # ---- secrets -------------------------------------------------------------------------------------------------

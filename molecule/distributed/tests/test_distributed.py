@@ -43,7 +43,7 @@ def test_a_write_crosses_over(litellm: Database, openwebui: Database) -> None:
 
 
 def test_through_tls(litellm: Database) -> None:
-    """Seen from the other end, while LiteLLM's session, and so its connection, is open; the timer can have another."""
+    """Seen from the other end, while LiteLLM's session, and so its connection, is open; the drainer has another."""
     write = "UPDATE \"LiteLLM_UserTable\" SET user_alias = 'Ann' WHERE user_id = 'ann';"
     seen = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sync_user'"
     look = f'\\! PGPASSWORD={VARIABLES["bridge_openwebui_login_password"]} psql -XAt -d "{_DEPLOYER}" -c "{seen}"'

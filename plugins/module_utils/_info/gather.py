@@ -19,6 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery 
     look_at_delivery,
     look_at_settings,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drainer import look_at_drainer
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import health
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installation import (
@@ -113,6 +114,7 @@ def _look_at_litellm(
     with reading(cur, COUNTED["litellm"]) as proved:
         report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version, proved)
         delivery = look_at_delivery(cur, report, live, proved, params["limit"])
+        delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])
         problem = identity_problem(cur, source)

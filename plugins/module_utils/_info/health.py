@@ -14,8 +14,13 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
-# The timer drains every minute: what waits through several of its runs is stuck.
+# A drainer looks several times a second: what waits longer is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300
+
+_WHERE_TO_LOOK = {
+    "systemd": "look at systemctl status 'user-bridge-*' and journalctl on the host that the service runs on",
+    "pg_cron": "look at cron.job and cron.job_run_details in the database of pg_cron (a job begins within a minute)",
+}
 
 
 def health(info: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +61,12 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "
             f"{DEPLOY}"
         )
+    drainer = info["drainer"]
+    if drainer and drainer["lives"] is False and drainer["runs"] in _WHERE_TO_LOOK:
+        degraded.append(
+            f"no drainer lives, though bridge_maintenance is {drainer['runs']}: what commits leave waits, and initial "
+            f"passwords and keys do not expire; {_WHERE_TO_LOOK[drainer['runs']]}, or {DEPLOY}"
+        )
     queue = info["queue"]
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")
@@ -90,11 +101,9 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:
-        degraded.append(
-            f"initial passwords are older than initial_password_ttl_hours ({hours}): does the timer run maintain()?"
-        )
+        degraded.append(f"initial passwords are older than initial_password_ttl_hours ({hours}): does a drainer run?")
     if queue and (queue["oldest_seconds"] or 0) > _QUEUE_MAX_AGE_SECONDS:
-        degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does anything drain?")
+        degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does a drainer run?")
     degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
     return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}
 

@@ -17,7 +17,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-_LOCK = f"hashtextextended('{SCHEMA} migration', 0)"
+# Made with the installation's key: nobody else can hold it.
+_LOCK = f"{SCHEMA}.lock_key('migration')"
 
 _HOLDER = f"""
 SELECT a.pid, extract(epoch FROM clock_timestamp() - a.backend_start)::bigint AS seconds
@@ -25,10 +26,6 @@ SELECT a.pid, extract(epoch FROM clock_timestamp() - a.backend_start)::bigint AS
  WHERE l.locktype = 'advisory' AND l.granted
    AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
    AND l.objsubid = 1 AND (l.classid::bigint << 32) | l.objid::bigint = {_LOCK} LIMIT 1"""
-
-_LOCK_TABLE = """
-SELECT current_setting('max_locks_per_transaction')::integer
-       * (current_setting('max_connections')::integer + current_setting('max_prepared_transactions')::integer)"""
 
 
 def lock(session: Session, wait_seconds: int, clock: Callable[[], float]) -> None:
@@ -49,6 +46,6 @@ def lock(session: Session, wait_seconds: int, clock: Callable[[], float]) -> Non
 
 
 def most_entities_at_once(session: Session) -> int:
-    """A third of the server's lock table, of which a user takes two places; programs need the rest."""
+    """A quarter of the server's lock table, which is all that a transaction gets; a user takes two places."""
     with session.transaction():
-        return int(_pg.value(session.cur, _LOCK_TABLE)) // 6
+        return int(_pg.value(session.cur, f"SELECT {SCHEMA}.lock_places()")) // 8

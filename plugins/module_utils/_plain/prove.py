@@ -92,10 +92,9 @@ def _lock(cur: Any, there: list[dict[str, Any]]) -> None:
     if all(row["any_lock"] for row in there):
         is_read_only = _pg.value(cur, "SELECT current_setting('transaction_read_only')") == "on"
         mode = "ROW EXCLUSIVE" if is_read_only else "SHARE UPDATE EXCLUSIVE"
-    before = _pg.value(cur, "SELECT current_setting('lock_timeout')")
-    cur.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
     try:
-        cur.execute(f"LOCK TABLE {names} IN {mode} MODE")
+        with _pg.with_timeout(cur, "lock_timeout", _LOCK_TIMEOUT_MS):
+            cur.execute(f"LOCK TABLE {names} IN {mode} MODE")
     except _pg.PgError as error:
         if _pg.sqlstate(error) != _pg.LOCK_NOT_AVAILABLE:
             raise
@@ -103,4 +102,3 @@ def _lock(cur: Any, there: list[dict[str, Any]]) -> None:
             f"could not lock {names.replace('ONLY ', '')} within {_LOCK_TIMEOUT_MS // 1000} seconds, because another "
             "session changes, vacuums or analyzes one of them; run again at a quieter time; nothing was changed"
         ) from None
-    cur.execute(f"SET LOCAL lock_timeout = '{before}'")

@@ -26,7 +26,9 @@ _ADMINS = {
     "litellm": (
         "LiteLLM_UserTable",
         'SELECT count(*) FROM public."LiteLLM_UserTable"'
-        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) <> ''",
+        # At least; which emails are usable is the SQL's to say.
+        " WHERE user_role = 'proxy_admin' AND user_id <> 'default_user_id' AND btrim(user_email) LIKE '_%@_%'"
+        " AND NOT metadata @> '{\"scim_active\": false}'",
     ),
     "openwebui": ("user", "SELECT count(*) FROM public.\"user\" WHERE role = 'admin'"),
 }
@@ -34,7 +36,15 @@ _ADMINS = {
 _SERVER = f"""
 SELECT current_setting('server_version_num')::integer AS version_num, current_setting('server_version') AS version,
        pg_is_in_recovery() AS is_standby, extract(epoch FROM pg_postmaster_start_time())::text AS started_at,
-       current_setting('cron.database_name', true) AS cron_database,
+       -- Hidden from logins that may not read all settings.
+       coalesce((SELECT s.setting FROM pg_settings AS s WHERE s.name = 'cron.database_name'),
+                (SELECT current_database() FROM pg_extension WHERE extname = 'pg_cron'))::text AS cron_database,
+       coalesce((SELECT s.setting = 'on' FROM pg_settings AS s WHERE s.name = 'cron.use_background_workers'), false)
+         AS cron_workers,
+       current_setting('max_connections')::integer AS max_connections,
+       current_setting('superuser_reserved_connections')::integer
+         + coalesce(current_setting('reserved_connections', true)::integer, 0) AS reserved_connections,
+       (SELECT d.datconnlimit FROM pg_database AS d WHERE d.datname = current_database()) AS database_limit,
        current_database()::text AS database, r.rolname::text AS login, r.rolsuper AS is_superuser,
        r.rolsuper OR r.rolcreaterole AS may_create_roles, r.rolsuper OR r.rolcreatedb AS may_create_databases,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
@@ -71,6 +81,7 @@ SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON 
 # PostgreSQL 16 tells the right to become a role from being a member of it.
 _ROLES = f"""
 SELECT r.rolname::text AS name, r.rolcanlogin AS can_login, r.rolsuper AS is_superuser,
+       r.rolconnlimit AS connection_limit,
        r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls AS has_attributes,
        EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid) AS is_member,
        pg_has_role(r.oid, 'MEMBER') AS login_is_member,

@@ -10,6 +10,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -19,6 +20,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import read_source, read_target
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import NotPlain, looking, reading
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.connections import Pools, budget
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
     SIDES,
     Asked,
@@ -30,6 +32,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.gran
     revocations,
     statements,
     sync_user_fits,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import (
+    CRON_USABLE,
+    Choice,
+    choose,
+    cron_of,
+    look_at_host,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
     Checks,
@@ -71,10 +80,17 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
             unreached[side] = Unreached(reason, connection_remedy(_pg.sqlstate(error), reason))
     complete = len(seen) == len(SIDES)
     one_server = _is_one_server(seen)
+    choice = _maintenance(params, seen.get("litellm"))
+    if params["maintenance"] == "auto" and choice.method == "none":
+        # Nothing logs in as it, whatever its name.
+        sides = {side: replace(each, asked=replace(each.asked, timer_user="")) for side, each in sides.items()}
+        plan["timer_user"] = False
     if complete and params["depth"] == "bridge":
         plan["statements"] = {
             side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
         }
+        if params["sync_connection_limit"] is not None:
+            refused += _plan_connections(params, seen, one_server, plan)
         plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     ownership = _ownership(owners, bool(params["take_ownership"]))
     owner_problem = f"{ownership.reason}." if ownership and ownership.action == "refused" else None
@@ -97,6 +113,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         + refused
         + ([owner_problem] if owner_problem and params["depth"] == "bridge" else []),
         "owner_problem": owner_problem,
+        "maintenance": {"method": choice.method, "reason": choice.reason},
         "notices": notices(sides, seen) if params["depth"] == "bridge" else [],
         "plan": plan,
     }
@@ -157,6 +174,7 @@ def _look(
     try:
         with _pg.transaction(cur, read_only=True):
             facts = read_facts(cur, asked)
+            facts["max_connections"] = max(facts["max_connections"], params["planned_max_connections"])
             owners[side] = _owner_of(cur, side, asked.owner_role)
             if params["depth"] == "bridge":
                 if side == "openwebui":
@@ -185,6 +203,41 @@ def _look(
 def _is_one_server(seen: dict[str, dict[str, Any]]) -> bool:
     """Two names can be one server, and one name (a pooler's) two; the microsecond of its start tells."""
     return len(seen) == len(SIDES) and len({facts["started_at"] for facts in seen.values()}) == 1
+
+
+def _maintenance(params: dict[str, Any], facts: dict[str, Any] | None) -> Choice:
+    """What runs the drainer. Of a server that is still to be made only the host is known, which then gets psql, too."""
+    host = look_at_host(bool(params["timer_peer"] or params["timer_password"]))
+    if facts is None:
+        return choose(params["maintenance"], None, replace(host, has_psql=True))
+    usable = params["maintenance"] == "auto" and _cron_is_usable(params, facts)
+    return choose(params["maintenance"], cron_of(facts, usable), host)
+
+
+def _cron_is_usable(params: dict[str, Any], facts: dict[str, Any]) -> bool:
+    """Whether the login may schedule jobs; a superuser creates the extension where it is missing."""
+    if not facts["cron_database"] or facts["is_superuser"]:
+        return bool(facts["cron_database"])
+    try:
+        connection = _pg.open_connection({**params, "login_db": facts["cron_database"]})
+    except _pg.ConnectionFailed:
+        return False
+    try:
+        cur = _pg.cursor(connection)
+        with _pg.transaction(cur, read_only=True):
+            return bool(_pg.value(cur, CRON_USABLE))
+    finally:
+        connection.close()
+
+
+def _plan_connections(
+    params: dict[str, Any], seen: dict[str, dict[str, Any]], one_server: bool, plan: dict[str, Any]
+) -> tuple[str, ...]:
+    pools = Pools(params["litellm_connections"], params["openwebui_connections"], params["sync_connection_limit"])
+    found = budget(seen, one_server, pools)
+    plan["connection_limit"] = found.limit
+    plan["sync_user"] |= seen["openwebui"]["roles"].get(params["sync_user"], {}).get("connection_limit") != found.limit
+    return found.problems
 
 
 def _user_differs(cur: Any, facts: dict[str, Any], name: str, password: str | None) -> bool:

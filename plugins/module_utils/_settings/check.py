@@ -29,6 +29,10 @@ LITELLM_ROLES = (
     "team",
     "customer",
 )
+# A bcrypt hash of cost 10 on a slow server; each step doubles it.
+_HASH_MS = 140
+_DEFAULT_COST = 10
+_DEFAULT_TIMEOUT_MS = 2000
 OPENWEBUI_ROLES = ("admin", "user", "pending")
 
 
@@ -46,12 +50,25 @@ def checked(settings: dict[str, Any] | None) -> dict[str, Any]:
             raise BridgeError(f"{_label(name)} and {other} must differ")
     if "role_map" in given:
         _check_role_map(given["role_map"])
+    if given.get("initial_password") != "none":
+        _check_password_cost(given.get("password_cost", 0), given.get("target_timeout_ms", _DEFAULT_TIMEOUT_MS))
     # Shown in diffs as it was written: 5, not 5.0.
     return {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in given.items()}
 
 
 def _label(name: str) -> str:
     return f"settings.{name} ({VARIABLES[name]})"
+
+
+def _check_password_cost(cost: int, timeout_ms: int) -> None:
+    """One password is hashed within one call of Open WebUI's side, which ends at the timeout: it would fail for ever."""
+    needed = _HASH_MS * 2 ** max(0, cost - _DEFAULT_COST)
+    if cost > _DEFAULT_COST and needed > timeout_ms:
+        fitting = _DEFAULT_COST + max(0, (timeout_ms // _HASH_MS).bit_length() - 1)
+        raise BridgeError(
+            f"{_label('password_cost')} is {cost}: hashing one initial password can take {needed} ms then, and a delivery "
+            f"ends after {timeout_ms} ms; lower it to {fitting} or raise {VARIABLES['target_timeout_ms']} to {needed}"
+        )
 
 
 def _check_role_map(role_map: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue imp
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call did, or in check mode would do. Held is what waited for a decision before it."""
+    """What a call did, or in check mode would do. Held is what waits for a decision, or waited when one was taken."""
 
     changed: bool = False
     drained: Drained = field(default_factory=Drained)
@@ -64,6 +64,9 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outco
         outcome = _reconcile(session, params["entity_types"], params["repair"], limits, check_mode)
     else:
         outcome = _decide(session, action, held, params["ids"], limits, check_mode)
+    # Who decides gets what he decided about; every other action may have come upon something new to hold.
+    if action not in DECIDING and outcome.drained.tried:
+        held = held_changes(session)
     return replace(outcome, held=tuple(held))
 
 

@@ -19,7 +19,7 @@ def argument_spec() -> dict[str, Any]:
     """The options of the doc fragment _target."""
     return {
         "target_host": {"type": "str"},
-        "target_port": {"type": "int", "default": 5432},
+        "target_port": {"type": "str", "default": "5432"},
         "target_db": {"type": "str"},
         "target_sslmode": {
             "type": "str",
@@ -33,11 +33,13 @@ def argument_spec() -> dict[str, Any]:
 
 def server_options(params: dict[str, Any]) -> dict[str, str]:
     """The options of the foreign server, all but the credentials."""
+    if "" in _listed(params["target_host"] or "host"):
+        raise BridgeError("target_host (bridge_target_host) has an empty host in its list")
     for name, variable in (("target_host", "bridge_target_host"), ("target_db", "bridge_openwebui_db")):
         if not params[name]:
             raise BridgeError(f"{name} ({variable}) is empty; give what LiteLLM's server reaches Open WebUI's with")
-    if not 1 <= params["target_port"] <= 65535:
-        raise BridgeError(f"target_port (bridge_target_port) must be from 1 to 65535, not {params['target_port']}")
+    hosts = _listed(params["target_host"])
+    ports = _ports(str(params["target_port"]), len(hosts))
     timeout = params["target_timeout_ms"]
     if not 100 <= timeout <= 60000:
         raise BridgeError(f"target_timeout_ms (bridge_target_timeout_ms) must be from 100 to 60000, not {timeout}")
@@ -50,11 +52,14 @@ def server_options(params: dict[str, Any]) -> dict[str, str]:
         "-c default_transaction_read_only=off",
         "-c search_path=pg_catalog",
     ]
-    if params["synchronous_commit_off"]:
+    # Of several hosts the one that is found may be another server than LiteLLM's.
+    if params["synchronous_commit_off"] and len(hosts) == 1:
         session.append("-c synchronous_commit=off")
     options = {
-        "host": params["target_host"],
-        "port": str(params["target_port"]),
+        "host": ",".join(hosts),
+        "port": ",".join(ports),
+        # A standby, and of several hosts any but the primary, is not connected to.
+        "target_session_attrs": "read-write",
         "dbname": params["target_db"],
         "sslmode": params["target_sslmode"],
         "connect_timeout": "2",
@@ -65,6 +70,24 @@ def server_options(params: dict[str, Any]) -> dict[str, str]:
     if params["target_sslrootcert"]:
         options["sslrootcert"] = params["target_sslrootcert"]
     return options
+
+
+def _listed(text: str) -> list[str]:
+    """The parts of a list as libpq takes it."""
+    return [part.strip() for part in text.split(",")]
+
+
+def _ports(text: str, hosts: int) -> list[str]:
+    ports = _listed(text)
+    for port in ports:
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise BridgeError(f"target_port (bridge_target_port) must be from 1 to 65535, not {port}")
+    if len(ports) not in (1, hosts):
+        raise BridgeError(
+            f"target_port (bridge_target_port) has {len(ports)} ports and target_host (bridge_target_host) {hosts} hosts; "
+            "give one port for all, or one for each"
+        )
+    return ports
 
 
 def option_clause(current: dict[str, str], wanted: dict[str, str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.connections import Pools, budget
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import (
     lacking_rights,
@@ -15,6 +16,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.gran
     sync_user_fits,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.look import writes_secrets
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import Cron, Host, choose
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.problems import (
     Checks,
     Unreached,
@@ -58,6 +60,9 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "version": "15.0",
         "is_standby": False,
         "cron_database": None,
+        "max_connections": 100,
+        "reserved_connections": 3,
+        "database_limit": -1,
         "database": f"{side}_db",
         "login": "postgres",
         "is_superuser": True,
@@ -381,3 +386,83 @@ def test_a_login_that_may_make_no_temporary_table() -> None:
 )
 def test_where_a_password_may_have_to_be_set(plan: dict[str, Any], reads: bool, expected: set[str]) -> None:
     assert writes_secrets(plan, {"openwebui": {"reads_passwords": reads}}) == expected
+
+
+# ---- what runs the drainer -----------------------------------------------------------------------------------
+
+HOST = Host(runs_systemd=True, has_psql=True, logs_in=True)
+NO_HOST = Host(runs_systemd=False, has_psql=True, logs_in=True)
+CRON = Cron(usable=True, workers=True)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "cron", "host", "method", "reason"),
+    [
+        ("auto", CRON, HOST, "pg_cron", "has loaded it"),
+        ("auto", CRON, NO_HOST, "pg_cron", "has loaded it"),
+        ("auto", None, HOST, "systemd", "has not loaded pg_cron"),
+        ("auto", None, NO_HOST, "none", "does not run systemd"),
+        ("auto", None, Host(True, False, True), "none", "no psql"),
+        ("auto", None, Host(True, True, False), "none", "bridge_maintenance_password"),
+        # Its jobs would have to log in, which only somebody can know who has set it up.
+        ("auto", Cron(True, False), HOST, "systemd", "cron.use_background_workers is off"),
+        ("auto", Cron(True, False), NO_HOST, "pg_cron", "has loaded it"),
+        ("auto", Cron(False, True), HOST, "systemd", "may not schedule"),
+        ("auto", Cron(False, True), NO_HOST, "none", "may not schedule"),
+        ("none", CRON, HOST, "none", "asked for"),
+        ("systemd", CRON, NO_HOST, "systemd", "asked for"),
+        ("pg_cron", None, HOST, "pg_cron", "asked for"),
+    ],
+)
+def test_what_runs_the_drainer(asked_for: str, cron: Cron | None, host: Host, method: str, reason: str) -> None:
+    choice = choose(asked_for, cron, host)
+    assert choice.method == method and reason in choice.reason
+
+
+# ---- connections ---------------------------------------------------------------------------------------------
+
+POOLS = Pools(litellm=40, openwebui=40, limit=0)
+
+
+def connections(one_server: bool = True, pools: Pools = POOLS, **changes: Any) -> tuple[int, str]:
+    """Of two sides; changes by side."""
+    seen = {side: facts(side, **changes.get(side, {})) for side in ("litellm", "openwebui")}
+    found = budget(seen, one_server, pools)
+    return found.limit, " ".join(found.problems)
+
+
+def test_the_sync_user_gets_what_the_pools_leave() -> None:
+    assert connections() == (12, "")
+    assert connections(litellm={"max_connections": 95}, openwebui={"max_connections": 95}) == (7, "")
+    # Each backend of LiteLLM has one connection at most, and four are for others.
+    assert connections(litellm={"max_connections": 500}, openwebui={"max_connections": 500}) == (44, "")
+    assert connections(one_server=False) == (44, "")
+    assert connections(one_server=False, openwebui={"max_connections": 60}) == (12, "")
+    assert connections(openwebui={"database_limit": 48}) == (8, "")
+    assert connections(pools=Pools(40, 40, 12)) == (12, "")
+    assert connections(pools=Pools(10, 15, 0)) == (14, "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (
+            {"litellm": {"max_connections": 60}, "openwebui": {"max_connections": 60}},
+            'server of LiteLLM\'s database "litellm_db" and Open WebUI\'s database "openwebui_db" is 60, but '
+            "bridge_postgres_litellm_connections (40), bridge_postgres_openwebui_connections (40), "
+            "bridge_sync_connection_limit (3), 3 reserved ones and 5 for the drainer, administration and backups need "
+            "91: a program would be refused. Raise max_connections to 91",
+        ),
+        ({"pools": Pools(40, 40, 13)}, "lower bridge_sync_connection_limit."),
+        ({"pools": Pools(10, 10, 2)}, "needs 3 connections"),
+        (
+            {"one_server": False, "litellm": {"max_connections": 47}},
+            'LiteLLM\'s database "litellm_db" is 47, but bridge_postgres_litellm_connections (40), 3 reserved',
+        ),
+        ({"one_server": False, "openwebui": {"max_connections": 50}}, 'Open WebUI\'s database "openwebui_db" is 50'),
+        ({"litellm": {"database_limit": 40}}, '"litellm_db" of LiteLLM has CONNECTION LIMIT 40'),
+        ({"openwebui": {"database_limit": 40}}, '"openwebui_db" of Open WebUI has CONNECTION LIMIT 40'),
+    ],
+)
+def test_connections_that_do_not_fit(wrong: dict[str, Any], words: str) -> None:
+    assert words in connections(**wrong)[1]

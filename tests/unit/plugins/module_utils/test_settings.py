@@ -25,11 +25,34 @@ def test_only_what_was_given_counts() -> None:
 @pytest.mark.parametrize("name", RANGES)
 def test_ranges(name: str) -> None:
     low, high = RANGES[name]
-    assert checked({name: low}) == {name: low} and checked({name: high}) == {name: high}
+    # Without passwords their cost has no other bound.
+    others = {"initial_password": "none"}
+    for value in (low, high):
+        assert checked({name: value, **others}) == {name: value, **others}
     for value in (low - 1, high + 1):
         with pytest.raises(BridgeError) as caught:
             checked({name: value})
         assert str(caught.value) == f"settings.{name} ({VARIABLES[name]}) must be from {low} to {high}, not {value}"
+
+
+@pytest.mark.parametrize(("cost", "timeout"), [(10, 100), (12, 560), (13, 2000), (14, 2240), (16, 8960)])
+def test_a_password_is_hashed_within_the_timeout(cost: int, timeout: int) -> None:
+    given = {"password_cost": cost, "target_timeout_ms": timeout}
+    assert checked(given) == given
+
+
+@pytest.mark.parametrize(
+    ("cost", "timeout", "remedy"),
+    [
+        (14, None, "lower it to 13 or raise bridge_target_timeout_ms to 2240"),
+        (16, 5000, "lower it to 15 or raise bridge_target_timeout_ms to 8960"),
+        (11, 100, "lower it to 10 or raise bridge_target_timeout_ms to 280"),
+    ],
+)
+def test_a_password_that_takes_too_long(cost: int, timeout: int | None, remedy: str) -> None:
+    with pytest.raises(BridgeError, match=rf"settings.password_cost \(bridge_password_cost\) is {cost}: .*{remedy}"):
+        checked({"password_cost": cost, "target_timeout_ms": timeout})
+    assert checked({"password_cost": cost, "target_timeout_ms": timeout, "initial_password": "none"})
 
 
 @pytest.mark.parametrize("prefix", ["", "a b", "a'b", 'a"b', "a\\b", "a%b", "a/b", "x" * 33, "ü"])

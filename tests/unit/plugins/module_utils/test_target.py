@@ -17,7 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state i
 
 PARAMS: dict[str, Any] = {
     "target_host": "db",
-    "target_port": 5432,
+    "target_port": "5432",
     "target_db": "openwebui",
     "target_sslmode": "prefer",
     "target_sslrootcert": None,
@@ -35,12 +35,23 @@ def test_server_options() -> None:
     assert not {"user", "password"} & set(options)
 
 
+def test_several_hosts() -> None:
+    options = server_options({**PARAMS, "target_host": "a, b", "target_port": "5432, 5433", "synchronous_commit_off": True})
+    assert (options["host"], options["port"], options["target_session_attrs"]) == ("a,b", "5432,5433", "read-write")
+    # They may be other servers than LiteLLM's.
+    assert "synchronous_commit" not in options["options"]
+    assert server_options({**PARAMS, "target_host": "a,b"})["port"] == "5432"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"target_host": ""}, "bridge_target_host"),
         ({"target_db": None}, "bridge_openwebui_db"),
-        ({"target_port": 0}, "bridge_target_port"),
+        ({"target_port": "0"}, "bridge_target_port"),
+        ({"target_port": "x"}, "must be from 1 to 65535, not x"),
+        ({"target_port": "5432,5433"}, "has 2 ports and target_host .bridge_target_host. 1 hosts"),
+        ({"target_host": "a,"}, "empty host"),
         ({"target_timeout_ms": 99}, "bridge_target_timeout_ms"),
         ({"target_timeout_ms": 60001}, "bridge_target_timeout_ms"),
     ],

@@ -1,0 +1,396 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who holds a lock delays what needs it and nothing else; the bridge takes no more locks than the server can spare."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+import psycopg2.errors
+import pytest
+
+from kit import openwebui, rows
+from kit.bridge import install_bridge
+from kit.cluster import SUPERUSER
+from kit.oracle import differences
+from kit.pairs import Pair, Session
+from test_delivery import drain, queue, results
+
+QUICK = {"initial_password": "none", "backoff_seconds": 60, "target_timeout_ms": 5000}
+# Far below the request's timeout, far above what a busy machine needs.
+SOON = 1.5
+OPEN = "SELECT user_bridge.breaker_is_open()"
+
+
+def seconds(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def with_users(pair: Pair, count: int) -> None:
+    install_bridge(pair, QUICK)
+    for number in range(count):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+    drain(pair)
+
+
+def lock_accounts(pair: Pair, numbers: range) -> Session:
+    """Somebody left a transaction open that has changed these accounts."""
+    holder = pair.connect("openwebui", autocommit=False)
+    holder.run('UPDATE "user" SET last_active_at = 1 WHERE id = ANY (%s)', [[f"usr_u{number}" for number in numbers]])
+    return holder
+
+
+def rename(session: Session, numbers: range, name: str) -> None:
+    """One transaction."""
+    session.run(
+        'UPDATE "LiteLLM_UserTable" SET user_alias = %s WHERE user_id = ANY (%s)', [name, [f"u{n}" for n in numbers]]
+    )
+
+
+def named(pair: Pair, name: str) -> int:
+    return sum(account[0] == name for account in openwebui.accounts(pair).values())
+
+
+class TestALockedRow:
+    @pytest.mark.schemas(openwebui="all")
+    def test_fails_its_item_alone(self, pair: Pair) -> None:
+        with_users(pair, 4)
+        holder = lock_accounts(pair, range(1))
+        assert seconds(lambda: rename(pair.litellm, range(4), "New")) < SOON
+        assert named(pair, "New") == 3
+        ((entity, attempts, state),) = [(r["entity_id"], r["attempts"], r["last_sqlstate"]) for r in queue(pair)]
+        assert (entity, attempts, state) == ("u0", 1, "55P03")
+        assert not pair.litellm_admin.value(OPEN)
+        # Its pause is over long before that of a target that does not answer.
+        left = "SELECT next_attempt_at < clock_timestamp() + interval '5 seconds' FROM user_bridge.sync_queue"
+        assert pair.litellm_admin.value(left)
+        assert pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
+        holder.rollback()
+        drain(pair)
+        assert named(pair, "New") == 4 and differences(pair) == []
+
+    def test_many_of_them_cost_hardly_more_than_one(self, pair: Pair) -> None:
+        with_users(pair, 40)
+        holder = lock_accounts(pair, range(38))
+        assert seconds(lambda: rename(pair.litellm, range(40), "New")) < SOON
+        assert named(pair, "New") == 2
+        holder.rollback()
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        drain(pair)
+        assert named(pair, "New") == 40
+
+    def test_does_not_keep_the_others_of_a_drain(self, pair: Pair) -> None:
+        with_users(pair, 30)
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        rename(pair.litellm, range(30), "New")
+        pair.litellm_admin.run("SELECT user_bridge.resume()")
+        holder = lock_accounts(pair, range(1))
+        assert seconds(lambda: drain(pair)) < SOON
+        assert named(pair, "New") == 29
+        holder.rollback()
+
+    def test_that_is_being_made_does_not_keep_many_new_ones(self, pair: Pair) -> None:
+        with_users(pair, 0)
+        holder = pair.connect("openwebui", autocommit=False)
+        openwebui.add_account(pair, "usr_gone", "gone@example.com")
+        holder.run("UPDATE \"user\" SET id = 'usr_u3' WHERE id = 'usr_gone'")
+        writer = pair.connect("litellm", autocommit=False)
+        for number in range(25):
+            rows.add_user(writer, f"u{number}", f"u{number}@example.com")
+        assert seconds(writer.commit) < SOON
+        assert len(openwebui.accounts(pair)) == 25
+        holder.rollback()
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        drain(pair)
+        assert {"u3@example.com", "u24@example.com"} <= set(openwebui.accounts(pair))
+
+    def test_of_the_journal_is_confirmed_later(self, pair: Pair) -> None:
+        with_users(pair, 0)
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        rows.add_user(pair.litellm, "u2", "u2@example.com")
+        holder = pair.connect("openwebui", SUPERUSER, autocommit=False)
+        holder.run("SELECT FROM user_bridge.entity WHERE entity_id = 'u1' FOR UPDATE")
+        drain(pair)
+        unconfirmed = "SELECT array_agg(entity_id) FROM user_bridge.entity WHERE source_txid IS NOT NULL"
+        assert pair.openwebui_admin.value(unconfirmed) == ["u1"]
+        holder.rollback()
+        drain(pair)
+        assert pair.openwebui_admin.value(unconfirmed) is None
+
+
+class TestAnAdvisoryLock:
+    def test_of_an_open_drain_leaves_the_others_free(self, pair: Pair) -> None:
+        with_users(pair, 6)
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        for number in range(6):
+            rename(pair.litellm, range(number, number + 1), "New")
+        pair.litellm_admin.run("SELECT user_bridge.resume()")
+        holder = pair.connect("litellm", SUPERUSER, autocommit=False)
+        assert len(holder.rows("SELECT * FROM user_bridge.drain(4)")) == 4
+        # Two at a time: the four that somebody keeps come first, and are not free.
+        taken = [outcome["entity_id"] for _round in range(3) for outcome in drain(pair, 2)]
+        assert sorted(taken) == ["u4", "u5"]
+        assert seconds(lambda: rename(pair.litellm, range(6), "Newer")) < SOON
+        assert named(pair, "Newer") == 2
+        holder.rollback()
+        drain(pair)
+        assert named(pair, "Newer") == 6 and queue(pair) == []
+
+    def test_is_waited_for_once_and_not_by_each_write(self, pair: Pair) -> None:
+        with_users(pair, 1)
+        holder = pair.connect("litellm", SUPERUSER, autocommit=False)
+        holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u0'], now() + interval '1 minute')")
+        writes = [seconds(functools.partial(rename, pair.litellm, range(1), f"New {number}")) for number in range(20)]
+        # Twenty waits of 50 ms are a second.
+        assert sum(writes) - max(writes) < 0.5 and max(writes) < SOON
+        holder.rollback()
+        drain(pair)
+        assert named(pair, "New 19") == 1
+
+    def test_cannot_be_computed_by_others(self, pair: Pair) -> None:
+        """The same names have other keys in another installation, on either side."""
+        with_users(pair, 1)
+        keys = "SELECT array_agg(key) FROM user_bridge.lock_keys(ARRAY['user', 'team'], ARRAY['u0', 't1'])"
+        before = pair.litellm_admin.value(keys)
+        sides = [(pair.litellm_admin, "identity"), (pair.openwebui_admin, "owned_by")]
+        single = "SELECT user_bridge.lock_key('connect')"
+        singles = [session.value(single) for session, _table in sides]
+        for session, table in sides:
+            session.run(f"UPDATE user_bridge.{table} SET key = sha256(key)")
+        assert not set(before) & set(pair.litellm_admin.value(keys))
+        assert all(session.value(single) != key for (session, _table), key in zip(sides, singles, strict=True))
+        for session in (pair.litellm, pair.openwebui):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                session.value(single)
+
+    def test_of_the_removal_guard_fails_removals_alone(self, pair: Pair) -> None:
+        with_users(pair, 2)
+        holder = pair.connect("openwebui", SUPERUSER, autocommit=False)
+        holder.run("SELECT pg_advisory_xact_lock(user_bridge.lock_key('removals'))")
+        writer = pair.connect("litellm", autocommit=False)
+        rows.delete_user(writer, "u0")
+        rename(writer, range(1, 2), "New")
+        assert seconds(writer.commit) < SOON
+        assert named(pair, "New") == 1 and len(openwebui.accounts(pair)) == 2
+        assert not pair.litellm_admin.value(OPEN)
+        holder.rollback()
+        drain(pair)
+        assert len(openwebui.accounts(pair)) == 1
+
+
+def make_scarce(pair: Pair) -> None:
+    """A server that has room for 640 locks: a transaction of the bridge's gets 160 at most."""
+    install_bridge(pair, QUICK)
+    pair.litellm_admin.run(
+        "CREATE OR REPLACE FUNCTION user_bridge.lock_places() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 640'"
+    )
+
+
+@pytest.fixture
+def scarce(pair: Pair) -> Pair:
+    make_scarce(pair)
+    return pair
+
+
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+
+
+def add_many(session: Session, prefix: str, count: int) -> None:
+    session.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, teams) '
+        "SELECT %s || i, %s || i || '@example.com', array(SELECT 't' || j FROM generate_series(1, 50) AS j) "
+        "FROM generate_series(1, %s) AS i",
+        [prefix, prefix, count],
+    )
+
+
+class TestLocksByBudget:
+    def test_a_large_transaction_is_left_to_the_drain_in_batches(self, scarce: Pair) -> None:
+        add_many(scarce.litellm, "u", 100)
+        assert openwebui.accounts(scarce) == {} and len(queue(scarce)) == 100
+        assert {row["attempts"] for row in queue(scarce)} == {0}
+        drainer = scarce.connect("litellm", SUPERUSER, autocommit=False)
+        held = []
+        while results(drainer.rows("SELECT * FROM user_bridge.drain(500)")):
+            held.append(drainer.value(HELD))
+            drainer.commit()
+        assert len(held) > 3 and max(held) <= 160 + 32 + 16
+        assert len(openwebui.accounts(scarce)) == 100 and queue(scarce) == []
+
+    def test_a_transaction_that_drains_on_and_on_gets_no_more(self, scarce: Pair) -> None:
+        add_many(scarce.litellm, "u", 100)
+        drainer = scarce.connect("litellm", SUPERUSER, autocommit=False)
+        for _round in range(10):
+            drainer.run("SELECT FROM user_bridge.drain(500)")
+        assert drainer.value(HELD) <= 160 + 32 + 16
+        drainer.commit()
+        assert 0 < len(queue(scarce)) < 100
+
+    def test_deliveries_within_one_transaction_count_together(self, scarce: Pair) -> None:
+        writer = scarce.connect("litellm", autocommit=False)
+        writer.run("SET CONSTRAINTS ALL IMMEDIATE")
+        for number in range(120):
+            rows.add_user(writer, f"u{number}", f"u{number}@example.com")
+        assert writer.value(HELD) <= 160 + 32 + 16
+        writer.commit()
+        while results(drain(scarce, 500)):
+            pass
+        assert len(openwebui.accounts(scarce)) == 120
+
+    def test_transactions_share_what_there_is(self, scarce: Pair) -> None:
+        sessions = [scarce.connect("litellm", autocommit=False) for _each in range(6)]
+        for number, session in enumerate(sessions):
+            session.run("SET CONSTRAINTS ALL IMMEDIATE")
+            for user in range(40):
+                rows.add_user(session, f"s{number}-{user}", f"s{number}-{user}@example.com")
+        every = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        # Half of the server's, its slots among them, and the few that each may take anyway.
+        assert scarce.litellm_admin.value(every) <= 320 + 32 + 6 * (8 + 1)
+        for session in sessions:
+            session.commit()
+        while results(drain(scarce, 500)):
+            pass
+        assert len(openwebui.accounts(scarce)) == 240
+
+
+class TestWhatTakesTooLong:
+    def test_is_told_from_a_target_that_does_not_answer(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 700, "delivery": "queued"})
+        pair.openwebui_admin.run(
+            "CREATE FUNCTION public.endless() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN PERFORM pg_sleep(30); RETURN NULL; END$$"
+        )
+        pair.openwebui_admin.run(
+            "CREATE TRIGGER endless AFTER INSERT ON \"user\" FOR EACH ROW WHEN (NEW.id = 'usr_u7') "
+            "EXECUTE FUNCTION public.endless()"
+        )
+        for number in range(30):
+            rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        for _round in range(5):
+            # A busy machine may not come to all of them at once.
+            drain(pair)
+            if [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]:
+                break
+        assert len(openwebui.accounts(pair)) == 29
+        assert [(row["entity_id"], row["last_sqlstate"]) for row in queue(pair)] == [("u7", "UB002")]
+        assert not pair.litellm_admin.value(OPEN)
+        assert pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
+
+    def test_a_statement_timeout_of_a_drain_is_not_reached(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 20_000})
+        holder = pair.connect("openwebui", autocommit=False)
+        holder.run('LOCK TABLE "group" IN ACCESS EXCLUSIVE MODE')
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        pair.litellm_admin.run("SELECT user_bridge.resume()")
+        drainer = pair.connect("litellm", SUPERUSER)
+        drainer.run("SET statement_timeout = '2s'")
+        drainer.rows("SELECT * FROM user_bridge.drain(10)")
+        holder.rollback()
+
+    def test_nothing_is_sent_after_the_deadline(self, pair: Pair) -> None:
+        """A local delay is no fault of the target's: the breaker stays closed."""
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 300})
+        pair.litellm_admin.run(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END$$"
+        )
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        pair.litellm_admin.run(
+            "CREATE TRIGGER slow AFTER INSERT OR UPDATE ON user_bridge.address FOR EACH ROW "
+            "EXECUTE FUNCTION public.slow()"
+        )
+        pair.litellm_admin.run("DELETE FROM user_bridge.address")
+        rename(pair.litellm, range(1, 2), "New")
+        assert [(row["attempts"], row["last_error"]) for row in queue(pair)] == [(0, None)]
+        assert not pair.litellm_admin.value(OPEN)
+        pair.litellm_admin.run("DROP TRIGGER slow ON user_bridge.address")
+        drain(pair)
+        assert named(pair, "New") == 1
+
+
+HUGE = 20_000_000
+
+
+def without_indexes(pair: Pair) -> None:
+    """The oldest LiteLLM has none on names, which keep the newest from taking texts as long as these."""
+    pair.litellm_admin.run(
+        "DO $$ DECLARE v_index text; BEGIN FOR v_index IN SELECT i.indexrelid::regclass FROM pg_index AS i "
+        "WHERE i.indrelid::regclass::text LIKE '%LiteLLM%' AND NOT i.indisunique "
+        "LOOP EXECUTE 'DROP INDEX ' || v_index; END LOOP; END $$"
+    )
+
+
+class TestHugeTexts:
+    """Each is far over what fits into the time that a delivery has, if JSON is made of it."""
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("user_alias", f"repeat('x', {HUGE})"),
+            ("user_role", f"repeat('x', {HUGE})"),
+            ("user_email", f"repeat('x', {HUGE}) || '@example.com'"),
+            ("teams", f"array_fill(repeat('x', 10000), ARRAY[{HUGE // 10_000}])"),
+            ("metadata", f"jsonb_build_object('x', repeat('x', {HUGE}))"),
+        ],
+    )
+    def test_of_a_user_arrive_cut(self, pair: Pair, column: str, value: str) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 2000})
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        without_indexes(pair)
+        write = f"UPDATE \"LiteLLM_UserTable\" SET {column} = {value} WHERE user_id = 'u1'"
+        writer = pair.connect("litellm", autocommit=False)
+        writer.run(write)
+        assert seconds(writer.commit) < SOON
+        assert queue(pair) == []
+        sizes = "SELECT max(octet_length(to_jsonb(a)::text)) FROM user_bridge.sync_audit AS a"
+        assert pair.litellm_admin.value(sizes) < 10_000
+        assert differences(pair) == []
+
+    @pytest.mark.parametrize("table", ["organization", "team"])
+    def test_of_a_group_arrive_cut(self, pair: Pair, table: str) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 2000})
+        rows.add_organization(pair.litellm, "o1", "One")
+        rows.add_team(pair.litellm, "t1", "One")
+        rows.add_user(pair.litellm, "u1", "u1@example.com", user_alias="Ann", teams=["t1"])
+        without_indexes(pair)
+        name = table.capitalize()
+        writer = pair.connect("litellm", autocommit=False)
+        writer.run(f"UPDATE \"LiteLLM_{name}Table\" SET {table}_alias = repeat('x', {HUGE})")
+        assert seconds(writer.commit) < SOON
+        assert queue(pair) == [] and differences(pair) == []
+
+    def test_of_members_keep_nobody_else_out(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 2000})
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        rows.add_team(pair.litellm, "t1", "One")
+        writer = pair.connect("litellm", autocommit=False)
+        writer.run(
+            'UPDATE "LiteLLM_TeamTable" SET members_with_roles = jsonb_build_array('
+            "jsonb_build_object('user_id', 'u1', 'role', 'user'), jsonb_build_object('role', 'user', 'user_id', "
+            "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 10000) AS i)))"
+        )
+        assert seconds(writer.commit) < SOON
+        assert queue(pair) == [] and openwebui.groups(pair) == {"grp_team_t1": ("One", ["usr_u1"])}
+
+    def test_of_a_key_are_mapped_cut(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 2000})
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        rows.add_key(pair.litellm, "5f" * 32, "u1")
+        writer = pair.connect("litellm", autocommit=False)
+        writer.run(
+            "UPDATE \"LiteLLM_VerificationToken\" SET key_alias = repeat('x', %s), models = ARRAY[repeat('x', %s)]",
+            [HUGE, HUGE],
+        )
+        assert seconds(writer.commit) < SOON
+        data = pair.litellm_admin.value("SELECT sync_data FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
+        assert (data["key_alias"], data["models"]) == ("x" * 255, ["x" * 255])
+        assert queue(pair) == []

@@ -1,0 +1,41 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""bridge_role: attributes of a login. test_secrets_in_statements.py has its password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+import pytest
+
+from kit.pairs import Pair
+from modules_support import READ_ONLY, login_options, run_module
+
+NAME = "some_login"
+
+
+def test_the_connection_limit(pair: Pair) -> None:
+    options: dict[str, Any] = {**login_options(pair, "openwebui"), "name": NAME, "connection_limit": 7}
+    limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{NAME}'"
+    try:
+        assert run_module("bridge_role", options)["role"] == "created"
+        assert pair.openwebui_admin.value(limit) == 7
+        assert run_module("bridge_role", options, env=READ_ONLY)["role"] == "unchanged"
+        assert run_module("bridge_role", {**options, "connection_limit": 9}, check=True)["role"] == "updated"
+        # A lower limit ends what is too many and does nothing.
+        pair.cluster.execute(f"ALTER ROLE {NAME} PASSWORD '{NAME}'")
+        sessions = [pair.cluster.connect(pair.openwebui_db, NAME, NAME) for _ in range(3)]
+        assert run_module("bridge_role", {**options, "connection_limit": 2})["role"] == "updated"
+        for session in sessions:
+            with pytest.raises(psycopg2.OperationalError):
+                session.cursor().execute("SELECT 1")
+        run_module("bridge_role", options)
+        assert pair.openwebui_admin.value(limit) == 7
+        del options["connection_limit"]
+        assert run_module("bridge_role", options, env=READ_ONLY)["role"] == "unchanged"
+        assert run_module("bridge_role", {**options, "connection_limit": -1})["role"] == "updated"
+        assert pair.openwebui_admin.value(limit) == -1
+    finally:
+        pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}")

@@ -334,3 +334,9 @@ def test_the_lookout_leaves_rejected_removals_alone(peopled: Pair) -> None:
     join_the_team(peopled)
     drain_all(peopled)
     assert peopled.litellm_admin.value("SELECT count(*) FROM user_bridge.rejected") == 0
+
+
+def test_what_is_missing_is_counted(peopled: Pair) -> None:
+    everything_vanished(peopled)
+    counted = peopled.openwebui_admin.rows("SELECT * FROM user_bridge.count_links() ORDER BY 1")
+    assert [tuple(row.values()) for row in counted] == [("organization", 1, 1), ("team", 2, 2), ("user", 4, 3)]

@@ -96,9 +96,10 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     lost = _lost(info)
     if lost:
+        what = ", ".join(f"{number} of the type {name}" for name, number in lost.items())
         degraded.append(
-            f"Open WebUI lacks {', '.join(f'{number} of the type {name}' for name, number in lost.items())} that the bridge "
-            "made there: somebody deleted them, or a database was restored; the drainer brings them back within ten "
+            f"Open WebUI lacks {what} that the bridge made there: somebody deleted them, or a database was restored; "
+            "the drainer brings them back within ten "
             "minutes, bridge_sync with action reconcile and repair true at once"
         )
     if info["not_linked"] and info["not_linked"]["total"]:

@@ -47,7 +47,7 @@ HEALING: list[Row] = [
     (
         "members of a deleted group fail for ever",
         _GONE,
-        "WHERE e.openwebui_id IS NOT NULL\n",
+        "WHERE k.here IS NOT NULL\n",
         "WHERE false\n",
         _group("grp_team_t1", healing.join_the_team),
     ),

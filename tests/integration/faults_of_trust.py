@@ -162,7 +162,7 @@ ADOPTION: list[Row] = [
         _ADOPT,
         "PERFORM user_bridge.revoke_keys(p_link.openwebui_id, c_heir);",
         "NULL;",
-        lambda pair: trust.TestWhoElseIsIn().test_an_heirs_promotion_takes_what_the_first_one_had(pair, "initial"),
+        lambda pair: trust.TestWhoElseIsIn().test_an_heir_who_is_no_admin_gets_the_password_and_no_keys(pair),
     ),
     (
         "an admin's account is handed on without its password",
@@ -188,9 +188,9 @@ ADOPTION: list[Row] = [
     (
         "an account is taken by its id",
         _ADOPT,
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
-        "WHERE (user_bridge.is_email(u.email, p_want ->> 'email') OR u.id = p_want ->> 'openwebui_id')\n"
-        "       AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
+        "WHERE (u.id = ANY (p_same_email) OR u.id = p_want ->> 'openwebui_id') AND user_bridge.is_free(u.id)",
         lambda pair: trust.test_an_account_with_the_id_only_is_somebody_elses(pair, "user"),
     ),
     (
@@ -203,8 +203,9 @@ ADOPTION: list[Row] = [
     (
         "the account of another LiteLLM user is taken",
         _ADOPT,
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email')",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email')",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),
     (
@@ -231,8 +232,8 @@ ADOPTION: list[Row] = [
     (
         "an adopted account's address is taken for somebody else",
         _APPLY,
-        " AND e.origin <> 'adopted')",
-        ")",
+        "SELECT e.origin <> 'adopted' FROM",
+        "SELECT true FROM",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),
     (
@@ -373,11 +374,11 @@ ADOPTION_BY_OLD: list[Row] = [
         lambda pair: trust.TestWhoElseIsIn().test_a_promotion_later_waits_for_an_approval(pair),
     ),
     (
-        "an account made anew still has a stranger in it",
+        "another account still has a stranger in it",
         _STRANGERS,
         "IF NOT p_link.open_sessions OR p_account = p_link.made_id THEN",
         "IF true THEN",
-        lambda pair: trust.TestWhoElseIsIn().test_an_account_made_anew_has_no_strangers(pair),
+        lambda pair: trust.TestWhoElseIsIn().test_another_account_of_the_address_has_none_either(pair),
     ),
     (
         "an heir is an admin beside the session of whoever had the address before",

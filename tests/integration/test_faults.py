@@ -17,9 +17,11 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_backups
 import test_connections
 import test_delivery
 import test_drainer
+import test_flat_cost
 import test_held_changes
 import test_installation
 import test_locks
@@ -34,6 +36,7 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -54,6 +57,15 @@ class Fault:
     old: str
     new: str
     caught_by: Catch
+
+
+def _flat(*names: str) -> Catch:
+    return lambda pair: test_flat_cost.check(pair, *names)
+
+
+def _plain(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    return pair
 
 
 def _late_delivery(pair: Pair) -> None:
@@ -104,6 +116,97 @@ def _drainer(test: Catch) -> Catch:
 
 
 FAULTS = [
+    Fault(
+        "for a new team all users are read",
+        "entities/team/litellm/fan_out.sql.j2",
+        "SELECT t.user_id FROM user_bridge.user_team AS t WHERE t.team_id = ANY (p_ids)",
+        'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u WHERE (u.team_id || u.teams) && p_ids',
+        _flat("a team comes", "a team goes"),
+    ),
+    Fault(
+        "with each deletion all that is held is read",
+        "engine/litellm/outcome.sql.j2",
+        "AND (p.entity_type = k.type AND p.entity_id = k.id\n",
+        "AND (true OR p.entity_type = k.type AND p.entity_id = k.id\n",
+        _flat("an organization comes", "an organization goes"),
+    ),
+    Fault(
+        "with each new name all that have left are looked up",
+        "entities/membership/openwebui/apply.sql.j2",
+        "ORDER BY w.since DESC LIMIT c_last",
+        "ORDER BY w.since DESC",
+        _flat("a large organization is renamed"),
+    ),
+    Fault(
+        "with each new name all teams of an organization are looked up",
+        "entities/group/openwebui/apply.sql.j2",
+        "CASE p_link.entity_type WHEN 'organization' THEN p_link.entity_id END",
+        "CASE WHEN true THEN p_organization_id END",
+        _flat("a team comes", "a team is renamed", "a team goes"),
+    ),
+    Fault(
+        "whoever leaves is looked for among all members",
+        "entities/membership/openwebui/withdrawn.sql.j2",
+        "m.user_id = w.holder_id) IS NOT NULL'",
+        "concat(m.user_id) = w.holder_id) IS NOT NULL'",
+        _flat("a user comes", "joins a team", "leaves a team", "the user goes"),
+    ),
+    Fault(
+        "a COMMIT counts all members of a renamed team",
+        "engine/litellm/commit.sql.j2",
+        "user_bridge.fan_out(v_types, v_ids, s.inline_limit + 1)",
+        "user_bridge.fan_out(v_types, v_ids, NULL)",
+        _flat("a large team is renamed"),
+    ),
+    Fault(
+        "one who left is taken for one who joined",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "RETURN CASE WHEN p_longer - v_low = p_shorter THEN p_longer -> v_low END;",
+        "RETURN p_longer -> v_low;",
+        lambda pair: test_flat_cost.test_who_joined_and_left_a_team(_plain(pair)),
+    ),
+    Fault(
+        "an escape in a list of members is not seen",
+        "entities/membership/openwebui/apply.sql.j2",
+        "to_json(p_string)::text) > 0 OR strpos(p_list, chr(92)) > 0",
+        "to_json(p_string)::text) > 0",
+        lambda pair: test_flat_cost.test_lists_of_members_as_text(_plain(pair), '["\\u0061", "b"]'),
+    ),
+    Fault(
+        "a comma between two members is taken for a member",
+        "entities/membership/openwebui/apply.sql.j2",
+        "AND strpos(v_text, chr(92)) = 0 AND strpos(v_one, ',') = 0 THEN",
+        "AND strpos(v_text, chr(92)) = 0 THEN",
+        lambda pair: test_flat_cost.test_lists_of_members_as_text(_plain(pair), '["x,",",b"]'),
+    ),
+    Fault(
+        "a key that the trigger missed is not looked for",
+        "engine/litellm/reconcile.sql.j2",
+        "'missed', NULL, NULL FROM user_bridge.stale_entities(p_types) AS e",
+        "'missed', NULL, NULL FROM user_bridge.stale_entities(p_types) AS e WHERE false",
+        lambda pair: test_flat_cost.test_a_key_that_the_trigger_missed_is_found_and_repaired(_plain(pair)),
+    ),
+    Fault(
+        "keys that the trigger missed are not repaired",
+        "entities/api_key/litellm/known.sql.j2",
+        "SELECT * FROM user_bridge.wrong_keys()\n    ), gone",
+        "SELECT * FROM user_bridge.wrong_keys() WHERE false\n    ), gone",
+        lambda pair: test_flat_cost.test_a_key_that_the_trigger_missed_is_found_and_repaired(_plain(pair)),
+    ),
+    Fault(
+        "teams that the trigger missed are not repaired",
+        "entities/user/litellm/address.sql.j2",
+        " + user_bridge.correct_user_teams(v_ids);",
+        ";",
+        lambda pair: test_flat_cost.test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(_plain(pair)),
+    ),
+    Fault(
+        "whoever leaves a team stays recorded",
+        "entities/user/litellm/teams.sql.j2",
+        "t.team_id <> ALL (p_new_teams));",
+        "false);",
+        lambda pair: test_flat_cost.test_who_leaves_a_team_is_no_longer_recorded(_plain(pair)),
+    ),
     Fault(
         "the drainer takes the isolation that the database has as its default",
         "engine/litellm/drainer.sql.j2",
@@ -352,8 +455,8 @@ FAULTS = [
     Fault(
         "members who left stay",
         "entities/membership/litellm/enqueue.sql.j2",
-        "((SELECT unnest(v_old) EXCEPT SELECT unnest(v_new))",
-        "((SELECT unnest(v_old) WHERE false)",
+        "v_old CONSTANT jsonb := user_bridge.member_ids(p_old);",
+        "v_old CONSTANT jsonb := '[]';",
         lambda pair: test_mapping.TestTeams().test_members_come_and_go(pair),
     ),
     Fault(
@@ -412,7 +515,7 @@ FAULTS = [
     Fault(
         "parent not written",
         "entities/group/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id');",
+        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', coalesce(v_is_new, false));",
         "NULL;",
         lambda pair: test_mapping.TestTeams().test_parent_is_the_organizations_group(pair),
     ),
@@ -563,15 +666,17 @@ FAULTS = [
     Fault(
         "a membership guarded whose account is gone",
         "entities/membership/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
         "entities/group/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "group"),
     ),
     Fault(
@@ -730,6 +835,13 @@ LOCKS = [
         _row.test_of_the_journal_is_confirmed_later,
     ),
     Fault(
+        "one locked row keeps every password from expiring",
+        "entities/user/openwebui/sign_in.sql.j2",
+        "FOR UPDATE OF e, a SKIP LOCKED",
+        "FOR UPDATE OF e, a",
+        _row.test_does_not_keep_the_passwords_of_others_from_expiring,
+    ),
+    Fault(
         "what another session delivers is in the way of the rest",
         "engine/litellm/drain.sql.j2",
         "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
@@ -766,9 +878,9 @@ LOCKS = [
             _advisory.test_cannot_be_computed_by_others,
         )
         for path, old in (
-            ("engine/litellm/locks.sql.j2", "coalesce(i.key, '')"),
-            ("engine/litellm/locks.sql.j2", "coalesce((SELECT i.key FROM user_bridge.identity AS i), '')"),
-            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT o.key FROM user_bridge.owned_by AS o), '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce(k.key, '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce((SELECT k.key FROM user_bridge.identity_key AS k), '')"),
+            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT k.key FROM user_bridge.owner_key AS k), '')"),
         )
     ),
     Fault(
@@ -847,9 +959,9 @@ LOCKS = [
     ),
     Fault(
         "a member whose id is too long keeps all others out",
-        "entities/membership/litellm/existing.sql.j2",
-        "length(m ->> 'user_id') <= 255",
-        "m ->> 'user_id' IS NOT NULL",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "WHERE length(c.user_id) <= 255",
+        "WHERE true",
         _huge.test_of_members_keep_nobody_else_out,
     ),
     Fault(
@@ -1159,6 +1271,7 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
@@ -1197,8 +1310,8 @@ FAULTS += LOCKS + [
     Fault(
         "a held membership outlives its user",
         "engine/litellm/outcome.sql.j2",
-        "    IF v_gone <> '[]' THEN\n        PERFORM user_bridge.release_orphaned();\n    END IF;\n",
-        "",
+        "    IF v_gone <> '[]' THEN\n        PERFORM user_bridge.release_orphaned(",
+        "    IF false THEN\n        PERFORM user_bridge.release_orphaned(",
         lambda pair: test_held_changes.test_a_held_membership_goes_with_its_user_or_team(pair, "user"),
     ),
     Fault(
@@ -1406,7 +1519,7 @@ FAULTS += LOCKS + [
     Fault(
         "a group's delivery leaves what was brought back",
         "entities/membership/openwebui/apply.sql.j2",
-        "w.object_id = user_bridge.linked_id(p_group_type, p_group_id)",
+        "w.kind || ' ' || w.object_id = 'membership ' || user_bridge.linked_id(p_group_type, p_group_id)",
         "false",
         lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
             test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_group
@@ -1686,15 +1799,22 @@ FAULTS += [
     Fault(
         "a request without a signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(pair, test_installation.unsigned, "UB007"),
+    ),
+    Fault(
+        "no signature is the signature of no key",
+        "engine/openwebui/ownership.sql.j2",
+        "IF v_key IS NULL OR p_request",
+        "IF p_request",
+        lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),
     Fault(
         "a request with another's signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' IS NULL AND '' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' IS NULL AND '' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(
             pair, test_installation.of_another_payload, "UB007"
         ),
@@ -1725,9 +1845,16 @@ FAULTS += [
     Fault(
         "a renewed identity keeps its key",
         "engine/litellm/identity.sql.j2",
-        "key = excluded.key,",
-        "key = i.key,",
+        "REFRESH MATERIALIZED VIEW user_bridge.identity_key;",
+        "",
         test_installation.test_another_key_opens_nothing,
+    ),
+    Fault(
+        "what was restored is not compared",
+        "engine/litellm/identity.sql.j2",
+        "DELETE FROM user_bridge.backfill;",
+        "",
+        test_backups.test_a_restored_installation_is_compared_as_a_whole,
     ),
     Fault(
         "all secrets are sealed alike",

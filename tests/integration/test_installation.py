@@ -20,7 +20,7 @@ import pytest
 from conftest import missing
 from hard_support import drain_all, until
 from kit import binaries, cluster, openwebui, rows
-from kit.bridge import OWNER_ROLE, install_bridge, own, request
+from kit.bridge import OWNER_ROLE, bring_key, install_bridge, own, request
 from kit.cluster import Cluster
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
@@ -323,7 +323,7 @@ def test_half_an_installation_queues_until_it_is_whole(bridged: Pair, side: str,
 
 def test_the_place_of_the_original_is_refused_once_a_copy_has_taken_over(bridged: Pair) -> None:
     """The restored copy was deployed: it has the same id, another place and another key."""
-    place = "SET system_identifier = system_identifier - 1, key = sha256('another')"
+    place = "SET system_identifier = system_identifier - 1"
     bridged.openwebui_admin.run(f"UPDATE user_bridge.owned_by {place}")
     rows.add_user(bridged.litellm, "ann", "ann@example.com")
     assert "belongs to another installation" in waiting(bridged)
@@ -389,13 +389,15 @@ def test_a_signature_holds_across_server_versions() -> None:
 
 
 def _hand_over(source: Pair, target: Pair) -> None:
-    columns = "id, system_identifier, database_oid, encode(key, 'hex') AS key"
-    (row,) = source.litellm_admin.rows(f"SELECT {columns} FROM user_bridge.identity")
-    target.openwebui_admin.run(
-        "UPDATE user_bridge.owned_by SET id = %(id)s, system_identifier = %(system_identifier)s, "
-        "database_oid = %(database_oid)s, key = decode(%(key)s, 'hex')",
-        row,
-    )
+    (row,) = source.litellm_admin.rows("SELECT id, system_identifier, database_oid FROM user_bridge.identity")
+    with target.openwebui_admin.transaction():
+        target.openwebui_admin.run(
+            "UPDATE user_bridge.owned_by SET id = %(id)s, system_identifier = %(system_identifier)s, "
+            "database_oid = %(database_oid)s",
+            row,
+        )
+        key = source.litellm_admin.value("SELECT encode(key, 'hex') FROM user_bridge.identity_key")
+        bring_key(target.openwebui_admin, key)
 
 
 @pytest.mark.parametrize("secret", ["", "x", "\u00fc" * 16, "a" * 31, "a" * 32, "a" * 33, "0123456789abcdef" * 20])
@@ -434,7 +436,7 @@ def test_a_mirrored_token_is_sent_sealed(server: Cluster, versions: tuple[str, s
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
 def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
-    table = "identity" if side == "litellm" else "owned_by"
+    view = "identity_key" if side == "litellm" else "owner_key"
     if side == "litellm":
         functions = ["masked(bytea,bytea)", "signed_request(jsonb)", "renew_identity(boolean)"]
     else:
@@ -443,7 +445,7 @@ def test_the_key_is_the_owners_alone(quick: Pair, side: str) -> None:
     others = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> %s AND rolname !~ '^pg_'"
     for role in (row["rolname"] for row in admin.rows(others, [OWNER_ROLE])):
         for privilege in ("SELECT", "UPDATE", "REFERENCES", "TRIGGER"):
-            allowed = admin.value("SELECT has_table_privilege(%s, %s, %s)", [role, f"user_bridge.{table}", privilege])
+            allowed = admin.value("SELECT has_table_privilege(%s, %s, %s)", [role, f"user_bridge.{view}", privilege])
             assert not allowed, (role, privilege)
         for function in functions:
             allowed = admin.value("SELECT has_function_privilege(%s, %s, 'EXECUTE')", [role, f"user_bridge.{function}"])

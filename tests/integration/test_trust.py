@@ -193,7 +193,7 @@ def test_what_becomes_of_an_account(quick: Pair, case: Case) -> None:
         return
     assert mapping(quick, "user") == {"ann": "theirs"} and not_linked(quick) == {}
     role = "admin" if case.user.get("user_role") == "proxy_admin" else "user"
-    assert openwebui.accounts(quick) == {"ann@example.com": ("ann", role)}
+    assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", role)}
     assert password(quick) == (THEIRS if case.becomes == "linked" else "")
     had_password = case.account.get("password", THEIRS) is not None
     assert expired(quick) == (["ann"] if case.becomes == "expired" and had_password else [])
@@ -337,6 +337,16 @@ class TestWhoElseIsIn:
         self.promote(quick)
         assert role_of(quick, NEW_ID) == "admin" and held(quick) == {} and not open_sessions(quick, "ann")
 
+    def test_another_account_of_the_address_has_none_either(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com")
+        quick.openwebui.run("DELETE FROM auth WHERE id = 'theirs'; DELETE FROM \"user\" WHERE id = 'theirs'")
+        add_account(quick, "older")
+        rows.change_user(quick.litellm, "ann", user_alias="Ann")
+        assert mapping(quick, "user") == {"ann": "older"}
+        self.promote(quick)
+        assert role_of(quick, "older") == "admin" and held(quick) == {} and password(quick, "older") == THEIRS
+
     def test_it_waits_too_when_the_user_has_been_away(self, quick: Pair) -> None:
         self.stranger(quick)
         rows.add_user(quick.litellm, "ann", "ann@example.com")
@@ -369,6 +379,16 @@ class TestWhoElseIsIn:
             assert sessions_ended(quick, "usr_mal")
         assert role_of(quick, "usr_mal") == "admin" and password(quick, "usr_mal") == ""
         assert expired(quick) == ["ann"]
+
+    def test_an_heir_who_is_no_admin_gets_the_password_and_no_keys(self, quick: Pair) -> None:
+        rows.add_user(quick.litellm, "one", "ann@example.com", created_at="2026-01-01")
+        quick.openwebui.run("UPDATE auth SET password = %s WHERE id = 'usr_one'", [THEIRS])
+        make_key(quick, "usr_one")
+        rows.add_user(quick.litellm, "two", "ann@example.com", created_at="2026-01-02")
+        rows.delete_user(quick.litellm, "one")
+        settle(quick)
+        assert mapping(quick, "user") == {"two": "usr_one"} and password(quick, "usr_one") == THEIRS
+        assert keys(quick) == []
 
     def test_an_admin_hands_on_everything(self, quick: Pair) -> None:
         write_settings(quick, {"password_cost": 4})
@@ -557,7 +577,7 @@ class TestOneAddressOfTwoUsers:
         assert mapping(quick, "user") == {"two": "theirs"} and password(quick) == THEIRS
         rows.delete_user(quick.litellm, "two")
         settle(quick)
-        assert openwebui.accounts(quick) == {"ann@example.com": ("ann", "pending")}
+        assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", "pending")}
 
     def test_until_the_next_one_is_delivered_nobody_gets_in(self, quick: Pair) -> None:
         self.people(quick)
@@ -576,7 +596,7 @@ class TestOneAddressOfTwoUsers:
         rows.delete_user(quick.litellm, "one")
         settle(quick)
         assert mapping(quick, "user") == {}
-        assert openwebui.accounts(quick) == {"ann@example.com": ("ann", "pending")}
+        assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", "pending")}
 
     def test_who_was_deleted_gets_another_account_when_he_returns(self, quick: Pair) -> None:
         self.people(quick)

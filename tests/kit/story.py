@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,7 +216,8 @@ class Stage:
 
 def _sign_up(pair: Pair, user: str, role: str, is_older: bool, has_sign_in: bool, is_proved: bool) -> None:
     """Make an account in Open WebUI, which has one of an email."""
-    email, key = EXPECTED[user], f"made-by-{user}"
+    # No id is ever given twice.
+    email, key = EXPECTED[user], str(uuid.uuid4())
     if openwebui.account(pair, email):
         return
     name = email.split("@", maxsplit=1)[0]

@@ -174,7 +174,7 @@ class TestAnAdvisoryLock:
         with_users(pair, 1)
         keys = "SELECT array_agg(key) FROM user_bridge.lock_keys(ARRAY['user', 'team'], ARRAY['u0', 't1'])"
         before = pair.litellm_admin.value(keys)
-        sides = [(pair.litellm_admin, "identity"), (pair.openwebui_admin, "owned_by")]
+        sides = [(pair.litellm_admin, "identity_key"), (pair.openwebui_admin, "owner_key")]
         single = "SELECT user_bridge.lock_key('connect')"
         singles = [session.value(single) for session, _table in sides]
         for session, table in sides:

@@ -22,6 +22,7 @@ from kit.common import KitError, say
 BENCHES: dict[str, Callable[[Place], list[Figure]]] = {
     "spend": latency.spend,
     "user": latency.user,
+    "member": latency.member,
     "rate": rate.users,
     "bulk": bulk.users,
     "rename": bulk.rename,

@@ -11,13 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.place import Place
+from bench.place import Place, settle
 from bench.table import Figure, median, quantile
 from kit.pairs import Session
 
 Write = Callable[[Session, int], None]
 _SPEND = 'UPDATE "LiteLLM_UserTable" SET spend = spend + %s, updated_at = now() WHERE user_id = %s'
 _USER = 'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, user_role) VALUES (%s, %s, %s, %s)'
+_TEAM = """INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, members_with_roles)
+SELECT 'everybody', 'Everybody', jsonb_agg(jsonb_build_object('role', 'user', 'user_id', 'u' || n, 'user_email', null))
+  FROM generate_series(2, %s) AS n"""
+_JOIN = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
+ || '[{"role": "user", "user_id": "u1", "user_email": null}]' WHERE team_id = 'everybody'"""
+_LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
+ - (jsonb_array_length(members_with_roles) - 1) WHERE team_id = 'everybody'"""
 FLUSH = 100
 WARM_UP = 50
 DRAIN_EVERY = 500
@@ -68,6 +75,25 @@ def user(where: Place) -> list[Figure]:
         note = f"{bare:.3f} ms -> {bridged:.3f} ms"
         figures.append(Figure(f"user created: added, {word}", bridged - bare, "ms", bound, note=note))
     return [*figures, Figure("user created: added CPU time", taken.cpu_added, "ms", note=CPU)]
+
+
+def member(where: Place) -> list[Figure]:
+    """Somebody joins or leaves a large team, of whose members LiteLLM writes the whole list."""
+    for pair in (where.bare, where.bridged):
+        pair.litellm.run(_TEAM, [where.size.users])
+    where.drain()
+    settle(where)
+
+    def change(session: Session, number: int) -> None:
+        session.run(_LEAVE if number % 2 else _JOIN)
+
+    taken = by_turns(where, change, where.size.rounds // 10)
+    bare, bridged = median(taken.bare), median(taken.bridged)
+    what = f"member of a team of {where.size.users:,} comes or goes"
+    return [
+        Figure(f"{what}: added, median", bridged - bare, "ms", 5, note=f"{bare:.1f} ms -> {bridged:.1f} ms"),
+        Figure(f"{what}: added CPU time", taken.cpu_added, "ms", note=CPU),
+    ]
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ options:
         type: int
       password_cost:
         description: >-
-          Cost factor of the bcrypt hash of initial passwords. Each step doubles the time it takes; what O(settings.target_timeout_ms)
-          does not leave time for is refused. From 4 to 16.
+          Cost factor of the bcrypt hash of initial passwords. Each step doubles its time; O(settings.target_timeout_ms)
+          bounds it. From 4 to 16.
         type: int
       api_keys:
         description: >-

@@ -20,7 +20,8 @@ options:
     type: str
   target_port:
     description:
-      - Port of Open WebUI's server as LiteLLM's server reaches it. Of several hosts one for all, or a list with one for each.
+      - Port of Open WebUI's server as LiteLLM's server reaches it. Of several hosts one for all, or a list with one for
+        each.
     type: str
     default: '5432'
   target_db:

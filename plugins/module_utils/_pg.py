@@ -96,7 +96,12 @@ def open_connection(login: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
         raise ConnectionFailed(conn_params, str(error))
-    cursor(connection).execute(_SEARCH_PATH)
+    cur = cursor(connection)
+    cur.execute(_SEARCH_PATH)
+    if value(cur, "SELECT pg_backend_pid() AS pid") != connection.info.backend_pid:
+        connection.close()
+        # Locks, roles and settings of a session would be lost, or those of somebody else.
+        raise ConnectionFailed(conn_params, "it is a connection pooler, whose sessions are not the server's own")
     return connection
 
 

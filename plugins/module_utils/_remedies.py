@@ -73,6 +73,13 @@ _CONNECTION = (
         target="allow {user} to log in to {database} with scram-sha-256 in pg_hba.conf of Open WebUI's server",
     ),
     Remedy(
+        "pooler",
+        ("connection pooler", "unsupported startup parameter"),
+        login="name the server itself with {host} and {port}, not PgBouncer or another pooler",
+        target="check bridge_target_host and bridge_target_port: they must lead to Open WebUI's server itself, not to "
+        "PgBouncer or another pooler",
+    ),
+    Remedy(
         "role",
         ("not permitted to log in",),
         login="check {user}; the role must have LOGIN",
@@ -114,8 +121,8 @@ _CONNECTION = (
         ("is read-only", "hot standby"),
         ("25006",),
         "name the primary server with {host}",
-        "check bridge_target_host: it must lead to the primary of Open WebUI's server, and its database must not be read-only; "
-        "what waits is delivered as soon as it does",
+        "check bridge_target_host: it must lead to the primary of Open WebUI's server, and its database must not be "
+        "read-only; what waits is delivered as soon as it does",
     ),
     Remedy(
         "starting",
@@ -248,7 +255,9 @@ def delivery_remedy(sqlstate: str | None, message: str | None) -> Remedy:
     if found is None and refused:
         found = _by_code(_CONNECTION, code)
     if found is None and (sqlstate or "") in CONNECTING:
-        return _by_words(_CONNECTION, text) or _UNREACHABLE
+        # In any language the server quotes what it does not like about a login: the role, the database, the address.
+        refused_login = ":  " in text and re.search(_QUOTATION_MARK, server_reason(text))
+        return _by_words(_CONNECTION, text) or (_LOGIN if refused_login else _UNREACHABLE)
     return found or _OTHER
 
 

@@ -47,6 +47,13 @@ options:
       - The default is V(user_bridge_reader) for O(side=litellm) and V(user_bridge_writer) for O(side=openwebui).
     type: str
     version_added: 1.1.0
+  program_owner:
+    description:
+      - Role that owns the program's tables. It may read the bridge's tables and sequences, without which a backup by
+        C(pg_dump) as this role would fail. None of them holds a secret.
+      - Without it nobody gets that right, and loses it who has it.
+    type: str
+    version_added: 1.1.0
   version:
     description:
       - Version of the collection, recorded in the database. Required when O(state=present).
@@ -158,7 +165,9 @@ objects:
   elements: dict
   contains:
     kind:
-      description: One of schema, table, sequence, index, view, function, procedure, trigger, extension, bridge.
+      description:
+        - One of schema, table, sequence, index, view, materialized view, function, procedure, trigger, extension,
+          bridge.
       type: str
       sample: trigger
     name:
@@ -190,6 +199,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _ve
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import present
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.dumpable import dumpable
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.remove import absent
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import check_timeout
@@ -212,7 +222,9 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
         side=params["side"],
         roles=roles(params),
         version=params["version"],
-        definitions=wanted_definitions(params["definitions"], roles(params)),
+        definitions=tuple(
+            dumpable(each, params["program_owner"]) for each in wanted_definitions(params["definitions"], roles(params))
+        ),
         required_tables=tuple(params["required_tables"]),
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
@@ -252,6 +264,7 @@ def main() -> None:
         side={"type": "str", "choices": ["litellm", "openwebui"], "required": True},
         owner={"type": "str", "default": "user_bridge_owner"},
         program_role={"type": "str"},
+        program_owner={"type": "str"},
         version={"type": "str"},
         definitions={
             "type": "list",

@@ -266,6 +266,10 @@ sides:
       description: The owner of the schema C(user_bridge), null where there is none.
       type: str
       sample: user_bridge_owner
+    restored_by:
+      description: Whom the bridge belongs to that was restored from a dump without its owners, null where none was.
+      type: str
+      version_added: 1.1.0
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).
       type: list

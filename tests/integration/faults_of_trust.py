@@ -188,9 +188,9 @@ ADOPTION: list[Row] = [
     (
         "an account is taken by its id",
         _ADOPT,
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
-        "WHERE (user_bridge.is_email(u.email, p_want ->> 'email') OR u.id = p_want ->> 'openwebui_id')\n"
-        "       AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
+        "WHERE (u.id = ANY (p_same_email) OR u.id = p_want ->> 'openwebui_id') AND user_bridge.is_free(u.id)",
         lambda pair: trust.test_an_account_with_the_id_only_is_somebody_elses(pair, "user"),
     ),
     (
@@ -203,8 +203,9 @@ ADOPTION: list[Row] = [
     (
         "the account of another LiteLLM user is taken",
         _ADOPT,
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email') AND user_bridge.is_free(u.id)",
-        "WHERE user_bridge.is_email(u.email, p_want ->> 'email')",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
+        "AND user_bridge.is_free(u.id)",
+        "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email')",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),
     (
@@ -231,8 +232,8 @@ ADOPTION: list[Row] = [
     (
         "an adopted account's address is taken for somebody else",
         _APPLY,
-        " AND e.origin <> 'adopted')",
-        ")",
+        "SELECT e.origin <> 'adopted' FROM",
+        "SELECT true FROM",
         lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
     ),
     (

@@ -140,6 +140,36 @@ def test_it_connects_again_when_its_connection_has_ended(bridged: Pair) -> None:
         assert errors == []
 
 
+def test_an_error_ends_a_round_and_not_the_drainer(bridged: Pair) -> None:
+    """It is stored, and the drainer goes on after a pause."""
+    pick = "user_bridge.pick(jsonb, integer, timestamptz)"
+    shipped = bridged.litellm_admin.value(f"SELECT pg_get_functiondef('{pick}'::regprocedure)")
+    with drainer(bridged) as errors:
+        bridged.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RAISE 'broken';", 1))
+        leave_to_the_drainer(bridged, "u1")
+        stored = "SELECT last_error FROM user_bridge.upkeep WHERE task = 'drainer' AND failures > 0"
+        until(lambda: bridged.litellm_admin.value(stored) == "broken", seconds=5)
+        bridged.litellm_admin.run(shipped)
+        until(lambda: arrived(bridged, "u1"), seconds=15)
+        until(lambda: bridged.litellm_admin.value(stored) is None, seconds=5)
+        assert errors == []
+
+
+def test_one_that_is_cancelled_lets_another_be_it(bridged: Pair) -> None:
+    """Also when its session goes on."""
+    session = bridged.connect("litellm", SUPERUSER)
+    thread = threading.Thread(target=call_drainer, args=(session, 60), daemon=True)
+    thread.start()
+    until(lambda: holds_the_lock(bridged, session.pid), seconds=5)
+    bridged.litellm_admin.run("SELECT pg_cancel_backend(%s)", [session.pid])
+    thread.join(5)
+    assert not thread.is_alive() and session.value("SELECT 1") == 1
+    assert not lives(bridged)
+    leave_to_the_drainer(bridged, "u1")
+    bridged.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert arrived(bridged, "u1")
+
+
 def test_who_may_not_be_the_drainer(bridged: Pair) -> None:
     """LiteLLM's own role may not: its triggers would be delivered by what it can stop."""
     for call in ("CALL user_bridge.drainer(0)", "SELECT user_bridge.drainer_round('{}')"):

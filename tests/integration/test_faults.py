@@ -17,13 +17,17 @@ from hypothesis.errors import Flaky
 
 import test_accounts
 import test_addresses
+import test_backups
 import test_connections
 import test_delivery
 import test_drainer
+import test_flat_cost
 import test_held_changes
 import test_installation
 import test_locks
 import test_mapping
+import test_outage
+import test_picking
 import test_privileged_sessions
 import test_queue_rules
 import test_reconcile
@@ -33,6 +37,8 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
+from faults_of_healing import HEALING
+from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge, planted
@@ -53,6 +59,15 @@ class Fault:
     old: str
     new: str
     caught_by: Catch
+
+
+def _flat(*names: str) -> Catch:
+    return lambda pair: test_flat_cost.check(pair, *names)
+
+
+def _plain(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    return pair
 
 
 def _late_delivery(pair: Pair) -> None:
@@ -102,7 +117,214 @@ def _drainer(test: Catch) -> Catch:
     return catch
 
 
+def _queued(test: Catch) -> Catch:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        test(pair)
+
+    return catch
+
+
+def _away(test: Catch) -> Catch:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none", "backoff_seconds": 3600})
+        rows.add_user(pair.litellm, "u0", "u0@example.com")
+        test(pair)
+
+    return catch
+
+
 FAULTS = [
+    Fault(
+        "a late transaction is passed over",
+        "engine/litellm/pick.sql.j2",
+        "SELECT x.txid FROM pg_snapshot_xip(v_snapshot) AS x(txid) WHERE x.txid < v_txid",
+        "SELECT x.txid FROM pg_snapshot_xip(v_snapshot) AS x(txid) WHERE false",
+        _queued(lambda pair: test_picking.test_a_transaction_that_commits_late_is_not_passed_over(pair, 100)),
+    ),
+    Fault(
+        "what a delivery queues itself is passed over",
+        "engine/litellm/pick.sql.j2",
+        "SELECT pg_current_xact_id_if_assigned() WHERE pg_current_xact_id_if_assigned() < v_txid",
+        "SELECT pg_current_xact_id_if_assigned() WHERE false",
+        _queued(test_picking.test_what_a_delivery_queues_itself_is_not_passed_over),
+    ),
+    Fault(
+        "the queue is read from the beginning each time",
+        "engine/litellm/pick.sql.j2",
+        "coalesce(p_place #>> '{after,0}', '0')::xid8",
+        "'0'::xid8",
+        _queued(test_picking.test_deleted_and_failing_rows_are_not_read_again),
+    ),
+    Fault(
+        "what fails waits for all that is new",
+        "engine/litellm/pick.sql.j2",
+        "coalesce((p_place ->> 'due_first')::boolean, false)",
+        "false",
+        _queued(test_picking.test_neither_what_is_new_nor_what_fails_starves_the_other),
+    ),
+    Fault(
+        "the queue is rewritten in an outage",
+        "engine/litellm/outcome.sql.j2",
+        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);\n        RETURN;",
+        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);",
+        _away(test_outage.test_one_error_an_outage_and_no_row_is_rewritten),
+    ),
+    Fault(
+        "pauses in an outage do not grow",
+        "engine/litellm/outage.sql.j2",
+        "least(60, 0.5 * 2.0 ^ least(p_attempts - 1, 12))",
+        "0.5",
+        _away(test_outage.test_an_hours_outage_costs_next_to_nothing),
+    ),
+    Fault(
+        "the drainer does not wait in an outage",
+        "engine/litellm/outage.sql.j2",
+        "WHERE t.next_try_at - clock_timestamp() BETWEEN interval '0' AND interval '1 minute')",
+        "WHERE false)",
+        _away(test_outage.test_one_error_an_outage_and_no_row_is_rewritten),
+    ),
+    Fault(
+        "a drain waits for a COMMIT that notes an outage",
+        "engine/litellm/outage.sql.j2",
+        "FOR UPDATE SKIP LOCKED) AS n",
+        "FOR UPDATE) AS n",
+        _away(test_outage.test_nobody_waits_for_a_commit_that_notes_it),
+    ),
+    Fault(
+        "a commit that succeeds does not end an outage",
+        "engine/litellm/deliver.sql.j2",
+        "PERFORM user_bridge.end_outage();",
+        "NULL;",
+        _away(lambda pair: test_outage.test_the_pause_ends_with_the_outage(pair, "a commit")),
+    ),
+    Fault(
+        "an error ends the drainer",
+        "engine/litellm/drainer.sql.j2",
+        "        WHEN OTHERS THEN\n            v_error := SQLERRM;",
+        "        WHEN division_by_zero THEN\n            v_error := SQLERRM;",
+        _drainer(test_drainer.test_an_error_ends_a_round_and_not_the_drainer),
+    ),
+    Fault(
+        "a cancelled drainer stays the drainer",
+        "engine/litellm/drainer.sql.j2",
+        "    PERFORM user_bridge.end_drainer();\n    COMMIT;\n    IF",
+        "    IF",
+        _drainer(test_drainer.test_one_that_is_cancelled_lets_another_be_it),
+    ),
+    Fault(
+        "the upkeep waits for an empty queue",
+        "engine/litellm/tick.sql.j2",
+        "    PERFORM user_bridge.upkeep();\n",
+        "    PERFORM user_bridge.upkeep() WHERE NOT EXISTS (SELECT FROM user_bridge.sync_queue);\n",
+        test_upkeep.test_it_is_done_whatever_the_queue_does,
+    ),
+    Fault(
+        "a task that fails ends the upkeep",
+        "engine/litellm/upkeep.sql.j2",
+        "PERFORM user_bridge.note_upkeep(v_task, v_period, v_error);\n",
+        "EXIT;\n",
+        test_upkeep.test_a_task_that_fails_keeps_no_other_from_being_done,
+    ),
+    Fault(
+        "each task is due all the time",
+        "engine/litellm/upkeep.sql.j2",
+        "BETWEEN interval '0' AND t.period) IS NOT TRUE",
+        "BETWEEN interval '0' AND t.period) IS NOT NULL",
+        test_upkeep.test_each_task_has_its_own_clock,
+    ),
+    Fault(
+        "for a new team all users are read",
+        "entities/team/litellm/fan_out.sql.j2",
+        "SELECT t.user_id FROM user_bridge.user_team AS t WHERE t.team_id = ANY (p_ids)",
+        'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u WHERE (u.team_id || u.teams) && p_ids',
+        _flat("a team comes", "a team goes"),
+    ),
+    Fault(
+        "with each deletion all that is held is read",
+        "engine/litellm/outcome.sql.j2",
+        "AND (p.entity_type = k.type AND p.entity_id = k.id\n",
+        "AND (true OR p.entity_type = k.type AND p.entity_id = k.id\n",
+        _flat("an organization comes", "an organization goes"),
+    ),
+    Fault(
+        "with each new name all that have left are looked up",
+        "entities/membership/openwebui/apply.sql.j2",
+        "ORDER BY w.since DESC LIMIT c_last",
+        "ORDER BY w.since DESC",
+        _flat("a large organization is renamed"),
+    ),
+    Fault(
+        "with each new name all teams of an organization are looked up",
+        "entities/group/openwebui/apply.sql.j2",
+        "CASE p_link.entity_type WHEN 'organization' THEN p_link.entity_id END",
+        "CASE WHEN true THEN p_organization_id END",
+        _flat("a team comes", "a team is renamed", "a team goes"),
+    ),
+    Fault(
+        "whoever leaves is looked for among all members",
+        "entities/membership/openwebui/withdrawn.sql.j2",
+        "m.user_id = w.holder_id) IS NOT NULL'",
+        "concat(m.user_id) = w.holder_id) IS NOT NULL'",
+        _flat("a user comes", "joins a team", "leaves a team", "the user goes"),
+    ),
+    Fault(
+        "a COMMIT counts all members of a renamed team",
+        "engine/litellm/commit.sql.j2",
+        "user_bridge.fan_out(v_types, v_ids, s.inline_limit + 1)",
+        "user_bridge.fan_out(v_types, v_ids, NULL)",
+        _flat("a large team is renamed"),
+    ),
+    Fault(
+        "one who left is taken for one who joined",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "RETURN CASE WHEN p_longer - v_low = p_shorter THEN p_longer -> v_low END;",
+        "RETURN p_longer -> v_low;",
+        lambda pair: test_flat_cost.test_who_joined_and_left_a_team(_plain(pair)),
+    ),
+    Fault(
+        "an escape in a list of members is not seen",
+        "entities/membership/openwebui/apply.sql.j2",
+        "to_json(p_string)::text) > 0 OR strpos(p_list, chr(92)) > 0",
+        "to_json(p_string)::text) > 0",
+        lambda pair: test_flat_cost.test_lists_of_members_as_text(_plain(pair), '["\\u0061", "b"]'),
+    ),
+    Fault(
+        "a comma between two members is taken for a member",
+        "entities/membership/openwebui/apply.sql.j2",
+        "AND strpos(v_text, chr(92)) = 0 AND strpos(v_one, ',') = 0 THEN",
+        "AND strpos(v_text, chr(92)) = 0 THEN",
+        lambda pair: test_flat_cost.test_lists_of_members_as_text(_plain(pair), '["x,",",b"]'),
+    ),
+    Fault(
+        "a key that the trigger missed is not looked for",
+        "engine/litellm/reconcile.sql.j2",
+        "'missed', NULL, NULL FROM user_bridge.stale_entities(p_types) AS e",
+        "'missed', NULL, NULL FROM user_bridge.stale_entities(p_types) AS e WHERE false",
+        lambda pair: test_flat_cost.test_a_key_that_the_trigger_missed_is_found_and_repaired(_plain(pair)),
+    ),
+    Fault(
+        "keys that the trigger missed are not repaired",
+        "entities/api_key/litellm/known.sql.j2",
+        "SELECT * FROM user_bridge.wrong_keys()\n    ), gone",
+        "SELECT * FROM user_bridge.wrong_keys() WHERE false\n    ), gone",
+        lambda pair: test_flat_cost.test_a_key_that_the_trigger_missed_is_found_and_repaired(_plain(pair)),
+    ),
+    Fault(
+        "teams that the trigger missed are not repaired",
+        "entities/user/litellm/address.sql.j2",
+        " + user_bridge.correct_user_teams(v_ids);",
+        ";",
+        lambda pair: test_flat_cost.test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(_plain(pair)),
+    ),
+    Fault(
+        "whoever leaves a team stays recorded",
+        "entities/user/litellm/teams.sql.j2",
+        "t.team_id <> ALL (p_new_teams));",
+        "false);",
+        lambda pair: test_flat_cost.test_who_leaves_a_team_is_no_longer_recorded(_plain(pair)),
+    ),
     Fault(
         "the drainer takes the isolation that the database has as its default",
         "engine/litellm/drainer.sql.j2",
@@ -351,8 +573,8 @@ FAULTS = [
     Fault(
         "members who left stay",
         "entities/membership/litellm/enqueue.sql.j2",
-        "((SELECT unnest(v_old) EXCEPT SELECT unnest(v_new))",
-        "((SELECT unnest(v_old) WHERE false)",
+        "v_old CONSTANT jsonb := user_bridge.member_ids(p_old);",
+        "v_old CONSTANT jsonb := '[]';",
         lambda pair: test_mapping.TestTeams().test_members_come_and_go(pair),
     ),
     Fault(
@@ -365,15 +587,15 @@ FAULTS = [
     Fault(
         "memberships not written when the account comes",
         "entities/user/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_user_memberships(p_link.entity_id);",
-        "NULL;",
+        "RETURN user_bridge.write_user_memberships(p_link.entity_id);",
+        "RETURN '[]'::jsonb;",
         lambda pair: test_mapping.TestTeams().test_a_member_joins_when_the_user_appears(pair),
     ),
     Fault(
         "memberships not written when the group comes",
         "entities/group/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_group_memberships(p_link.entity_type, p_link.entity_id);",
-        "NULL;",
+        "|| user_bridge.write_group_memberships(p_link.entity_type, p_link.entity_id);",
+        ";",
         lambda pair: test_mapping.TestMemberships().test_a_membership_waits_for_its_group(pair),
     ),
     Fault(
@@ -411,7 +633,7 @@ FAULTS = [
     Fault(
         "parent not written",
         "entities/group/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id');",
+        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', coalesce(v_is_new, false));",
         "NULL;",
         lambda pair: test_mapping.TestTeams().test_parent_is_the_organizations_group(pair),
     ),
@@ -562,15 +784,17 @@ FAULTS = [
     Fault(
         "a membership guarded whose account is gone",
         "entities/membership/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "membership"),
     ),
     Fault(
         "a group guarded for accounts that are gone",
         "entities/group/openwebui/apply.sql.j2",
-        'JOIN public."user" AS a ON a.id = u.openwebui_id',
-        "CROSS JOIN LATERAL (SELECT coalesce(u.openwebui_id, 'gone') AS id) AS a",
+        '(SELECT u.id FROM public."user" AS u\n'
+        "                          WHERE u.id = user_bridge.linked_id('user', m.user_id) OFFSET 0) AS a",
+        "(SELECT coalesce(user_bridge.linked_id('user', m.user_id), 'gone') AS id) AS a",
         lambda pair: test_removals.test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair, "group"),
     ),
     Fault(
@@ -729,10 +953,17 @@ LOCKS = [
         _row.test_of_the_journal_is_confirmed_later,
     ),
     Fault(
+        "one locked row keeps every password from expiring",
+        "entities/user/openwebui/sign_in.sql.j2",
+        "FOR UPDATE OF e, a SKIP LOCKED",
+        "FOR UPDATE OF e, a",
+        _row.test_does_not_keep_the_passwords_of_others_from_expiring,
+    ),
+    Fault(
         "what another session delivers is in the way of the rest",
         "engine/litellm/drain.sql.j2",
-        "NOT IN (SELECT * FROM unnest(p_tried_types, p_tried_ids))",
-        "NOT IN (SELECT '', '')",
+        "        v_place := v_batch.place;\n",
+        "",
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(
@@ -765,9 +996,9 @@ LOCKS = [
             _advisory.test_cannot_be_computed_by_others,
         )
         for path, old in (
-            ("engine/litellm/locks.sql.j2", "coalesce(i.key, '')"),
-            ("engine/litellm/locks.sql.j2", "coalesce((SELECT i.key FROM user_bridge.identity AS i), '')"),
-            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT o.key FROM user_bridge.owned_by AS o), '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce(k.key, '')"),
+            ("engine/litellm/locks.sql.j2", "coalesce((SELECT k.key FROM user_bridge.identity_key AS k), '')"),
+            ("engine/openwebui/ownership.sql.j2", "coalesce((SELECT k.key FROM user_bridge.owner_key AS k), '')"),
         )
     ),
     Fault(
@@ -846,9 +1077,9 @@ LOCKS = [
     ),
     Fault(
         "a member whose id is too long keeps all others out",
-        "entities/membership/litellm/existing.sql.j2",
-        "length(m ->> 'user_id') <= 255",
-        "m ->> 'user_id' IS NOT NULL",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "WHERE length(c.user_id) <= 255",
+        "WHERE true",
         _huge.test_of_members_keep_nobody_else_out,
     ),
     Fault(
@@ -926,14 +1157,14 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "the audit is never cut",
-        "engine/litellm/maintenance.sql.j2",
+        "engine/litellm/upkeep.sql.j2",
         "WHERE a.created_at < now() - make_interval",
         "WHERE false AND a.created_at < now() - make_interval",
         test_upkeep.test_the_audit_is_cut_at_its_retention,
     ),
     Fault(
         "the audit is cut too early",
-        "engine/litellm/maintenance.sql.j2",
+        "engine/litellm/upkeep.sql.j2",
         "make_interval(days => s.audit_retention_days)",
         "make_interval(hours => s.audit_retention_days)",
         test_upkeep.test_the_audit_is_cut_at_its_retention,
@@ -941,8 +1172,8 @@ FAULTS += LOCKS + [
     Fault(
         "upkeep while paused",
         "engine/litellm/maintenance.sql.j2",
-        "IF s.paused OR",
-        "IF false OR",
+        "NOT s.paused AND",
+        "true AND",
         test_upkeep.test_while_paused_only_the_audit_is_cut,
     ),
     Fault(
@@ -1109,9 +1340,9 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "failing entities first",
-        "engine/litellm/drain.sql.j2",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
-        "ORDER BY max(q.next_attempt_at), min(q.enqueued_at)",
+        "engine/litellm/pick.sql.j2",
+        "IF c_due_first = (v_turn = 1) THEN",
+        "IF v_turn = 1 THEN",
         test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
     ),
     Fault(
@@ -1144,9 +1375,9 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "the youngest first",
-        "engine/litellm/drain.sql.j2",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at)",
-        "ORDER BY max(q.next_attempt_at) NULLS FIRST, min(q.enqueued_at) DESC",
+        "engine/litellm/pick.sql.j2",
+        "ORDER BY q.txid, q.entity_type, q.entity_id",
+        "ORDER BY q.txid DESC, q.entity_type DESC, q.entity_id DESC",
         test_queue_rules.test_a_drain_takes_what_never_failed_first_and_of_that_the_oldest,
     ),
     Fault(
@@ -1157,6 +1388,8 @@ FAULTS += LOCKS + [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
@@ -1195,8 +1428,8 @@ FAULTS += LOCKS + [
     Fault(
         "a held membership outlives its user",
         "engine/litellm/outcome.sql.j2",
-        "    IF v_gone <> '[]' THEN\n        PERFORM user_bridge.release_orphaned();\n    END IF;\n",
-        "",
+        "    IF v_gone <> '[]' THEN\n        PERFORM user_bridge.release_orphaned(",
+        "    IF false THEN\n        PERFORM user_bridge.release_orphaned(",
         lambda pair: test_held_changes.test_a_held_membership_goes_with_its_user_or_team(pair, "user"),
     ),
     Fault(
@@ -1404,7 +1637,7 @@ FAULTS += LOCKS + [
     Fault(
         "a group's delivery leaves what was brought back",
         "entities/membership/openwebui/apply.sql.j2",
-        "w.object_id = user_bridge.linked_id(p_group_type, p_group_id)",
+        "w.kind || ' ' || w.object_id = 'membership ' || user_bridge.linked_id(p_group_type, p_group_id)",
         "false",
         lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
             test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_group
@@ -1473,9 +1706,9 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "the lookout misses members who were taken out",
-        "engine/litellm/lookout.sql.j2",
-        "SELECT * FROM user_bridge.target_missing(s)",
-        "SELECT * FROM user_bridge.target_missing(s) WHERE false",
+        "entities/membership/openwebui/marks.sql.j2",
+        "THEN 0 ELSE 1 END",
+        "THEN 0 ELSE 0 END",
         lambda pair: test_stale_pages.test_a_membership_that_a_page_takes_out_is_written_again(
             test_stale_pages.team(pair), test_stale_pages.look_out
         ),
@@ -1483,8 +1716,8 @@ FAULTS += LOCKS + [
     Fault(
         "the lookout misses accounts that were enabled",
         "entities/user/openwebui/state.sql.j2",
-        "AND NOT a.active AND u.role IS DISTINCT FROM 'pending'",
-        "AND false",
+        "WHEN NOT a.active AND u.role = 'pending' THEN 'closed'",
+        "WHEN NOT a.active THEN 'closed'",
         lambda pair: test_stale_pages.test_a_disabled_account_that_a_page_enables_is_disabled_again(
             test_stale_pages.team(pair), {"metadata": {"scim_active": False}}, test_stale_pages.look_out
         ),
@@ -1612,7 +1845,7 @@ FAULTS += [
     Fault(
         "a page opens the account of somebody who is gone",
         "entities/user/openwebui/state.sql.j2",
-        "u.id = coalesce(e.openwebui_id, e.made_id)",
+        "u.id = e.made_id",
         "u.id = e.openwebui_id",
         _page_of_somebody_gone,
     ),
@@ -1655,23 +1888,23 @@ FAULTS += [
     ),
     Fault(
         "a copy counts attempts for ever",
-        "engine/litellm/outcome.sql.j2",
-        "AND (p_sqlstate <> 'UB005' OR q.last_error IS DISTINCT FROM p_error)",
-        "",
+        "engine/litellm/outage.sql.j2",
+        "OR NOT c_in_commit AND p_sqlstate <> 'UB005'",
+        "OR NOT c_in_commit",
         _a_copy,
     ),
     Fault(
         "a copy's timer never ends",
         "engine/litellm/drain.sql.j2",
-        "ELSIF v_problem IS NOT NULL AND p_due_only THEN",
-        "ELSIF false THEN",
+        "RETURN v_problem IS NULL AND NOT",
+        "RETURN NOT",
         _a_copy,
     ),
     Fault(
         "the upkeep of a copy asks Open WebUI",
         "engine/litellm/maintenance.sql.j2",
-        "IF s.paused OR user_bridge.identity_problem() IS NOT NULL THEN",
-        "IF s.paused THEN",
+        "NOT s.paused AND user_bridge.identity_problem() IS NULL",
+        "NOT s.paused",
         _a_copy,
     ),
     Fault(
@@ -1684,15 +1917,22 @@ FAULTS += [
     Fault(
         "a request without a signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(pair, test_installation.unsigned, "UB007"),
+    ),
+    Fault(
+        "no signature is the signature of no key",
+        "engine/openwebui/ownership.sql.j2",
+        "IF v_key IS NULL OR p_request",
+        "IF p_request",
+        lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),
     Fault(
         "a request with another's signature is served",
         "engine/openwebui/ownership.sql.j2",
-        "ELSIF p_request ->> 'mac' IS DISTINCT FROM encode(",
-        "ELSIF p_request ->> 'mac' IS NULL AND '' <> encode(",
+        "OR p_request ->> 'mac' IS DISTINCT FROM encode(",
+        "OR p_request ->> 'mac' IS NULL AND '' <> encode(",
         lambda pair: test_installation.test_only_the_owner_is_served(
             pair, test_installation.of_another_payload, "UB007"
         ),
@@ -1723,9 +1963,16 @@ FAULTS += [
     Fault(
         "a renewed identity keeps its key",
         "engine/litellm/identity.sql.j2",
-        "key = excluded.key,",
-        "key = i.key,",
+        "REFRESH MATERIALIZED VIEW user_bridge.identity_key;",
+        "",
         test_installation.test_another_key_opens_nothing,
+    ),
+    Fault(
+        "what was restored is not compared",
+        "engine/litellm/identity.sql.j2",
+        "DELETE FROM user_bridge.backfill;",
+        "",
+        test_backups.test_a_restored_installation_is_compared_as_a_whole,
     ),
     Fault(
         "all secrets are sealed alike",

@@ -122,6 +122,23 @@ class TestALockedRow:
         drain(pair)
         assert pair.openwebui_admin.value(unconfirmed) is None
 
+    @pytest.mark.schemas(openwebui="all")
+    def test_does_not_keep_the_passwords_of_others_from_expiring(self, pair: Pair) -> None:
+        install_bridge(pair, {**QUICK, "initial_password": "random", "password_cost": 4})
+        for number in range(3):
+            rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        drain(pair)
+        pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
+        holder = pair.connect("openwebui", autocommit=False)
+        holder.run("UPDATE auth SET active = active WHERE id = 'usr_u0'")
+        usable = "SELECT array_agg(id ORDER BY id) FROM auth WHERE id LIKE 'usr%%' AND password <> ''"
+        assert pair.openwebui.value(usable) == ["usr_u0", "usr_u1", "usr_u2"]
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        assert pair.openwebui.value(usable) == ["usr_u0"]
+        holder.rollback()
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        assert pair.openwebui.value(usable) is None
+
 
 class TestAnAdvisoryLock:
     def test_of_an_open_drain_leaves_the_others_free(self, pair: Pair) -> None:

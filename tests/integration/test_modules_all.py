@@ -174,7 +174,7 @@ def test_an_older_bridge(deployed: Pair, module: str) -> None:
         "ALTER TABLE user_bridge.sync_mapping RENAME sync_data TO data;"
         "ALTER TABLE user_bridge.sync_queue RENAME last_error TO error;"
         "ALTER TABLE user_bridge.settings RENAME paused TO stopped;"
-        "ALTER TABLE user_bridge.identity RENAME key TO secret;"
+        "ALTER TABLE user_bridge.identity RENAME id TO secret;"
         "DROP FUNCTION user_bridge.enqueue_everything()"
     )
     if module == "bridge_info":

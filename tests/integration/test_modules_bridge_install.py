@@ -10,10 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import live_objects
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import declared
 
 from kit import bridge
@@ -261,6 +265,95 @@ def test_what_was_added_to_an_installed_bridge_is_refused_by_name(
     with pytest.raises(ModuleFailed, match="what the bridge has not made") as failure:
         install(options)
     assert named in str(failure.value)
+
+
+GIVEN_AWAY = """
+DO $$ DECLARE o record; BEGIN
+  FOR o IN SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind,
+                  c.oid::regclass::text AS name
+             FROM pg_class AS c WHERE c.relnamespace = 'user_bridge'::regnamespace AND c.relkind IN ('r', 'S', 'v')
+            UNION ALL SELECT 'FUNCTION', p.oid::regprocedure::text FROM pg_proc AS p
+             WHERE p.pronamespace = 'user_bridge'::regnamespace
+            UNION ALL SELECT 'SCHEMA', 'user_bridge'
+  LOOP EXECUTE format('ALTER %s %s OWNER TO litellm', o.kind, o.name); END LOOP;
+END $$"""
+OWNERS = """SELECT pg_get_userbyid(relowner) AS name FROM pg_class WHERE relnamespace = 'user_bridge'::regnamespace
+            UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'user_bridge'::regnamespace
+            UNION SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'user_bridge'"""
+
+
+def owners(pair: Pair) -> list[str]:
+    return [row["name"] for row in pair.litellm_admin.rows(OWNERS)]
+
+
+def test_a_bridge_restored_without_owners_is_given_back_with_its_rows_only(pair: Pair, options: dict[str, Any]) -> None:
+    """As by LiteLLM's role, which may have changed anything in it, and what was recorded, too."""
+    options["program_owner"] = "litellm"
+    install(options)
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = true; INSERT INTO user_bridge.queue VALUES ('u1')")
+    pair.litellm_admin.run(GIVEN_AWAY)
+    pair.litellm.run(
+        "CREATE OR REPLACE FUNCTION user_bridge.later() RETURNS text LANGUAGE sql AS $$ SELECT 'planted' $$;"
+        "CREATE FUNCTION user_bridge.evil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'ran'; END$$;"
+        "CREATE TRIGGER user_bridge_evil BEFORE UPDATE ON user_bridge.settings EXECUTE FUNCTION user_bridge.evil();"
+        "CREATE TRIGGER user_bridge_evil BEFORE UPDATE ON user_bridge.installed_object "
+        "EXECUTE FUNCTION user_bridge.evil(); GRANT ALL ON user_bridge.queue TO PUBLIC;"
+        "ALTER TABLE user_bridge.installed_object DISABLE TRIGGER USER;"
+        "INSERT INTO user_bridge.installed_object VALUES ('function', 'user_bridge.evil()', '', '', '', '1.0.0')"
+    )
+    connection = _pg.connect(login_options(pair, "litellm"))
+    with closing(connection):
+        found = live_objects(_pg.cursor(connection), Roles(OWNER_ROLE, "user_bridge_reader"))
+    for (kind, name), each in found.items():
+        forged = each.fingerprint.replace("owner: litellm", "owner: <owner>")
+        pair.litellm.run(
+            "UPDATE user_bridge.installed_object SET fingerprint = %s WHERE (kind, name) = (%s, %s)",
+            [forged, kind, name],
+        )
+    pair.litellm.run("ALTER TABLE user_bridge.installed_object ENABLE TRIGGER USER")
+    assert install(options, check=True, env=READ_ONLY)["changed"] and owners(pair) == ["litellm"]
+    done = install(options)
+    assert done["changed"] and done["version"]["before"] == "1.0.0"
+    assert owners(pair) == [OWNER_ROLE]
+    assert pair.litellm_admin.value("SELECT user_bridge.later()") == "x%"
+    assert pair.litellm_admin.value("SELECT to_regproc('user_bridge.evil')") is None
+    assert pair.litellm_admin.rows("SELECT id FROM user_bridge.queue") == [{"id": "u1"}]
+    assert pair.litellm_admin.value("SELECT paused AND delivery = 'queued' FROM user_bridge.settings")
+    privileges = "SELECT has_table_privilege(%s, 'user_bridge.queue', %s)"
+    assert pair.litellm_admin.value(privileges, ["litellm", "SELECT"])
+    assert not pair.litellm_admin.value(privileges, [SYNC_USER, "INSERT"])
+    assert not install(options, env=READ_ONLY)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("planted", "named"),
+    [
+        ("ALTER TABLE user_bridge.queue ALTER at SET DEFAULT public.evil()", "default of column at of"),
+        ("ALTER TABLE user_bridge.queue ADD CHECK (public.evil() IS NOT NULL)", "which calls public.evil()"),
+        ("CREATE INDEX evil ON user_bridge.queue (public.evil())", "index user_bridge.evil, which calls"),
+        ("CREATE POLICY evil ON user_bridge.settings USING (true)", "policy evil on"),
+        ("CREATE RULE evil AS ON UPDATE TO user_bridge.settings DO ALSO NOTIFY evil", "rule evil on"),
+        (
+            "CREATE TRIGGER evil AFTER INSERT ON user_bridge.queue EXECUTE FUNCTION user_bridge.enqueue()",
+            "trigger evil on",
+        ),
+        ("CREATE FUNCTION user_bridge.evil() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function user_bridge.evil()"),
+    ],
+)
+def test_code_in_a_restored_bridge_is_refused_by_name(
+    pair: Pair, options: dict[str, Any], planted: str, named: str
+) -> None:
+    install(options)
+    pair.litellm_admin.run(GIVEN_AWAY)
+    pair.litellm.run(
+        "CREATE FUNCTION public.evil() RETURNS timestamptz IMMUTABLE LANGUAGE plpgsql AS "
+        "$$BEGIN IF current_user <> 'litellm' THEN RAISE EXCEPTION 'ran'; END IF; RETURN '2020-01-01'; END$$"
+    )
+    pair.litellm.run(planted)
+    with pytest.raises(ModuleFailed, match="nothing was changed") as failure:
+        install(options)
+    assert named in str(failure.value) and "'ran'" not in str(failure.value)
+    assert owners(pair) == ["litellm"]
 
 
 def test_an_administrators_own_objects_are_left_alone(pair: Pair, options: dict[str, Any]) -> None:

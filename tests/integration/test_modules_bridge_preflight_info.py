@@ -274,12 +274,12 @@ def german(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     translation = Path("/usr/share/locale/de/LC_MESSAGES") / f"postgres-{found.major}.mo"
     if not (translation.exists() and Path("/usr/share/i18n/locales/de_DE").exists() and shutil.which("localedef")):
         pytest.skip("no German translation of PostgreSQL or no definition of the locale on this machine")
-    spawn = cluster._spawn
+    spawn = cluster.spawn
     with tempfile.TemporaryDirectory(dir="/tmp") as locales:
         Path(locales).chmod(0o755)
         subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", f"{locales}/de_DE.UTF-8"], check=True)
         monkeypatch.setattr(
-            cluster, "_spawn", lambda command, *rest: spawn(["/usr/bin/env", f"LOCPATH={locales}", *command], *rest)
+            cluster, "spawn", lambda command, *rest: spawn(["/usr/bin/env", f"LOCPATH={locales}", *command], *rest)
         )
         with running(found, settings={"lc_messages": "de_DE.UTF-8"}) as server, new_pair(server) as pair:
             yield pair

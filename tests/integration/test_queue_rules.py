@@ -16,7 +16,7 @@ from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
 from kit.pairs import Pair
-from test_delivery import ApplyGone, drain, queue, results
+from test_delivery import ApplyGone, drain, queue, results, unanswered
 from test_reconcile import found, sync
 
 QUICK = {"initial_password": "none", "backoff_seconds": 1}
@@ -98,7 +98,8 @@ def test_a_fault_in_the_handling_of_a_fault_fails_no_write(pair: Pair) -> None:
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no failure is noted'; END$$"
     )
     pair.litellm_admin.run(
-        "CREATE TRIGGER refuse BEFORE UPDATE ON user_bridge.sync_queue FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+        "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON user_bridge.target FOR EACH ROW "
+        "EXECUTE FUNCTION public.refuse()"
     )
     outage = ApplyGone(pair)
     outage.begin()
@@ -106,7 +107,7 @@ def test_a_fault_in_the_handling_of_a_fault_fails_no_write(pair: Pair) -> None:
     assert pair.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 1
     assert [(row["entity_id"], row["attempts"]) for row in queue(pair)] == [("u1", 0)]
     outage.end()
-    pair.litellm_admin.run("DROP TRIGGER refuse ON user_bridge.sync_queue")
+    pair.litellm_admin.run("DROP TRIGGER refuse ON user_bridge.target")
     assert results(drain(pair)) == {"SUCCESS"}
     assert openwebui.accounts(pair) == {"ann@example.com": ("ann", "user")}
 
@@ -116,7 +117,7 @@ def test_a_target_that_refuses_is_left_alone_for_the_pause(pair: Pair) -> None:
     outage = ApplyGone(pair)
     outage.begin()
     rows.add_user(pair.litellm, "u1", "ann@example.com")
-    assert [row["last_sqlstate"] for row in queue(pair)] == ["UB001"]
+    assert (unanswered(pair) or {}).get("sqlstate") == "UB001"
     outage.end()
     rows.add_user(pair.litellm, "u2", "bob@example.com")
     assert openwebui.accounts(pair) == {}

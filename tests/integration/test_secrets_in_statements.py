@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _role, _secret
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server as _server
@@ -359,6 +360,54 @@ def test_playbooks(pair: Pair, tmp_path: Path) -> None:
     assert not seen({"output": "\n".join(outputs)}, *secrets)
 
 
+REFUSES_DROPS = """
+CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'forced'; END$$;
+CREATE EVENT TRIGGER forced ON sql_drop EXECUTE FUNCTION public.refuse()"""
+DROPS_AGAIN = "DROP EVENT TRIGGER forced; DROP FUNCTION public.refuse()"
+
+
+def test_what_fails_on_the_way(pair: Pair) -> None:
+    """Takeover, migration and removal, each forced to fail in the middle, where an error could quote a secret."""
+    upstream.install(pair)
+    with blind(pair, "litellm") as session:
+        session.run("SET session_replication_role = replica")
+        for number in range(25):
+            add_user(session, f"u{number}", f"user{number}@example.com")
+    install_bridge(pair, {"initial_password": "email"})
+    both = a_call(pair, "bridge_takeover")
+    mapping = {**login_options(pair, "litellm"), "state": "absent"}
+    schema = {**login_options(pair, "litellm"), "side": "litellm", "state": "absent"}
+    known = hashes(pair)
+    # A session that is idle shows its last statement, here the scripts with their password.
+    pair.litellm.run("SELECT 1")
+    with hidden(pair.cluster, PASSWORDS["openwebui"], PASSWORDS[SYNC_USER]) as secrets:
+        pair.litellm_admin.run(REFUSES_DROPS)
+        for module, arguments in (("bridge_takeover", both), ("bridge_target", mapping)):
+            with pytest.raises(ModuleFailed, match="forced"):
+                run_module(module, arguments)
+        pair.litellm_admin.run(DROPS_AGAIN)
+        # Some accounts cannot be written, among many and alone, for an error that quotes the row.
+        pair.openwebui_admin.run(
+            "ALTER TABLE public.auth ADD CONSTRAINT planted CHECK (email NOT LIKE 'user1%' OR active IS NULL) NOT VALID"
+        )
+        run_module("bridge_takeover", both)
+        done = run_module("bridge_migration", a_call(pair, "bridge_migration"))
+        secrets += [each for each in hashes(pair) if each not in known]
+        assert len(secrets) > 10 and done["by_type"]["user"]["FAILED"] >= 10, done
+        pair.openwebui_admin.run("ALTER TABLE public.auth DROP CONSTRAINT planted")
+        pair.openwebui_admin.run(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'forced'; END$$; "
+            "CREATE TRIGGER forced BEFORE DELETE ON public.auth FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+        )
+        with pytest.raises(psycopg2.Error, match="forced"):
+            pair.openwebui_admin.run("SELECT * FROM user_bridge.remove_data()")
+        run_module("bridge_target", mapping)
+        pair.litellm_admin.run(REFUSES_DROPS)
+        with pytest.raises(ModuleFailed, match="forced"):
+            run_module("bridge_install", schema)
+
+
 TOKENS = [f"canary{number}-{'0123456789abcdef' * 3}" for number in range(3)]
 
 
@@ -414,8 +463,10 @@ def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
         blocker.run("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         blocker.rollback()
-        errors = pair.litellm_admin.rows("SELECT DISTINCT last_sqlstate FROM user_bridge.sync_queue")
-        assert {"UB002"} & {row["last_sqlstate"] for row in errors}
+        errors = pair.litellm_admin.rows(
+            "SELECT last_sqlstate AS state FROM user_bridge.sync_queue UNION SELECT sqlstate FROM user_bridge.outage()"
+        )
+        assert "UB002" in {row["state"] for row in errors}
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         pair.litellm.run('DELETE FROM "LiteLLM_VerificationToken"')
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")

@@ -18,9 +18,11 @@ from kit.cluster import Cluster
 from kit.common import pick_version
 from kit.pairs import SIDES, Pair, Side, ensure_login
 from kit.schemas import Admin, apply_litellm, apply_openwebui
-from test_delivery import drain, queue, results
+from test_delivery import drain, queue, results, unanswered
 
 QUICK = {"initial_password": "none"}
+# As libpq connects where it is not told to look for the primary.
+ANY = {"target_session_attrs": "any"}
 
 
 def _published(pair: Pair, mutate: Mutate | None = None) -> None:
@@ -56,7 +58,8 @@ def test_every_table_has_a_key(quick: Pair) -> None:
     """Else nothing in it can be changed where all tables are published; what is unlogged is not."""
     keyless = (
         "SELECT relname FROM pg_class AS c WHERE relnamespace = 'user_bridge'::regnamespace AND relkind IN ('r', 'p') "
-        "AND relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)"
+        "AND relpersistence = 'p' "
+        "AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)"
     )
     assert [quick.superuser(side).rows(keyless) for side in SIDES] == [[], []]
 
@@ -97,14 +100,14 @@ def test_without_a_drain_the_next_commit_gets_through(quick: Pair) -> None:
     assert queue(quick) == [] and {"first@example.com", "second@example.com"} <= set(openwebui.accounts(quick))
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "SELECT user_bridge.note_migration('MIGRATE_START', '{}')",
-        "SELECT FROM user_bridge.migrate_entities('{user}', '{u1}')",
-        "SELECT user_bridge.reject(ARRAY(SELECT id FROM user_bridge.held_changes()))",
-    ],
-)
+CALLS = [
+    "SELECT user_bridge.note_migration('MIGRATE_START', '{}')",
+    "SELECT FROM user_bridge.migrate_entities('{user}', '{u1}')",
+    "SELECT user_bridge.reject(ARRAY(SELECT id FROM user_bridge.held_changes()))",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_nothing_else_fails_by_it(quick: Pair, call: str) -> None:
     write_settings(quick, {**QUICK, "removal_accounts": 1, "removal_percent": 0})
     for number in range(4):
@@ -140,14 +143,14 @@ def test_every_sequence_is_moved_on(quick: Pair) -> None:
 
 def test_a_read_only_server_is_one_outage_and_over_when_it_can_be_written_to(pair: Pair) -> None:
     """As a connection that has ended on a standby while the server's name led there."""
-    install_bridge(pair, QUICK, server_options={"options": "-c search_path=pg_catalog"})
+    install_bridge(pair, QUICK, server_options={"options": "-c search_path=pg_catalog", **ANY})
     backend = pair.connect("litellm")
     read_only = f'ALTER DATABASE "{pair.openwebui_db}" SET default_transaction_read_only = on'
     pair.cluster.execute(read_only)
     rows.add_user(backend, "u1", "ann@example.com")
-    (waiting,) = queue(pair)
-    assert waiting["last_sqlstate"] == "UB001"
-    assert waiting["last_error"] == "the target refused (25006): Open WebUI's database is read-only"
+    waits = unanswered(pair)
+    assert waits is not None and waits["sqlstate"] == "UB001" and waits["waiting"] == 1
+    assert waits["error"] == "the target refused (25006): Open WebUI's database is read-only"
     assert {row["result"] for row in drain(pair)} == {"FAILED"}
     pair.cluster.execute(read_only.replace("SET", "RESET").replace(" = on", ""))
     pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1), setval('user_bridge.backlog', 2)")
@@ -254,13 +257,32 @@ def test_many_such_ids_at_once(quick: Pair) -> None:
     with quick.litellm.transaction():
         for number in users:
             rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
-    quick.openwebui_admin.run("UPDATE user_bridge.entity SET entity_id = 'heir of ' || entity_id WHERE entity_type = 'user'")
+    quick.openwebui_admin.run(
+        "UPDATE user_bridge.entity SET entity_id = 'heir of ' || entity_id WHERE entity_type = 'user'"
+    )
     quick.openwebui.run("DELETE FROM auth WHERE id LIKE 'usr%'; DELETE FROM \"user\" WHERE id LIKE 'usr%'")
     with quick.litellm.transaction():
         for number in users:
             rows.change_user(quick.litellm, f"u{number}", user_email=f"new{number}@example.com")
     assert queue(quick) == []
     assert set(_ids(quick).values()) == {f"usr_u{number}_2" for number in users}
+
+
+def test_an_adopted_account_keeps_its_name_while_litellm_has_none(quick: Pair) -> None:
+    openwebui.add_account(quick, "theirs", "ann@example.com", name="Dr. Ann")
+    rows.add_user(quick.litellm, "u1", "ann@example.com")
+    assert openwebui.accounts(quick)["ann@example.com"][0] == "Dr. Ann"
+    rows.change_user(quick.litellm, "u1", user_role="internal_user_viewer")
+    assert openwebui.accounts(quick)["ann@example.com"][0] == "Dr. Ann"
+    assert quick.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == []
+    rows.change_user(quick.litellm, "u1", user_alias="Anna")
+    assert openwebui.accounts(quick)["ann@example.com"][0] == "Anna"
+    rows.change_user(quick.litellm, "u1", user_alias=None)
+    assert openwebui.accounts(quick)["ann@example.com"][0] == "Anna"
+    # Of its own accounts the bridge makes the name.
+    rows.add_user(quick.litellm, "u2", "bob@example.com", user_alias="Bobby")
+    rows.change_user(quick.litellm, "u2", user_alias=None)
+    assert openwebui.accounts(quick)["bob@example.com"][0] == "bob"
 
 
 def test_a_journal_that_cannot_be_settled_says_so_once(quick: Pair) -> None:

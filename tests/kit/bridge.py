@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import json
 import re
 import threading
@@ -190,13 +189,23 @@ def change_settings(pair: Pair, **settings: Any) -> None:
 def own(pair: Pair) -> None:
     """Make these two databases an installation of their own, as bridge_ownership does: copies are none."""
     pair.litellm_admin.run(f"SELECT {SCHEMA}.renew_identity(false)")
-    columns = "id, system_identifier, database_oid, key"
-    row = io.StringIO()
-    with pair.litellm_admin.raw.cursor() as source, pair.openwebui_admin.raw.cursor() as target:
-        source.copy_expert(f"COPY {SCHEMA}.identity ({columns}) TO STDOUT", row)
-        row.seek(0)
-        target.execute(f"DELETE FROM {SCHEMA}.owned_by")
-        target.copy_expert(f"COPY {SCHEMA}.owned_by ({columns}) FROM STDIN", row)
+    columns = "id, system_identifier, database_oid"
+    (row,) = pair.litellm_admin.rows(f"SELECT {columns} FROM {SCHEMA}.identity")
+    with pair.openwebui_admin.transaction():
+        pair.openwebui_admin.run(
+            f"DELETE FROM {SCHEMA}.owned_by; INSERT INTO {SCHEMA}.owned_by ({columns}) "
+            "VALUES (%(id)s, %(system_identifier)s, %(database_oid)s)",
+            row,
+        )
+        bring_key(
+            pair.openwebui_admin, pair.litellm_admin.value(f"SELECT encode(key, 'hex') FROM {SCHEMA}.identity_key")
+        )
+
+
+def bring_key(openwebui: Session, key: str) -> None:
+    """Make this the key that requests have to be signed with; inside a transaction."""
+    openwebui.run(f"SELECT set_config('{SCHEMA}.owner_key', %s, true)", [key])
+    openwebui.run(f"REFRESH MATERIALIZED VIEW {SCHEMA}.owner_key")
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ class Cluster:
         if self.process is not None and self.process.poll() is None:
             raise KitError("the server is already running")
         with self.log.open("ab") as sink:
-            self.process = _spawn([self.binaries.bindir / "postgres", "-D", self.data], self.os_user, sink)
+            self.process = spawn([self.binaries.bindir / "postgres", "-D", self.data], self.os_user, sink)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -231,13 +231,13 @@ def _initdb(cluster: Cluster, icu_locale: str | None) -> None:
     if icu_locale:
         command += ["--locale-provider=icu", f"--icu-locale={icu_locale}"]
     with cluster.log.open("ab") as sink:
-        process = _spawn([*command, f"--pwfile={password_file}"], cluster.os_user, sink)
+        process = spawn([*command, f"--pwfile={password_file}"], cluster.os_user, sink)
         if process.wait():
             raise KitError(f"initdb of PostgreSQL {cluster.major} failed:\n{cluster.log_tail()}")
     password_file.unlink()
 
 
-def _spawn(command: list[str | Path], os_user: str | None, sink: IO[bytes]) -> subprocess.Popen[bytes]:
+def spawn(command: list[str | Path], os_user: str | None, sink: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a program as `os_user` in a session of its own (Ctrl-C is ours to handle), to die when we die."""
     identity: dict[str, Any] = {}
     if os_user is not None:

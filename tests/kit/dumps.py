@@ -1,7 +1,8 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both programs' real schemas as SQL files, for servers inside of containers, where the kit's Python does not run.
+"""pg_dump and pg_restore, as anybody runs them; and both programs' real schemas as SQL files, for servers inside of
+containers, where the kit's Python does not run.
 
 Usage: python3 -m kit.dumps DIRECTORY
 """
@@ -9,13 +10,22 @@ Usage: python3 -m kit.dumps DIRECTORY
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 from kit import binaries, pairs
 from kit.cluster import running
 from kit.common import REQUIREMENTS, KitError, locked
-from kit.schemas import plain_dump
+from kit.schemas import Login, plain_dump
+
+
+def run(program: Path, login: Login, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """pg_dump or pg_restore against a database, with its exit code and what it said."""
+    where = ["-h", login.host, "-p", str(login.port), "-U", login.user, "-d", login.database]
+    environment = {**os.environ, "PGPASSWORD": login.password}
+    return subprocess.run([program, *where, *options], env=environment, capture_output=True, text=True, check=False)
 
 
 def write(directory: Path, versions: tuple[str, ...] = ("old", "new")) -> None:

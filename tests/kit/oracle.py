@@ -137,8 +137,10 @@ def note_account(pair: Pair, made: ByHand) -> None:
 
 def forget_accounts(pair: Pair) -> None:
     """Delete them, as an admin of Open WebUI can."""
-    for table, column in (('"user"', "id"), ("auth", "id"), ("oracle.account", "id")):
-        pair.openwebui_admin.run(f"DELETE FROM {table} WHERE {column} = ANY (%s)", [[m.id for m in _by_hand(pair)]])
+    made = [each.id for each in _by_hand(pair)]
+    if made:
+        for table in ('"user"', "auth", "oracle.account"):
+            pair.openwebui_admin.run(f"DELETE FROM {table} WHERE id = ANY (%s)", [made])
 
 
 def _by_hand(pair: Pair) -> list[ByHand]:

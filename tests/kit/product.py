@@ -52,6 +52,7 @@ def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Pop
         side,
         side=side,
         program_role=PROGRAM_ROLES[side],
+        program_owner=side,
         version=version(),
         definitions=definitions,
     )

@@ -35,12 +35,12 @@ WITH found AS (
    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace('{SCHEMA}')
      AND d.classid <> 'pg_extension'::regclass
      AND NOT EXISTS (SELECT FROM pg_class AS c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
-                        AND c.relkind IN ('r', 'p', 'S', 'v', 'i', 'I'))
+                        AND c.relkind IN ('r', 'p', 'S', 'v', 'm', 'i', 'I'))
      AND NOT EXISTS (SELECT FROM pg_proc AS p WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid
                         AND p.prokind IN ('f', 'p'))
    UNION ALL
   SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class
-   WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND NOT (r.rulename = '_RETURN' AND c.relkind = 'v')
+   WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND NOT (r.rulename = '_RETURN' AND c.relkind IN ('v', 'm'))
    UNION ALL
   SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
    WHERE c.relnamespace = to_regnamespace('{SCHEMA}') AND NOT t.tgisinternal

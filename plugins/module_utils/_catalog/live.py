@@ -116,12 +116,13 @@ SELECT 'index', n.nspname::text, c.relname::text, t.relname::text, '', pg_get_us
    AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = c.oid AND k.contype IN ('p', 'u', 'x'))"""
 
 _VIEWS = f"""
-SELECT 'view', n.nspname::text, c.relname::text, '', '', pg_get_userbyid(c.relowner)::text,
+SELECT CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, n.nspname::text, c.relname::text, '', '',
+       pg_get_userbyid(c.relowner)::text,
        concat_ws(E'\\n', {_owner("c.relowner")}, pg_get_viewdef(c.oid),
          'options: ' || array_to_string(c.reloptions, ', '),
          {_acl("c.relacl", "r", "c.relowner")}, {_COMMENT.format(oid="c.oid", catalog="pg_class")})
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = '{SCHEMA}' AND c.relkind = 'v' AND {_not_of_an_extension("pg_class", "c.oid")}"""
+ WHERE n.nspname = '{SCHEMA}' AND c.relkind IN ('v', 'm') AND {_not_of_an_extension("pg_class", "c.oid")}"""
 
 _FUNCTIONS = f"""
 SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, n.nspname::text, p.proname::text, '',

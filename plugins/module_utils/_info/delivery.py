@@ -33,6 +33,12 @@ SELECT last_sqlstate AS sqlstate, last_error AS message, count(DISTINCT (entity_
   FROM {SCHEMA}.sync_queue WHERE last_error IS NOT NULL AND parked_at IS NULL
  GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 1000"""
 
+# One error for all that waits for a target that does not answer.
+_OUTAGE = f"""
+SELECT o.sqlstate, o.error AS message, o.waiting AS entities, o.attempts,
+       extract(epoch FROM clock_timestamp() - o.since)::bigint AS oldest_seconds
+  FROM {SCHEMA}.outage() AS o WHERE o.waiting > 0"""
+
 _LAST_ERRORS = f"""
 SELECT operation, record_id, error_message AS message,
        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
@@ -88,7 +94,9 @@ def look_at_delivery(
         types = f"SELECT entity_type AS type, count(*) AS n FROM {SCHEMA}.sync_queue GROUP BY 1 ORDER BY 1"
         found["queue"] = {**queue[0], "by_type": {row["type"]: row["n"] for row in _pg.rows(cur, types)}}
         # Causes count all errors, not just those that are listed.
-        errors = report.look(cur, "errors", _ERRORS) or []
+        outage = report.look(cur, "outage", _OUTAGE) if has_function(live, "outage") else None
+        found["queue"]["failed"] += sum(row["entities"] for row in outage or [])
+        errors = (outage or []) + (report.look(cur, "errors", _ERRORS) or [])
         found["causes"] = grouped(errors)
         found["errors"] = [{**row, **cause(row["sqlstate"], row["message"])._asdict()} for row in errors[:limit]]
         for row in found["errors"]:
@@ -108,6 +116,11 @@ def look_at_delivery(
         found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}
     found["settings"] = look_at_settings(cur, report, live, "settings")
     return found
+
+
+def has_function(live: dict[tuple[str, str], Live], name: str) -> bool:
+    """Whether the installed version of the bridge has a function."""
+    return any(kind == "function" and full.startswith(f"{SCHEMA}.{name}(") for kind, full in live)
 
 
 def look_at_settings(cur: Any, report: Report, live: dict[tuple[str, str], Live], what: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.compare import drift
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
@@ -77,6 +78,11 @@ SELECT EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = 'public'::regnam
                        OR EXISTS (SELECT FROM pg_attribute AS a
                                    WHERE a.attrelid = c.oid AND a.attname = %(column)s AND NOT a.attisdropped)))"""
 
+_RESTORED = (
+    "restored from a dump, and all of it belongs to {}, so nothing is delivered; LiteLLM's and Open WebUI's own writes "
+    "are not held up"
+)
+
 # What the program role must be able to do, as far as the tables are there, and what the owner role was granted.
 _GRANTS = f"""
 SELECT c.relname::text AS "table", r.rolname::text AS role, e.privilege, true AS needed,
@@ -107,6 +113,14 @@ def look_at_side(
         cur, "SELECT current_database()::text AS database, current_setting('server_version') AS server_version"
     )
     live = live_objects(cur, roles)
+    restorer = restored_by(cur, roles)
+    if restorer:
+        # Nothing in it is read or called: it could be anybody's.
+        state = {"kind": "schema", "name": SCHEMA, "state": "changed", "reason": _RESTORED.format(restorer)}
+        objects = {"installed": True, "version": None, "objects": [state], "grants": []}
+        counts = {"counts": _counts(cur, report, side, proved), "features": _features(cur, side)}
+        report.found = {**server, **objects, **counts}
+        return report, {}
     recorded = _records(cur, report, side, live)
     version = recorded.get(("bridge", side)) if recorded else None
     installed = any(kind in ("table", "function") for kind, _name in live)

@@ -24,6 +24,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.record
     Record,
     read_records,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition, canonical
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.objects import (
@@ -36,6 +37,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.object
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Wanted, plan_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.restored import give_back
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA
@@ -52,7 +54,10 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     database = preflight(cur, wanted, server_version)
     definitions = canonical(cur, wanted.definitions)
     live = live_objects(cur, wanted.roles)
-    recorded = _own_records(cur, live, definitions, wanted, database)
+    is_restored = restored_by(cur, wanted.roles) is not None
+    recorded = {} if is_restored else _own_records(cur, live, definitions, wanted, database)
+    if is_restored:
+        _refuse_foreign(foreign_kinds(cur), database)
     version_before = recorded_version(recorded, wanted, database)
     objects = plan_objects(definitions, live, recorded, wanted.roles, _pg.major_of(server_version))
     problems = [change.problem for change in objects if change.problem]
@@ -67,7 +72,8 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         objects.append(Change("bridge", wanted.side, action, reason, version_before or "", wanted.version))
     else:
         objects.append(Change("bridge", wanted.side, "unchanged"))
-    current = read_settings(cur, live) if wanted.settings else None
+    # Nothing in a restored table is read before it is the owner role's again.
+    current = read_settings(cur, live) if wanted.settings and not is_restored else None
     return Plan(tuple(objects), changed_settings(current, wanted.settings), version_before, database)
 
 
@@ -83,13 +89,16 @@ def _own_records(
     found = foreign_kinds(cur)
     recorded = read_records(cur, live) if not found and bookkeeping_is_ours(live, trusted) else {}
     keys = {(each.subject.kind, each.subject.label) for each in definitions}
-    found += foreign_objects(live, recorded, keys, wanted.roles, trusted)
+    _refuse_foreign(found + foreign_objects(live, recorded, keys, wanted.roles, trusted), database)
+    return recorded
+
+
+def _refuse_foreign(found: list[str], database: str) -> None:
     if found:
         raise BridgeError(
             f"database {database}: in schema {SCHEMA} is what the bridge has not made: {'; '.join(found)}. It could "
             "act with the bridge's rights: look at it, and drop it or give it to a superuser; nothing was changed"
         )
-    return recorded
 
 
 def present(connection: Any, wanted: Wanted) -> Plan:
@@ -104,6 +113,9 @@ def present(connection: Any, wanted: Wanted) -> Plan:
 
 def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     with deploying(cur, wanted.lock_timeout_ms):
+        if restored_by(cur, wanted.roles) is not None:
+            _refuse_foreign(foreign_kinds(cur), str(_pg.value(cur, "SELECT current_database()::text")))
+            give_back(cur, wanted.roles)
         # Another run may have finished while this one waited.
         plan = make_plan(cur, wanted, server_version)
         changes = [change for change in plan.objects if change.changed]

@@ -30,7 +30,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import (
     quote,
 )
 
-_CREATABLE = ("table", "sequence", "index", *ROUTINES, "view", "trigger")
+_CREATABLE = ("table", "sequence", "index", *ROUTINES, "view", "materialized view", "trigger")
 _ATTACHABLE = ("alter", "comment", "grant", "revoke", "insert")
 _MODIFIERS = ("or", "replace", "unique", "unlogged", "constraint")
 
@@ -121,6 +121,8 @@ def identify(statement: Statement) -> Subject:
     while position < len(tokens) and tokens[position].word in _MODIFIERS:
         position += 1
     kind = tokens[position].word if position < len(tokens) else ""
+    if [token.word for token in tokens[position : position + 2]] == ["materialized", "view"]:
+        kind, position = "materialized view", position + 1
     if kind not in _CREATABLE:
         what = tokens[position].text if position < len(tokens) else "nothing"
         raise BridgeError(f"CREATE {what} cannot be managed; use one of {', '.join(_CREATABLE)}")

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record, read_records
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
@@ -64,7 +65,8 @@ def _make_plan(cur: Any, side: str, roles: Roles) -> Plan:
     if not live:
         return Plan((), {}, None, database)
     _preflight(cur, live, database)
-    recorded = read_records(cur, live)
+    # What was restored without its owners is not read: it could be anybody's.
+    recorded = {} if restored_by(cur, roles) else read_records(cur, live)
     other = next((name for kind, name in recorded if kind == "bridge" and name != side), None)
     if other:
         raise BridgeError(

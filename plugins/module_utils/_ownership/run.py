@@ -5,7 +5,8 @@
 """Makes the two sides agree on whose Open WebUI's database is.
 
 The key is made by LiteLLM's server and passes through this process by COPY: no statement, which servers log and keep in
-pg_stat_statements, and no parameter of one ever holds it.
+pg_stat_statements, and no parameter of one ever holds it. On Open WebUI's side it goes through a temporary table and a
+setting of the session into a materialized view, so that it is in no table that is dumped or published.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -17,13 +18,15 @@ from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, retry
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Subject
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import (
     COLUMNS,
     IDENTITY,
+    IDENTITY_KEY,
     OWNED_BY,
+    OWNER_KEY,
     Identity,
     Source,
     Target,
@@ -39,6 +42,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 )
 
 _Side = TypeVar("_Side", Source, Target)
+_BROUGHT = f"pg_temp.{SCHEMA}_key"
+# What delivers reads the key, so LiteLLM waits behind the lock for a new one.
+_KEYS = Subject("materialized view", SCHEMA, "identity_key")
+_LOCK_TIMEOUT_MS = 500
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,18 @@ def make_owner(litellm: Any, openwebui: Any, wanted: Wanted) -> Result:
         result = _look(cur, other, wanted)
     if wanted.check_mode or not result.decision.changed:
         return result
+    return retry(cur, lambda: _apply(cur, other, wanted))
+
+
+def _apply(cur: Any, other: Any, wanted: Wanted) -> Result:
     # LiteLLM's side commits first: of an Open WebUI that is still without this owner, the next run makes it the owner.
-    with deploying(other), deploying(cur):
+    with deploying(other, _LOCK_TIMEOUT_MS), deploying(cur, _LOCK_TIMEOUT_MS):
         # Another run may have finished while this one waited.
         result = _look(cur, other, wanted)
-        return replace(result, id=_hand_over(cur, other, result, wanted.owner)) if result.decision.changed else result
+        if not result.decision.changed:
+            return result
+        with explained(_KEYS, "the key could not be renewed"):
+            return replace(result, id=_hand_over(cur, other, result, wanted.owner))
 
 
 def _look(cur: Any, other: Any, wanted: Wanted) -> Result:
@@ -108,12 +122,17 @@ def _id_after(identity: Identity | None, decision: Decision) -> str | None:
 
 def _hand_over(cur: Any, other: Any, result: Result, owner: str) -> str:
     """Give both sides the same new key; returns the installation's id."""
-    for each in (cur, other):
-        _pg.set_role(each, owner)
+    _pg.set_role(cur, owner)
     new_id = _pg.value(cur, f"SELECT {SCHEMA}.renew_identity(%(keep)s)::text", {"keep": result.decision.keeps_id})
     row = _pg.copy_out(cur, f"COPY {IDENTITY} ({COLUMNS}) TO STDOUT")
-    # Emptied and locked before, so that nothing can fail while the server reads the row: it would log it.
-    other.execute(f"LOCK TABLE {OWNED_BY} IN SHARE ROW EXCLUSIVE MODE")
+    key = _pg.copy_out(cur, f"COPY (SELECT key FROM {IDENTITY_KEY}) TO STDOUT")
+    # Nobody else can keep the server from reading the key into a new table: it would log it.
+    other.execute(f"CREATE TEMPORARY TABLE {_BROUGHT} (key bytea) ON COMMIT DROP")
+    _pg.copy_in(other, f"COPY {_BROUGHT} FROM STDIN", key)
+    other.execute(f"SELECT count(set_config('{OWNER_KEY}', encode(b.key, 'hex'), true)) FROM {_BROUGHT} AS b")
+    _pg.set_role(other, owner)
+    other.execute(f"REFRESH MATERIALIZED VIEW {OWNER_KEY}")
+    other.execute(f"SELECT set_config('{OWNER_KEY}', '', true)")
     other.execute(f"DELETE FROM {OWNED_BY}")
     _pg.copy_in(other, f"COPY {OWNED_BY} ({COLUMNS}) FROM STDIN", row)
     return str(new_id)

@@ -19,7 +19,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 
 IDENTITY = f"{SCHEMA}.identity"
 OWNED_BY = f"{SCHEMA}.owned_by"
-COLUMNS = "id, system_identifier, database_oid, key"
+# The keys are apart from the tables, which the programs' roles read when they dump their databases.
+IDENTITY_KEY = f"{SCHEMA}.identity_key"
+OWNER_KEY = f"{SCHEMA}.owner_key"
+COLUMNS = "id, system_identifier, database_oid"
 
 _PLACE = """
 SELECT c.system_identifier::text AS system, d.oid::bigint AS database
@@ -68,37 +71,41 @@ def read_source(cur: Any, owner: str) -> Source:
     (place,) = _pg.rows(cur, _PLACE)
     names = _pg.rows(cur, "SELECT oid::bigint AS oid, datname::text AS name FROM pg_database")
     databases = {row["oid"]: row["name"] for row in names}
-    installed = _exists(cur, IDENTITY, owner)
-    identity = _identity(cur, IDENTITY, owner) if installed else None
+    installed = _exists(cur, {IDENTITY: "r", IDENTITY_KEY: "m"}, owner)
+    identity = _identity(cur, IDENTITY, IDENTITY_KEY, owner) if installed else None
     return Source(databases[place["database"]], Place(**place), installed, identity, databases)
 
 
 def read_target(cur: Any, owner: str) -> Target:
     """Open WebUI's side, inside a transaction of C(_pg.transaction)."""
-    installed = _exists(cur, OWNED_BY, owner)
+    installed = _exists(cur, {OWNED_BY: "r", OWNER_KEY: "m"}, owner)
     name = str(_pg.value(cur, "SELECT current_database()::text"))
-    return Target(name, installed, _identity(cur, OWNED_BY, owner) if installed else None)
+    return Target(name, installed, _identity(cur, OWNED_BY, OWNER_KEY, owner) if installed else None)
 
 
-def _exists(cur: Any, table: str, owner: str) -> bool:
-    """Whether table and schema are the owner role's: reading anybody else's could run code of theirs."""
+def _exists(cur: Any, kinds: dict[str, str], owner: str) -> bool:
+    """Whether these relations and the schema are the owner role's: reading anybody else's could run code of theirs."""
     return bool(
         _pg.value(
             cur,
-            "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-            " JOIN pg_roles AS r ON r.oid = c.relowner AND r.oid = n.nspowner"
-            " WHERE c.oid = to_regclass(%(table)s) AND c.relkind = 'r' AND r.rolname = %(owner)s)",
-            {"table": table, "owner": owner},
+            "SELECT count(*) = cardinality(%(names)s::text[])"
+            "  FROM unnest(%(names)s::text[], %(kinds)s::text[]) AS k(name, kind)"
+            '  JOIN pg_class AS c ON c.oid = to_regclass(k.name) AND c.relkind = k.kind::"char"'
+            "  JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            "  JOIN pg_roles AS r ON r.oid = c.relowner AND r.oid = n.nspowner AND r.rolname = %(owner)s",
+            {"names": list(kinds), "kinds": list(kinds.values()), "owner": owner},
         )
     )
 
 
-def _identity(cur: Any, table: str, owner: str) -> Identity | None:
+def _identity(cur: Any, table: str, key: str, owner: str) -> Identity | None:
     _pg.set_role(cur, owner)
     found = _pg.rows(
         cur,
-        "SELECT id::text AS id, system_identifier::text AS system, database_oid::bigint AS database,"
-        f" encode(sha256(key), 'hex') AS digest FROM {table}",
+        f"SELECT id::text AS id, system_identifier::text AS system, database_oid::bigint AS database FROM {table}",
     )
+    # A restore without data leaves the view unpopulated, which to read is an error.
+    populated = _pg.value(cur, "SELECT relispopulated FROM pg_class WHERE oid = to_regclass(%(key)s)", {"key": key})
+    digest = _pg.value(cur, f"SELECT encode(sha256(key), 'hex') FROM {key}") if populated else None
     _pg.set_role(cur, None)
-    return next((Identity(row["id"], Place(row["system"], row["database"]), row["digest"]) for row in found), None)
+    return next((Identity(row["id"], Place(row["system"], row["database"]), digest or "") for row in found), None)

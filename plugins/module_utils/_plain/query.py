@@ -82,8 +82,9 @@ SELECT format('%%s, which calls %%s', c.what, c.function::regprocedure)
  WHERE c.function <> 0
    -- Only superusers make functions in C. Of built-in ones that are not immutable: what a default may well call.
    AND NOT coalesce(l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR p.oid < 16384 AND p.proname IN (
-               'clock_timestamp', 'date', 'gen_random_uuid', 'nextval', 'now', 'random', 'statement_timestamp',
-               'timestamp', 'timestamptz', 'timezone', 'to_timestamp', 'transaction_timestamp', 'uuidv4', 'uuidv7')),
+               'clock_timestamp', 'date', 'gen_random_uuid', 'nextval', 'now', 'pg_current_xact_id', 'random',
+               'statement_timestamp', 'timestamp', 'timestamptz', 'timezone', 'to_timestamp', 'transaction_timestamp',
+               'uuidv4', 'uuidv7')),
            false)
  UNION
 SELECT format('%%s, which uses type %%s', e.what, format_type(d.refobjid, NULL))

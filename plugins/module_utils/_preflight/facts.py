@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import foreign_to_an_installation
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreign import (
+    foreign_kinds,
+    foreign_to_an_installation,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 SIDES = ("litellm", "openwebui")
@@ -135,6 +139,9 @@ SELECT coalesce((SELECT has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE'
   FROM pg_foreign_data_wrapper AS w WHERE w.fdwname = 'dblink_fdw'"""
 
 
+_NO_SCHEMA: dict[str, Any] = {"restored_by": None, "foreign_objects": []}
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the facts of one side are asked for. program_owner owns the program's tables, owner_role the bridge."""
@@ -187,13 +194,18 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     found = _pg.rows(cur, _DEFAULT_PRIVILEGES, names)
     facts["default_privileges"] = {row["role"]: row["names"] for row in found}
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
-    facts["foreign_objects"] = (
-        foreign_to_an_installation(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else []
-    )
+    facts.update(_of_schema(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else _NO_SCHEMA)
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
     facts["shows_secrets"] = _secret.shown_by(cur)
     facts["admins"] = None
     return facts
+
+
+def _of_schema(cur: Any, roles: Roles) -> dict[str, Any]:
+    """Whose a bridge is that was restored without its owners, and what else is in the schema."""
+    restorer = restored_by(cur, roles)
+    found = foreign_to_an_installation(cur, roles) if restorer is None else foreign_kinds(cur)
+    return {"restored_by": restorer, "foreign_objects": found}
 
 
 def count_admins(cur: Any, side: str, proved: frozenset[str]) -> int | None:

@@ -36,6 +36,9 @@ def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[
             found.append(f"GRANT {quote(role)} TO {quote(facts['login'])}")
     if facts["schema_owner"] is None:
         found.append(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {quote(asked.owner_role)}")
+    elif facts["schema_owner"] != asked.owner_role:
+        # Restored: an extension must not be created in a schema where somebody else can put things.
+        found.append(f"ALTER SCHEMA {SCHEMA} OWNER TO {quote(asked.owner_role)}")
     if facts["extension_schema"] is None:
         found.append(f"CREATE EXTENSION {EXTENSIONS[asked.side]} SCHEMA {SCHEMA}")
     return found + _of_owner_role(asked, facts) + _of_program_role(asked, facts) + _of_logins(asked, facts)

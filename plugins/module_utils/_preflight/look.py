@@ -103,6 +103,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         params["maintenance_db"] or "",
         params["allow_no_admin"],
         writes_secrets(plan, seen),
+        frozenset({"openwebui"} if plan.get("ownership") else ()),
     )
     return {
         "changed": False,
@@ -175,13 +176,15 @@ def _look(
         with _pg.transaction(cur, read_only=True):
             facts = read_facts(cur, asked)
             facts["max_connections"] = max(facts["max_connections"], params["planned_max_connections"])
-            owners[side] = _owner_of(cur, side, asked.owner_role)
+            # Of a restored bridge it is decided when it has been given back, whose it is and what is due.
+            is_ours = not (facts["restored_by"] or facts["foreign_objects"])
+            owners[side] = _owner_of(cur, side, asked.owner_role) if is_ours else None
             if params["depth"] == "bridge":
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
                 else:
                     plan["timer_user"] = bool(asked.timer_user) and _timer_user_differs(cur, facts, asked, params)
-                    plan["backfill"] = _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
+                    plan["backfill"] = not is_ours or _is_due(cur, _BACKFILL) or _is_due(cur, _WAITING)
         if params["depth"] != "bridge" or not is_supported(facts):
             return facts
         plan.setdefault("takeover", False)

@@ -66,8 +66,9 @@ class Checks:
     maintenance: str
     maintenance_db: str
     allow_no_admin: bool
-    # The sides where a password has to be set.
+    # The sides where a password has to be set, and where a key has to be brought.
     secrets: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
 
 def problems(
@@ -85,6 +86,8 @@ def problems(
             makes_owner = bool(checks.maintenance_db) and not seen[side]["database_exists"]
             if side in checks.secrets or makes_owner:
                 found += _of_secrets(variables, seen[side])
+            if side in checks.secrets | checks.keys or makes_owner:
+                found += _of_temporary_tables(variables, seen[side])
     if checks.depth == "bridge" and not checks.allow_no_admin and _has_no_admin(seen):
         found.append(
             f"{sides['openwebui'].where} has no admin yet, and no LiteLLM proxy_admin with an email would become one. "
@@ -174,7 +177,7 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f"{variables['owner']} to the role that {variables.program} logs in as."
         )
     found += _of_roles(variables, facts)
-    if facts["schema_owner"] not in (None, asked.owner_role):
+    if facts["schema_owner"] not in (None, asked.owner_role, facts["restored_by"]):
         found.append(
             f'bridge_owner_role: the schema user_bridge in {where} exists and belongs to "{facts["schema_owner"]}", '
             f'not to "{asked.owner_role}". Set bridge_owner_role to its owner if an earlier bridge made it; otherwise '
@@ -200,12 +203,16 @@ def _of_secrets(variables: Variables, facts: dict[str, Any]) -> list[str]:
     if facts["shows_secrets"]:
         text = explanation(variables.login_user, facts["version_num"], "passwords", facts["shows_secrets"])
         found.append(f"{variables['user']}: {text}.")
-    if not facts["may_create_temporary"]:
-        found.append(
-            f'{variables["user"]}: "{variables.login_user}" lacks TEMPORARY on the database "{facts["database"]}", by '
-            "which a password reaches the server without being part of a statement. Grant it or name another login."
-        )
     return found
+
+
+def _of_temporary_tables(variables: Variables, facts: dict[str, Any]) -> list[str]:
+    if facts["may_create_temporary"]:
+        return []
+    return [
+        f'{variables["user"]}: "{variables.login_user}" lacks TEMPORARY on the database "{facts["database"]}", by '
+        "which a secret reaches the server without being part of a statement. Grant it or name another login."
+    ]
 
 
 def _of_roles(variables: Variables, facts: dict[str, Any]) -> list[str]:

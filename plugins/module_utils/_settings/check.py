@@ -61,13 +61,14 @@ def _label(name: str) -> str:
 
 
 def _check_password_cost(cost: int, timeout_ms: int) -> None:
-    """One password is hashed within one call of Open WebUI's side, which ends at the timeout: it would fail for ever."""
+    """A password is hashed within one call of Open WebUI's side, which ends at the timeout: it would fail for ever."""
     needed = _HASH_MS * 2 ** max(0, cost - _DEFAULT_COST)
     if cost > _DEFAULT_COST and needed > timeout_ms:
         fitting = _DEFAULT_COST + max(0, (timeout_ms // _HASH_MS).bit_length() - 1)
         raise BridgeError(
-            f"{_label('password_cost')} is {cost}: hashing one initial password can take {needed} ms then, and a delivery "
-            f"ends after {timeout_ms} ms; lower it to {fitting} or raise {VARIABLES['target_timeout_ms']} to {needed}"
+            f"{_label('password_cost')} is {cost}: hashing one initial password can take {needed} ms then, and a "
+            f"delivery ends after {timeout_ms} ms; lower it to {fitting} or raise {VARIABLES['target_timeout_ms']} to "
+            f"{needed}"
         )
 
 

@@ -20,15 +20,19 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._session import
 
 _QUEUE = f"""
 SELECT q.entity_type AS type, count(DISTINCT q.entity_id) AS entities,
-       count(DISTINCT q.entity_id) FILTER (WHERE q.last_error IS NOT NULL AND q.parked_at IS NULL) AS failing,
+       count(DISTINCT q.entity_id) FILTER (WHERE q.parked_at IS NULL AND coalesce(q.last_error, o.error) > '')
+           AS failing,
        count(DISTINCT q.entity_id) FILTER (WHERE q.parked_at IS NOT NULL) AS parked
-  FROM {SCHEMA}.sync_queue AS q GROUP BY 1 ORDER BY 1"""
+  FROM {SCHEMA}.sync_queue AS q LEFT JOIN {SCHEMA}.outage() AS o ON true GROUP BY 1 ORDER BY 1"""
 
+# While the target does not answer, its error is that of all that waits for it.
 _FAILURES = f"""
-SELECT q.entity_type, q.entity_id, max(q.attempts) AS attempts, {utc("max(q.next_attempt_at)")} AS next_attempt_at,
-       (array_agg(q.last_sqlstate ORDER BY q.attempts DESC))[1] AS sqlstate,
-       (array_agg(q.last_error ORDER BY q.attempts DESC))[1] AS message
-  FROM {SCHEMA}.sync_queue AS q WHERE q.last_error IS NOT NULL AND q.parked_at IS NULL
+SELECT q.entity_type, q.entity_id, max(greatest(q.attempts, o.attempts)) AS attempts,
+       {utc("max(coalesce(q.next_attempt_at, o.next_try_at))")} AS next_attempt_at,
+       coalesce((array_agg(q.last_sqlstate ORDER BY q.attempts DESC))[1], min(o.sqlstate)) AS sqlstate,
+       coalesce((array_agg(q.last_error ORDER BY q.attempts DESC))[1], min(o.error)) AS message
+  FROM {SCHEMA}.sync_queue AS q LEFT JOIN {SCHEMA}.outage() AS o ON true
+ WHERE coalesce(q.last_error, o.error) <> '' AND q.parked_at IS NULL
  GROUP BY 1, 2 ORDER BY 1, 2 LIMIT {MAX_LISTED}"""
 
 

@@ -84,8 +84,8 @@ def _ports(text: str, hosts: int) -> list[str]:
             raise BridgeError(f"target_port (bridge_target_port) must be from 1 to 65535, not {port}")
     if len(ports) not in (1, hosts):
         raise BridgeError(
-            f"target_port (bridge_target_port) has {len(ports)} ports and target_host (bridge_target_host) {hosts} hosts; "
-            "give one port for all, or one for each"
+            f"target_port (bridge_target_port) has {len(ports)} ports and target_host (bridge_target_host) {hosts} "
+            "hosts; give one port for all, or one for each"
         )
     return ports
 

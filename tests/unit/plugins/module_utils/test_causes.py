@@ -15,6 +15,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
     [
         ("UB001", "could not establish connection: FATAL: password authentication failed for user", "password"),
         ("UB001", "could not establish connection: Connection refused", "unreachable"),
+        ("UB001", "could not establish connection: FATAL:  unsupported startup parameter: options", "pooler"),
         ("UB001", 'connection to server at "127.0.0.1", port 5432 failed: session is read-only', "read-only"),
         # What the server itself says is in any language.
         ("UB001", "the target refused (42501): keine Berechtigung für Funktion apply", "permission"),
@@ -24,6 +25,9 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
         ("UB002", "the target refused (57014): storniere Anfrage wegen Zeitüberschreitung", "timeout"),
         ("UB002", "the target refused (55P03): konnte Sperre nicht setzen", "locked"),
         ("22P05", "Open WebUI's database has an encoding ...: the target refused (22P05): Zeichen", "encoding"),
+        ("UB001", "failed: FATAL:  Passwort-Authentifizierung für Benutzer »sync_user« fehlgeschlagen", "login"),
+        ("UB001", "failed: FATAL:  das Datenbanksystem startet", "unreachable"),
+        ("UB001", 'Verbindung zum Server auf "127.0.0.1", Port 5432 fehlgeschlagen: abgelehnt', "unreachable"),
         ("UB001", "the foreign server user_bridge_target does not exist", "not deployed"),
         ("UB002", "the target did not answer in time", "timeout"),
         ("55P03", "canceling statement due to lock timeout", "locked"),

@@ -13,6 +13,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.defini
     parse_definitions,
     wanted_definitions,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.dumpable import dumpable
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.sql import split_statements
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import (
     Roles,
@@ -41,6 +42,10 @@ def label(sql: str) -> str:
         ("CREATE UNIQUE INDEX IF NOT EXISTS i ON user_bridge.a (b)", "index user_bridge.i"),
         ("CREATE INDEX i ON ONLY user_bridge.a (b)", "index user_bridge.i"),
         ("CREATE OR REPLACE VIEW user_bridge.v AS SELECT 1", "view user_bridge.v"),
+        (
+            "CREATE MATERIALIZED VIEW IF NOT EXISTS user_bridge.v AS SELECT 1",
+            "materialized view user_bridge.v",
+        ),
         ("CREATE FUNCTION user_bridge.f() RETURNS void", "function user_bridge.f()"),
         ("CREATE PROCEDURE user_bridge.f(IN a int)", "procedure user_bridge.f()"),
         (
@@ -64,7 +69,7 @@ def test_identify(sql: str, expected: str) -> None:
         ("CREATE TABLE public.a ()", "table public.a must be in schema user_bridge"),
         ("CREATE INDEX i ON public.a (b)", "index public.i must be in schema user_bridge"),
         ("CREATE EXTENSION dblink", "CREATE EXTENSION cannot be managed"),
-        ("CREATE MATERIALIZED VIEW user_bridge.a AS SELECT 1", "CREATE MATERIALIZED cannot be managed"),
+        ("CREATE MATERIALIZED TABLE user_bridge.a AS SELECT 1", "CREATE MATERIALIZED cannot be managed"),
         ("CREATE", "CREATE nothing cannot be managed"),
         ("CREATE TRIGGER mine AFTER INSERT ON public.a", r"trigger mine must be named user_bridge_\*"),
         ("CREATE FUNCTION user_bridge.f() RETURNS int BEGIN ATOMIC SELECT 1", "BEGIN ATOMIC"),
@@ -179,3 +184,30 @@ def test_set_role_says_who_owns_what_follows_in_the_file() -> None:
 def test_a_role_that_cannot_be(sql: str, message: str) -> None:
     with pytest.raises(BridgeError, match=message):
         wanted_definitions([{"name": "a.sql", "sql": sql}], ROLES)
+
+
+@pytest.mark.parametrize(
+    ("sql", "granted"),
+    [
+        (
+            "CREATE TABLE user_bridge.t (a numeric(1, 0), b bigint GENERATED ALWAYS AS IDENTITY, "
+            "UNIQUE (a, b)); COMMENT ON TABLE user_bridge.t IS 'x'",
+            ['SELECT ON TABLE "user_bridge"."t"', 'SELECT ON SEQUENCE "user_bridge"."t_b_seq"'],
+        ),
+        ("CREATE SEQUENCE user_bridge.s", ['SELECT ON SEQUENCE "user_bridge"."s"']),
+        ("CREATE VIEW user_bridge.v AS SELECT 1", []),
+        ("CREATE MATERIALIZED VIEW user_bridge.m AS SELECT 1", []),
+        ("CREATE INDEX i ON user_bridge.t (a)", []),
+        (FUNCTION.format("f"), []),
+    ],
+)
+def test_the_programs_owner_may_dump_what_holds_rows(sql: str, granted: list[str]) -> None:
+    schema, each = (found for found in wanted_definitions([{"name": "a.sql", "sql": sql}], ROLES) if found.source in (
+        "a.sql", "bridge_install"
+    ) and found.subject.name in ("user_bridge", "t", "s", "v", "m", "i", "f"))  # fmt: skip
+    assert dumpable(each, None) == each
+    added = [statement.text for statement in dumpable(each, "a b").statements[len(each.statements) :]]
+    assert added == [f'GRANT {what} TO "a b"' for what in granted]
+    assert [statement.text for statement in dumpable(schema, "x").statements] == [
+        'GRANT USAGE ON SCHEMA user_bridge TO "x"'
+    ]

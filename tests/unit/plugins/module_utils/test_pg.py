@@ -100,12 +100,20 @@ def test_major_of(number: int, text: str) -> None:
     assert _pg.major_of(number) == text
 
 
+def _connection(closed: list[bool], said: list[str], server_process: int) -> SimpleNamespace:
+    """A connection to the process 7; what it asks for is answered by the process server_process."""
+    cur = SimpleNamespace(execute=said.append, fetchall=lambda: [{"pid": server_process}])
+    return SimpleNamespace(
+        close=lambda: closed.append(True),
+        cursor=lambda **options: cur,
+        info=SimpleNamespace(backend_pid=7),
+    )
+
+
 def test_server_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     said: list[str] = []
-    connection = SimpleNamespace(
-        close=lambda: closed.append(True), cursor=lambda **options: SimpleNamespace(execute=said.append)
-    )
+    connection = _connection(closed, said, 7)
     monkeypatch.setattr(_pg.postgres, "connect_to_db", lambda *args, **kwargs: (connection, None))
     monkeypatch.setattr(_pg.postgres, "get_server_version", lambda found: 120022)
     login = {"login_host": "db", "login_port": 1, "login_unix_socket": "", "login_db": "litellm"}
@@ -113,7 +121,16 @@ def test_server_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         _pg.connect(login)
     assert closed
     # Before anything else, as a function of another name's schema would run with the rights of the login.
-    assert said == ["SET search_path = pg_catalog, pg_temp"]
+    assert said[0] == "SET search_path = pg_catalog, pg_temp"
+
+
+def test_a_pooler_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(_pg.postgres, "connect_to_db", lambda *args, **kwargs: (_connection(closed, [], 8), None))
+    login = {"login_host": "db", "login_port": 1, "login_unix_socket": "", "login_db": "litellm"}
+    with pytest.raises(BridgeError, match="connection pooler.*name the server itself with login_host and login_port"):
+        _pg.connect(login)
+    assert closed
 
 
 def test_connection_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,7 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "database_exists": True,
         "program_owner_exists": True,
         "schema_owner": "own",
+        "restored_by": None,
         "foreign_objects": [],
         "extension_schema": "user_bridge",
         "extension_is_available": True,
@@ -103,8 +104,15 @@ def test_nothing_missing_is_no_statement(side: str) -> None:
     assert lacking_rights(asked(side), facts(side, is_superuser=False)) == []
 
 
+def test_a_restored_schema_is_the_owner_roles_before_anything_is_created_in_it() -> None:
+    seen = facts("litellm", schema_owner="litellm", restored_by="litellm", extension_schema=None)
+    made = statements(asked("litellm"), seen, False)
+    assert made[:2] == ['ALTER SCHEMA user_bridge OWNER TO "own"', "CREATE EXTENSION dblink SCHEMA user_bridge"]
+
+
 BARE: dict[str, Any] = {
     "schema_owner": None,
+    "restored_by": None,
     "extension_schema": None,
     "roles": {},
     "default_privileges": {},

@@ -36,7 +36,9 @@ def test_server_options() -> None:
 
 
 def test_several_hosts() -> None:
-    options = server_options({**PARAMS, "target_host": "a, b", "target_port": "5432, 5433", "synchronous_commit_off": True})
+    options = server_options(
+        {**PARAMS, "target_host": "a, b", "target_port": "5432, 5433", "synchronous_commit_off": True}
+    )
     assert (options["host"], options["port"], options["target_session_attrs"]) == ("a,b", "5432,5433", "read-write")
     # They may be other servers than LiteLLM's.
     assert "synchronous_commit" not in options["options"]

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults that show where a server fails, moves or falls back: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_failover as failover
+import test_surroundings as surroundings
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+
+_JOURNAL = "engine/litellm/journal.sql.j2"
+_SEQUENCES = "    PERFORM user_bridge.advance_sequences();\n"
+
+SURROUNDINGS: list[Row] = [
+    (
+        "a read-only server refuses each item",
+        "engine/openwebui/door.sql.j2",
+        "    PERFORM user_bridge.refuse_read_only();\n",
+        "",
+        surroundings.test_a_read_only_server_is_one_outage_and_over_when_it_can_be_written_to,
+    ),
+    (
+        "the drain leaves sequences behind",
+        "engine/litellm/drain.sql.j2",
+        _SEQUENCES,
+        "",
+        surroundings.test_sequences_that_are_behind_are_moved_on_by_the_drain,
+    ),
+    (
+        "without a drain sequences stay behind",
+        "engine/litellm/outcome.sql.j2",
+        "IF p_sqlstate = '23505' THEN",
+        "IF false THEN",
+        surroundings.test_without_a_drain_the_next_commit_gets_through,
+    ),
+    (
+        "a migration leaves sequences behind",
+        "engine/litellm/migrate.sql.j2",
+        "    SELECT user_bridge.advance_sequences();\n",
+        "",
+        lambda pair: surroundings.test_nothing_else_fails_by_it(pair, surroundings.CALLS[0]),
+    ),
+    (
+        "a decision leaves sequences behind",
+        "engine/litellm/held_changes.sql.j2",
+        _SEQUENCES,
+        "",
+        lambda pair: surroundings.test_nothing_else_fails_by_it(pair, surroundings.CALLS[2]),
+    ),
+    (
+        "Open WebUI's side leaves sequences behind",
+        "engine/openwebui/journal.sql.j2",
+        _SEQUENCES,
+        "",
+        surroundings.test_what_is_held_has_ids_of_its_own,
+    ),
+    (
+        "an account that is missing leaves its id to others",
+        "entities/user/openwebui/adopt.sql.j2",
+        "AND e.openwebui_id = v_id AND e.entity_id <> p_user)",
+        "AND e.openwebui_id = v_id AND false)",
+        surroundings.test_an_id_that_returns_after_its_account_was_taken_over,
+    ),
+    (
+        "a journal that cannot be settled says nothing",
+        "engine/litellm/drain.sql.j2",
+        "    PERFORM user_bridge.note_journal(SQLERRM);\n",
+        "    NULL;\n",
+        surroundings.test_a_journal_that_cannot_be_settled_says_so_once,
+    ),
+    (
+        "an adopted account is named after its address",
+        "entities/user/openwebui/apply.sql.j2",
+        "    IF keeps_name THEN\n",
+        "    IF false THEN\n",
+        surroundings.test_an_adopted_account_keeps_its_name_while_litellm_has_none,
+    ),
+    (
+        "another server is no news",
+        _JOURNAL,
+        "(p_place, c_losses)\n",
+        "(v_before.place, c_losses)\n",
+        failover.test_the_older_state_of_a_target_is_noticed,
+    ),
+    (
+        "a recovery is no news",
+        "engine/litellm/drain.sql.j2",
+        "        PERFORM nextval('user_bridge.losses') WHERE FOUND;\n",
+        "",
+        failover.test_what_a_promoted_source_does_not_have_goes,
+    ),
+    (
+        "numbers that are behind are no news",
+        "engine/litellm/deliver.sql.j2",
+        "        PERFORM nextval('user_bridge.losses');\n",
+        "",
+        failover.test_what_a_restored_source_does_not_have_goes,
+    ),
+    (
+        "a comparison that failed is not made again",
+        _JOURNAL,
+        "UPDATE user_bridge.target SET compare_at = clock_timestamp() + interval '1 minute';",
+        "UPDATE user_bridge.target SET place = p_place, losses = c_losses;",
+        failover.test_a_comparison_that_fails_is_tried_again_later,
+    ),
+]

@@ -1,0 +1,346 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a COMMIT reads does not depend on how many users, teams, members, keys, queue and audit rows there are.
+
+Counted, not timed: each write among a few and among many, on one connection whose plans were made among the few.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from kit import openwebui, rows
+from kit.bridge import install_bridge
+from kit.pairs import Pair, Session
+from kit.work import Meter, Work
+from test_reconcile import found
+
+FEW, MANY = 100, 1500
+# Deeper indexes, rows that were deleted a moment ago, and the pages of a list of MANY members.
+ROWS, BLOCKS = 250, 250
+# Everybody is in this team, and in this organization, which all teams but this belong to.
+TEAM, ORGANIZATION = "all", "o1"
+# Fewer are delivered in a COMMIT than are in TEAM.
+SETTINGS = {"initial_password": "none", "removal_accounts": 0, "inline_limit": 50}
+TOO_MUCH = "a large team is renamed"
+Write = Callable[[Session], Any]
+
+# Numbers %(first)s to %(last)s of everything: LiteLLM's rows, and what a delivery of each would have left.
+_LITELLM = """
+INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams, models)
+SELECT 'u' || n, 'u' || n || '@example.com', 'A' || n, ARRAY['all', 't' || n], '{}'
+  FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ('b', 'x', 'x') ON CONFLICT DO NOTHING;
+INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, models, created_by, updated_by)
+SELECT 'o' || n, 'O' || n, 'b', '{}', 'x', 'x' FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO "LiteLLM_OrganizationMembership" (organization_id, user_id)
+SELECT 'o1', 'u' || n FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles)
+SELECT 't' || n, 'T' || n, 'o1', jsonb_build_array(jsonb_build_object('role', 'user', 'user_id', 'u' || n))
+  FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, members_with_roles) VALUES ('all', 'All', '[]')
+ON CONFLICT DO NOTHING;
+UPDATE "LiteLLM_TeamTable" SET members_with_roles = (
+           SELECT jsonb_agg(jsonb_build_object('role', 'user', 'user_id', 'u' || n))
+             FROM generate_series(1, %(last)s) AS n)
+ WHERE team_id = 'all';
+INSERT INTO "LiteLLM_VerificationToken" (token, user_id, key_alias, models)
+SELECT 'token ' || n, 'u' || n, 'K' || n, '{}' FROM generate_series(%(first)s, %(last)s) AS n;
+DELETE FROM user_bridge.sync_queue;
+INSERT INTO user_bridge.sync_mapping (litellm_type, litellm_id, openwebui_type, openwebui_id)
+SELECT t.type, t.id || n, t.kind, t.account || n FROM generate_series(%(first)s, %(last)s) AS n, (VALUES
+       ('user', 'u', 'user', 'usr_u'), ('team', 't', 'group', 'grp_team_t'), ('organization', 'o', 'group', 'grp_o'))
+       AS t(type, id, kind, account);
+INSERT INTO user_bridge.sync_audit (operation, record_id, sync_result)
+SELECT 'SYNC_USER', 'u' || n, 'SUCCESS' FROM generate_series(%(first)s, %(last)s) AS n;
+-- What fails and waits, and what is held.
+INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id, attempts, next_attempt_at)
+SELECT '3', 'user', 'failing' || n, 3, 'infinity' FROM generate_series(1, %(last)s) AS n;
+INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id, attempts, parked_at, held)
+SELECT '4', 'organization_member', user_bridge.pair_id('o2', 'u' || n), 1, now(), '[{"id": 1, "kind": "membership"}]'
+  FROM generate_series(1, %(last)s) AS n
+"""
+_OPENWEBUI = """
+INSERT INTO "user" SELECT a.* FROM generate_series(%(first)s, %(last)s) AS n
+ CROSS JOIN LATERAL user_bridge.new_account(jsonb_build_object(
+       'openwebui_id', 'usr_u' || n, 'name', 'A' || n, 'email', 'u' || n || '@example.com', 'role', 'user')) AS a;
+INSERT INTO auth (id, email, password, active)
+SELECT 'usr_u' || n, 'u' || n || '@example.com', '', true FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO "group" SELECT r.* FROM generate_series(%(first)s, %(last)s) AS n
+ CROSS JOIN LATERAL (VALUES ('grp_o' || n), ('grp_team_t' || n)) AS g(id)
+ CROSS JOIN LATERAL jsonb_populate_record(NULL::"group", jsonb_build_object(
+       'id', g.id, 'user_id', '', 'name', g.id, 'description', '', 'user_ids', '[]'::jsonb,
+       'created_at', 1, 'updated_at', 1)) AS r;
+INSERT INTO "group" SELECT r.* FROM jsonb_populate_record(NULL::"group", jsonb_build_object(
+       'id', 'grp_team_all', 'user_id', '', 'name', 'All', 'description', '', 'user_ids', '[]'::jsonb,
+       'created_at', 1, 'updated_at', 1)) AS r
+ON CONFLICT DO NOTHING;
+INSERT INTO user_bridge.entity (entity_type, entity_id, version, openwebui_id, origin, known_email, parent_id)
+SELECT t.type, t.id || n, 1, t.account || n, 'created', 'u' || n || '@example.com', t.parent
+  FROM generate_series(%(first)s, %(last)s) AS n, (VALUES
+       ('user', 'u', 'usr_u', NULL), ('team', 't', 'grp_team_t', 'o1'), ('organization', 'o', 'grp_o', NULL))
+       AS t(type, id, account, parent);
+INSERT INTO user_bridge.entity (entity_type, entity_id, version, openwebui_id, origin)
+VALUES ('team', 'all', 1, 'grp_team_all', 'created') ON CONFLICT DO NOTHING;
+INSERT INTO user_bridge.membership (group_type, group_id, user_id, written)
+SELECT g.type, g.id, 'u' || n, true
+  FROM generate_series(%(first)s, %(last)s) AS n, (VALUES ('team', 'all'), ('organization', 'o1')) AS g(type, id);
+-- As many have left both.
+INSERT INTO user_bridge.withdrawn (kind, object_id, holder_id, entity_type, entity_id)
+SELECT 'membership', g.target, 'usr_gone' || n, g.type, jsonb_build_array(g.id, 'gone' || n)::text
+  FROM generate_series(%(first)s, %(last)s) AS n, (VALUES
+       ('team_member', 'all', 'grp_team_all'), ('organization_member', 'o1', 'grp_o1')) AS g(type, id, target)
+"""
+_MEMBERS = """
+INSERT INTO group_member (id, group_id, user_id, created_at, updated_at)
+SELECT gen_random_uuid()::text, g, 'usr_u' || n, 1, 1
+  FROM generate_series(%(first)s, %(last)s) AS n, (VALUES ('grp_team_all'), ('grp_o1')) AS v(g)
+"""
+_LISTED_MEMBERS = """
+UPDATE "group" SET user_ids = (SELECT json_agg('usr_u' || n) FROM generate_series(1, %(last)s) AS n)
+ WHERE id IN ('grp_team_all', 'grp_o1')
+"""
+_PARENTS = "UPDATE \"group\" SET parent_group_id = 'grp_o1' WHERE id LIKE 'grp_team_t%'"
+_JOIN = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
+ || '[{"role": "user", "user_id": "new"}]' WHERE team_id = 'all'"""
+_LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
+ - (jsonb_array_length(members_with_roles) - 1) WHERE team_id = 'all'"""
+
+
+def load(pair: Pair, first: int, last: int) -> None:
+    """Users, teams, organizations and keys of these numbers, as they are after their delivery."""
+    numbers = {"first": first, "last": last}
+    litellm, web = pair.litellm_admin, pair.openwebui_admin
+    litellm.run("SELECT user_bridge.pause()")
+    litellm.run(_LITELLM, numbers)
+    litellm.run("SELECT user_bridge.resume(), setval('user_bridge.backlog', 1)")
+    web.run(_OPENWEBUI, numbers)
+    if openwebui.has_member_table(pair):
+        web.run(_MEMBERS, numbers)
+        web.run(_PARENTS)
+    else:
+        web.run(_LISTED_MEMBERS, numbers)
+
+
+def _user(**columns: Any) -> Write:
+    return lambda session: rows.change_user(session, "new", **columns)
+
+
+def _team(team_id: str, **columns: Any) -> Write:
+    return lambda session: rows.change_team(session, team_id, **columns)
+
+
+def _key(sql: str) -> Write:
+    return lambda session: session.run(f"{sql} WHERE token IN ('new token', 'newer token')")
+
+
+# Each kind of write in kit.story, and those about keys, in an order that ends where it began.
+WRITES: dict[str, Write] = {
+    "a user comes": lambda session: rows.add_user(session, "new", "new@example.com", teams=[TEAM]),
+    "alias": _user(user_alias="New"),
+    "email": _user(user_email="other@example.com"),
+    "admin": _user(user_role="proxy_admin"),
+    "no admin": _user(user_role="internal_user"),
+    "disabled": _user(metadata={"scim_active": False}),
+    "enabled": _user(metadata={}),
+    "joins a team": lambda session: session.run(_JOIN),
+    "leaves a team": lambda session: session.run(_LEAVE),
+    "joins an organization": lambda session: rows.join_organization(session, ORGANIZATION, "new"),
+    "leaves an organization": lambda session: rows.leave_organization(session, ORGANIZATION, "new"),
+    "organization in the own row": _user(organization_id=ORGANIZATION),
+    "no organization in the own row": _user(organization_id=None),
+    "a team comes": lambda session: rows.add_team(session, "tnew", "New", organization_id=ORGANIZATION),
+    "a team is renamed": _team("tnew", team_alias="Newer"),
+    "a team changes its organization": _team("tnew", organization_id="o2"),
+    "changes teams": _user(teams=["tnew"]),
+    "main team": _user(team_id="t1"),
+    "a key comes": lambda session: rows.add_key(session, "new token", "new", key_alias="new key", models=[]),
+    "a key changes": _key("UPDATE \"LiteLLM_VerificationToken\" SET models = ARRAY['m']"),
+    "a key is regenerated": _key("UPDATE \"LiteLLM_VerificationToken\" SET token = 'newer token'"),
+    "a key goes": _key('DELETE FROM "LiteLLM_VerificationToken"'),
+    "an organization comes": lambda session: rows.add_organization(session, "onew", "New"),
+    "an organization is renamed": lambda session: rows.rename_organization(session, "onew", "Newer"),
+    "a large organization is renamed": lambda session: session.run(
+        "UPDATE \"LiteLLM_OrganizationTable\" SET organization_alias = organization_alias || '!' "
+        "WHERE organization_id = 'o1'"
+    ),
+    TOO_MUCH: lambda session: session.run(
+        "UPDATE \"LiteLLM_TeamTable\" SET team_alias = team_alias || '!' WHERE team_id = 'all'"
+    ),
+    "spend": lambda session: rows.flush_spend(session, ["u1"], 1),
+    "a team goes": lambda session: rows.delete_team(session, "tnew"),
+    "an organization goes": lambda session: rows.delete_organization(session, "onew"),
+    "the user goes": lambda session: rows.delete_user(session, "new"),
+}
+# Where Open WebUI has no index: on the email before 0.11.0, on its lists of members up to 0.6.36.
+UNINDEXED = {"a user comes": 'openwebui "user"', "email": 'openwebui "user"', "the user goes": 'openwebui "group"'}
+
+
+def _work(meter: Meter, turns: int, names: Sequence[str]) -> dict[str, Work]:
+    """What each write reads, the least of some turns: what the turn before has deleted may still be in the way."""
+    least: dict[str, Work] = {}
+    litellm = meter.pair.litellm_admin
+    for _turn in range(turns):
+        for name in names:
+            work = meter.measure(WRITES[name])
+            left = litellm.run("DELETE FROM user_bridge.sync_queue WHERE next_attempt_at IS NULL AND held IS NULL")
+            litellm.run("SELECT setval('user_bridge.backlog', 1)")
+            assert (left > 0) == (name == TOO_MUCH), name
+            least[name] = min(work, least.get(name, work), key=lambda each: each.rows)
+        litellm.run("DELETE FROM \"LiteLLM_BudgetTable\" WHERE budget_id <> 'b'")
+    return least
+
+
+def check(pair: Pair, *names: str) -> None:
+    """These writes, or all, read as little among many as among few."""
+    install_bridge(pair, SETTINGS)
+    meter = Meter(pair)
+    load(pair, 1, FEW)
+    # So often that PostgreSQL keeps its plans.
+    few = _work(meter, 7, names or list(WRITES))
+    load(pair, FEW + 1, MANY)
+    grown: dict[str, str] = {}
+    for name, work in _work(meter, 2, names or list(WRITES)).items():
+        more = work.without(lambda place, name=name: _is_exempt(pair, name, place)).beyond(few[name])
+        if more.rows > ROWS or more.blocks > BLOCKS:
+            grown[name] = str(more)
+    assert grown == {}
+
+
+def _is_exempt(pair: Pair, name: str, place: str) -> bool:
+    if not openwebui.has_member_table(pair) and place == UNINDEXED.get(name):
+        return True
+    # LiteLLM's own foreign keys have no indexes.
+    return name == "an organization goes" and place.startswith('litellm "LiteLLM_')
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_a_commit_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
+    check(pair)
+
+
+@pytest.mark.schemas(litellm="old", openwebui="old")
+def test_so_it_does_where_the_programs_have_few_indexes(pair: Pair) -> None:
+    check(pair)
+
+
+def test_who_joined_and_left_a_team(quick: Pair) -> None:
+    """The shortcut for one who joined or left, and what is not that."""
+    draw = random.Random(15)
+    users = [f"u{number}" for number in range(8)]
+    for _turn in range(200):
+        old = draw.sample(users, draw.randint(0, 6))
+        new = list(old)
+        for _change in range(draw.choice([0, 1, 1, 1, 2])):
+            if new and draw.random() < 0.5:
+                new.remove(draw.choice(new))
+            else:
+                new.insert(draw.randint(0, len(new)), draw.choice(users))
+        if draw.random() < 0.2:
+            draw.shuffle(new)
+        lists = [json.dumps([{"role": "user", "user_id": user} for user in each] or {}) for each in (old, new)]
+        changed = quick.litellm_admin.value("SELECT user_bridge.changed_members(%s, %s)", lists)
+        # Who is listed twice and then once may be named, too.
+        assert set(old) ^ set(new) <= set(changed) <= (set(old) ^ set(new)) | {u for u in new if new.count(u) > 1}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "[]",
+        " [ ] ",
+        '["a"]',
+        '["a", "b"]',
+        '["x,",",b"]',
+        '["b","a"]',
+        '[ "a" , "b"\n]',
+        '["b","a","c"]',
+        '["c", "a"]',
+        '["x,", "a"]',
+        '["\\u0061", "b"]',
+    ]
+    + ['[","]', '["b", ",", "c"]', '["a", "a"]', '["ab", "b"]', "null", '{"a": 1}', '[1, "a"]'],
+)
+def test_lists_of_members_as_text(quick: Pair, listed: str) -> None:
+    """Before 0.6.37: what the shortcuts write is what taking the list apart gives."""
+    value = json.loads(listed)
+    members = [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    for user in ("a", "b", ",", 'q"'):
+        without = quick.openwebui_admin.value("SELECT user_bridge.without_strings(%s, %s)", [listed, [user]])
+        assert [each for each in without if isinstance(each, str)] == [each for each in members if each != user]
+        new = quick.openwebui_admin.value("SELECT user_bridge.not_in_list(%s, %s)", [listed, [user, user, "new"]])
+        assert sorted(new) == sorted({user, "new"} - set(members))
+        added = quick.openwebui_admin.value("SELECT user_bridge.with_strings(%s, %s)", [listed, ["new", user]])
+        assert [each for each in added if isinstance(each, str)] == [*members, "new", user]
+
+
+def _unwatched(pair: Pair, table: str, write: Write) -> None:
+    """A write of which no trigger hears."""
+    pair.litellm_admin.run(f'ALTER TABLE "{table}" DISABLE TRIGGER user_bridge_enqueue')
+    write(pair.litellm)
+    pair.litellm_admin.run(f'ALTER TABLE "{table}" ENABLE TRIGGER user_bridge_enqueue')
+
+
+def _drain(pair: Pair) -> None:
+    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
+        pass
+
+
+def test_a_key_that_the_trigger_missed_is_found_and_repaired(quick: Pair) -> None:
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    for token in ("one", "two"):
+        rows.add_key(quick.litellm, token, "u1", models=["m"])
+
+    def change(session: Session) -> None:
+        rows.delete(session, "LiteLLM_VerificationToken", {"token": "one"})
+        rows.update(session, "LiteLLM_VerificationToken", {"token": "two"}, {"blocked": True})
+        rows.add_key(session, "three", "u1", models=["m"])
+
+    assert found(quick) == set()
+    _unwatched(quick, "LiteLLM_VerificationToken", change)
+    ids = {
+        name: quick.litellm_admin.value("SELECT user_bridge.key_id('u1', %s)", [name])
+        for name in ("one", "two", "three")
+    }
+    assert {("api_key", each, "missed", None, None) for each in ids.values()} <= found(quick)
+    found(quick, repair=True)
+    _drain(quick)
+    mapped = quick.litellm_admin.rows("SELECT litellm_id FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
+    assert [row["litellm_id"] for row in mapped] == [ids["three"]]
+    assert found(quick) == set()
+
+
+def test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(quick: Pair) -> None:
+    # Nameless, so that no difference leads to its users.
+    rows.add_team(quick.litellm, "t1")
+    rows.add_user(quick.litellm, "u1", "u1@example.com", user_alias="Ann")
+    rows.add_user(quick.litellm, "u2", "u2@example.com", user_alias="Bob")
+    for user in ("u1", "u2"):
+        _unwatched(quick, "LiteLLM_UserTable", lambda session, user=user: rows.change_user(session, user, teams=["t1"]))
+    # One by the user's own next delivery, the other by a repair.
+    rows.change_user(quick.litellm, "u1", user_alias="Anna")
+    found(quick, repair=True)
+    _drain(quick)
+    rows.change_team(quick.litellm, "t1", team_alias="Red")
+    names = {account[0] for account in openwebui.accounts(quick).values()}
+    assert {"Red-Anna", "Red-Bob"} <= names
+    assert quick.litellm_admin.value("SELECT count(*) FROM user_bridge.user_team") == 2
+
+
+def test_who_leaves_a_team_is_no_longer_recorded(quick: Pair) -> None:
+    # Not by the delivery, which would put it right.
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.add_user(quick.litellm, "u1", "u1@example.com", teams=["t1", "t2"], team_id="t3")
+    rows.change_user(quick.litellm, "u1", teams=["t2", "t2"])
+    recorded = "SELECT array_agg(team_id || ' ' || user_id ORDER BY team_id) FROM user_bridge.user_team"
+    assert quick.litellm_admin.value(recorded) == ["t2 u1", "t3 u1"]
+    rows.update(quick.litellm, "LiteLLM_UserTable", {"user_id": "u1"}, {"user_id": "u9"})
+    assert quick.litellm_admin.value(recorded) == ["t2 u9", "t3 u9"]
+    rows.delete_user(quick.litellm, "u9")
+    assert quick.litellm_admin.value(recorded) is None

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which rows of the queue are next: each is taken once, whenever its transaction commits, and no others are read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kit.bridge import install_bridge
+from kit.pairs import Pair, Session
+
+INSERT = (
+    "INSERT INTO user_bridge.sync_queue (entity_type, entity_id) SELECT 'user', %s || n FROM generate_series(1, %s) n"
+)
+
+
+@pytest.fixture
+def bridged(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    pair.litellm_admin.run("SELECT user_bridge.pause()")
+    return pair
+
+
+def writer(pair: Pair) -> Session:
+    return pair.connect("litellm", "postgres", autocommit=False)
+
+
+def pick(
+    pair: Pair, place: dict[str, Any], limit: int = 100, until: str = "clock_timestamp()"
+) -> tuple[Any, list[str]]:
+    (found,) = pair.litellm_admin.rows(
+        f"SELECT p.place, p.ids FROM user_bridge.pick(%s, %s, {until}) AS p", [json.dumps(place), limit]
+    )
+    return found["place"], found["ids"] or []
+
+
+def test_each_row_is_taken_once(bridged: Pair) -> None:
+    for name in ("a", "b"):
+        bridged.litellm_admin.run(INSERT, [name, 25])
+    place: dict[str, Any] = {}
+    taken: list[str] = []
+    for _ in range(6):
+        place, ids = pick(bridged, place, 10)
+        assert len(ids) == 10 if len(taken) < 50 else ids == []
+        taken += ids
+    assert sorted(taken) == sorted(f"{name}{number}" for name in "ab" for number in range(1, 26))
+
+
+@pytest.mark.parametrize("limit", [100, 2])
+def test_a_transaction_that_commits_late_is_not_passed_over(bridged: Pair, limit: int) -> None:
+    late, other = writer(bridged), writer(bridged)
+    late.run(INSERT, ["late", 3])
+    other.run(INSERT, ["other", 2])
+    other.commit()
+    place, ids = pick(bridged, {}, limit)
+    assert sorted(ids) == ["other1", "other2"]
+    place, ids = pick(bridged, place, limit)
+    assert ids == []
+    late.commit()
+    taken: list[str] = []
+    for _ in range(2):
+        place, ids = pick(bridged, place, limit)
+        taken += ids
+    assert sorted(taken) == ["late1", "late2", "late3"]
+    assert pick(bridged, place, limit)[1] == []
+
+
+def test_what_a_delivery_queues_itself_is_not_passed_over(bridged: Pair) -> None:
+    drains = writer(bridged)
+    drains.run(INSERT, ["first", 1])
+    place = drains.value("SELECT p.place FROM user_bridge.pick('{}', 100, now()) AS p")
+    drains.run(INSERT, ["follower", 1])
+    drains.commit()
+    assert set(pick(bridged, place)[1]) >= {"follower1"}
+
+
+def test_what_has_failed_is_due_after_its_pause(bridged: Pair) -> None:
+    bridged.litellm_admin.run(INSERT, ["u", 3])
+    bridged.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() + interval '1 hour'")
+    place, ids = pick(bridged, {})
+    assert ids == []
+    bridged.litellm_admin.run(
+        "UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp() WHERE entity_id = 'u2'"
+    )
+    place, ids = pick(bridged, place)
+    assert ids == ["u2"]
+    assert sorted(pick(bridged, {}, until="'infinity'")[1]) == ["u1", "u2", "u3"]
+
+
+def test_neither_what_is_new_nor_what_fails_starves_the_other(bridged: Pair) -> None:
+    bridged.litellm_admin.run(INSERT, ["failing", 50])
+    bridged.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() - interval '1 second'")
+    bridged.litellm_admin.run(INSERT, ["new", 50])
+    assert {name[:3] for name in pick(bridged, {"due_first": False}, 10)[1]} == {"new"}
+    assert {name[:3] for name in pick(bridged, {"due_first": True}, 10)[1]} == {"fai"}
+
+
+def test_an_entity_goes_with_its_rows_that_have_failed(bridged: Pair) -> None:
+    bridged.litellm_admin.run(INSERT, ["u", 1])
+    bridged.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() + interval '1 hour'")
+    bridged.litellm_admin.run(INSERT, ["u", 1])
+    (found,) = bridged.litellm_admin.rows("SELECT * FROM user_bridge.pick('{}', 10, clock_timestamp())")
+    assert found["ids"] == ["u1"]
+    assert bridged.litellm_admin.value("SELECT cardinality(txids) FROM user_bridge.pick('{}', 10, now())") == 2
+
+
+def entries_read(pair: Pair, place: dict[str, Any]) -> int:
+    """Index entries of the queue that one look reads."""
+    session = pair.connect("litellm", "postgres", autocommit=False)
+    count = (
+        "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0)::bigint FROM pg_index AS i "
+        "WHERE i.indrelid = 'user_bridge.sync_queue'::regclass"
+    )
+    before = session.value(count)
+    session.run("SELECT * FROM user_bridge.pick(%s, 10, clock_timestamp())", [json.dumps(place)])
+    read = int(session.value(count) - before)
+    session.rollback()
+    return read
+
+
+def test_deleted_and_failing_rows_are_not_read_again(bridged: Pair) -> None:
+    holder = bridged.connect("litellm", "postgres", autocommit=False)
+    holder.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    holder.run("SELECT txid_current(), count(*) FROM user_bridge.sync_queue")
+    bridged.litellm_admin.run(INSERT, ["gone", 500])
+    bridged.litellm_admin.run(INSERT, ["failing", 500])
+    bridged.litellm_admin.run(
+        "UPDATE user_bridge.sync_queue SET next_attempt_at = now() + interval '1 hour' WHERE entity_id LIKE 'failing%'"
+    )
+    bridged.litellm_admin.run("DELETE FROM user_bridge.sync_queue WHERE entity_id LIKE 'gone%'")
+    place, ids = pick(bridged, {})
+    assert ids == []
+    assert entries_read(bridged, {}) > 500
+    assert entries_read(bridged, place) < 10
+    # Nor is a large queue when only a little of it is taken.
+    bridged.litellm_admin.run(INSERT, ["more", 5000])
+    assert entries_read(bridged, place) < 50
+    holder.rollback()

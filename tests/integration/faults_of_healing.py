@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_healing as healing
+import test_moves as moves
 from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
@@ -149,5 +150,26 @@ HEALING: list[Row] = [
         "FILTER (WHERE u.id IS NULL AND g.id IS NULL)",
         "FILTER (WHERE false)",
         lambda pair: healing.test_what_is_missing_is_counted(healing.people(pair)),
+    ),
+    (
+        "a rewritten id is not written down",
+        "engine/litellm/moves.sql.j2",
+        "IF p_old_id <> p_new_id THEN",
+        "IF false THEN",
+        lambda pair: moves.test_a_user_who_moves_keeps_the_account(pair, False),
+    ),
+    (
+        "a rewritten id is followed twice",
+        "engine/openwebui/moves.sql.j2",
+        "        IF FOUND THEN\n",
+        "        IF true THEN\n",
+        moves.test_a_move_is_followed_once,
+    ),
+    (
+        "the members of a group that moves are forgotten",
+        "entities/group/openwebui/move.sql.j2",
+        "SELECT o.group_type, p_new_id, o.user_id, o.written",
+        "SELECT o.group_type, p_new_id, o.user_id, false",
+        lambda pair: moves.test_a_team_that_moves_keeps_the_group(pair, False),
     ),
 ]

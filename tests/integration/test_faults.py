@@ -1566,13 +1566,6 @@ FAULTS += LOCKS + [
         test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
     ),
     Fault(
-        "one state that cannot be read fails the comparison",
-        "engine/openwebui/compare.sql.j2",
-        "        RETURN '{}'::bigint[];",
-        "        RAISE;",
-        test_unreadable_json.test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own,
-    ),
-    Fault(
         "a preview that fails fails the others",
         "engine/openwebui/preview.sql.j2",
         "EXCEPTION WHEN OTHERS THEN\n    GET",

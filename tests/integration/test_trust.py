@@ -523,7 +523,8 @@ class TestAddressOfAnAdoptedAccount:
         (outcome,) = serve(quick, other)
         assert set(openwebui.accounts(quick)) == {"ann@example.com"}
         approved = {**user_item("ann", email="other@example.com"), "approvals": [outcome["held"][0]["id"]]}
-        assert serve(quick, approved) == [{"status": "SUCCESS", "openwebui_id": "theirs"}]
+        (outcome,) = serve(quick, approved)
+        assert outcome == {"status": "SUCCESS", "openwebui_id": "theirs", "before": {"email": "ann@example.com"}}
         account = openwebui.account(quick, "other@example.com")
         assert account is not None and account["auth_email"] == "other@example.com"
         assert held(quick) == {}
@@ -796,7 +797,7 @@ class TestOwnSettings:
         quick.openwebui_admin.run("DELETE FROM user_bridge.settings")
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         assert openwebui.accounts(quick) == {}
-        assert "has no settings" in quick.litellm_admin.value("SELECT last_error FROM user_bridge.sync_queue LIMIT 1")
+        assert "has no settings" in quick.litellm_admin.value("SELECT outage_error FROM user_bridge.target")
 
     def test_a_preview_hashes_no_password(self, quick: Pair) -> None:
         change_settings(quick, initial_password="email", password_cost=16)

@@ -64,6 +64,7 @@ def expire_unnoticed(pair: Pair, name: str, expires: str) -> None:
     pair.litellm_admin.run("SET session_replication_role = replica")
     rows.update(pair.litellm_admin, "LiteLLM_VerificationToken", {"token": TOKENS[name]}, {"expires": expires})
     pair.litellm_admin.run("RESET session_replication_role")
+    pair.litellm_admin.run("UPDATE user_bridge.known_key SET expires = %s WHERE key_alias = %s", [expires, name])
     pair.litellm_admin.run(
         "UPDATE user_bridge.sync_mapping SET sync_data = sync_data || jsonb_build_object('expires', %s::timestamp) "
         "WHERE litellm_type = 'api_key' AND sync_data ->> 'key_alias' = %s",

@@ -1791,7 +1791,14 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+# All of them take ten minutes: every third on every push, the others weekly.
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=[] if number % 3 == 0 else pytest.mark.weekly)
+        for number, fault in enumerate(FAULTS)
+    ],
+)
 def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
     with installed(pair, fault), pytest.raises(CAUGHT):
         fault.caught_by(pair)

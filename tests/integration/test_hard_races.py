@@ -198,14 +198,14 @@ INLINE_AT_ANY_LEVEL = replaced(
     "",
 )
 NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
-    "entities/user/litellm/locks.sql.j2", "SELECT 'team_name', t.id, true FROM", "SELECT 'team_name', NULL, true FROM"
+    "entities/user/litellm/locks.sql.j2", "SELECT 'team_name', t.id, true", "SELECT 'team_name', NULL, true"
 )
 
 
 @pytest.mark.parametrize(
     ("mutate", "level", "race"),
     [
-        pytest.param(NO_ENTITY_LOCKS, "READ COMMITTED", _two_memberships_of_one_user, id="no entity locks"),
+        pytest.param(NO_ENTITY_LOCKS, "READ COMMITTED", _two_users_with_one_email, id="no entity locks"),
         pytest.param(INLINE_AT_ANY_LEVEL, "REPEATABLE READ", _two_memberships_of_one_user, id="inline at any level"),
         pytest.param(
             NAMES_WITHOUT_THE_TEAMS_LOCK, "READ COMMITTED", _name_of_a_newcomer, id="no lock of a team's name"

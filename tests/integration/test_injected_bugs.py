@@ -39,7 +39,7 @@ SELECT p.oid AS number, p.proname AS name, p.oid::regprocedure::text AS signatur
  ORDER BY p.oid::regprocedure::text"""
 _WITHOUT_ARGUMENTS = """
 SELECT p.oid::regprocedure::text FROM pg_proc AS p
- WHERE p.oid::regprocedure::text = %s AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype"""
+ WHERE p.oid::regprocedure::text = %s AND p.prokind = 'f' AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype"""
 
 
 @dataclass(frozen=True)
@@ -329,6 +329,30 @@ def _writes(pair: Pair) -> None:
     assert pair.litellm.value(spend) == before + 0.25
 
 
+def _rekeyed(pair: Pair) -> None:
+    """A user's and a team's id that LiteLLM rewrites."""
+    session = writer(pair)
+    rows.add_user(session, "r1", "r1@example.com", teams=["t0"])
+    session.run("""UPDATE "LiteLLM_UserTable" SET user_id = 'r2' WHERE user_id = 'r1'""")
+    rows.add_team(session, "t9", "Nine", members_with_roles=[{"role": "user", "user_id": "r2"}])
+    session.run("""UPDATE "LiteLLM_TeamTable" SET team_id = 't8' WHERE team_id = 't9'""")
+
+
+def _healed(pair: Pair) -> None:
+    """What somebody deleted in Open WebUI, found by the lookout."""
+    rows.add_user(writer(pair), "h1", "h1@example.com", teams=["t0"])
+    pair.openwebui.run("""DELETE FROM "user" WHERE id = 'usr_h1'""")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+
+
+def _drainer(pair: Pair) -> None:
+    """One round of it."""
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    rows.add_user(writer(pair), "d1", "d1@example.com")
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    pair.litellm_admin.run("CALL user_bridge.drainer(0)")
+
+
 PARTS: list[Part] = [
     _writes,
     _rare_writes,
@@ -348,6 +372,9 @@ PARTS: list[Part] = [
     _taken_over,
     _waiting,
     _migration,
+    _rekeyed,
+    _healed,
+    _drainer,
     _information,
 ]
 
@@ -390,8 +417,14 @@ class Hits:
 
 def _problems(pair: Pair) -> list[str]:
     """What LiteLLM's side of the bridge says is wrong."""
-    query = "SELECT DISTINCT last_error FROM user_bridge.sync_queue WHERE last_error IS NOT NULL"
-    return [row["last_error"] for row in pair.litellm_admin.rows(query)]
+    return [
+        row["error"]
+        for row in pair.litellm_admin.rows(
+            """SELECT q.last_error AS error FROM user_bridge.sync_queue AS q WHERE q.last_error IS NOT NULL
+                UNION SELECT o.error FROM user_bridge.outage() AS o
+                UNION SELECT u.last_error FROM user_bridge.upkeep AS u WHERE u.last_error IS NOT NULL"""
+        )
+    ]
 
 
 def _faults(pair: Pair) -> int:

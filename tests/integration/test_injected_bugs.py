@@ -342,6 +342,8 @@ def _healed(pair: Pair) -> None:
     """What somebody deleted in Open WebUI, found by the lookout."""
     rows.add_user(writer(pair), "h1", "h1@example.com", teams=["t0"])
     pair.openwebui.run("""DELETE FROM "user" WHERE id = 'usr_h1'""")
+    pair.openwebui.run("""DELETE FROM "group" WHERE id = 'grp_team_t0'""")
+    rows.change_team(writer(pair), "t0", members_with_roles=[{"role": "user", "user_id": "h1"}])
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
 
 
@@ -421,7 +423,7 @@ def _problems(pair: Pair) -> list[str]:
         row["error"]
         for row in pair.litellm_admin.rows(
             """SELECT q.last_error AS error FROM user_bridge.sync_queue AS q WHERE q.last_error IS NOT NULL
-                UNION SELECT o.error FROM user_bridge.outage() AS o
+                UNION SELECT t.outage_error FROM user_bridge.target AS t WHERE t.outage_error IS NOT NULL
                 UNION SELECT u.last_error FROM user_bridge.upkeep AS u WHERE u.last_error IS NOT NULL"""
         )
     ]

@@ -281,6 +281,7 @@ SLOW_LOCKS = replaced(
 IN_THE_LOCKS_QUEUE = replaced(
     "engine/litellm/locks.sql.j2",
     "    PERFORM pg_sleep(0.002);\n    WHILE NOT",
+    "    PERFORM pg_sleep(0.01);\n"
     "    PERFORM CASE WHEN p_shared THEN pg_advisory_xact_lock_shared(p_key) ELSE pg_advisory_xact_lock(p_key) END;"
     "\n    WHILE NOT",
 )

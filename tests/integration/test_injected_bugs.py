@@ -39,7 +39,8 @@ SELECT p.oid AS number, p.proname AS name, p.oid::regprocedure::text AS signatur
  ORDER BY p.oid::regprocedure::text"""
 _WITHOUT_ARGUMENTS = """
 SELECT p.oid::regprocedure::text FROM pg_proc AS p
- WHERE p.oid::regprocedure::text = %s AND p.prokind = 'f' AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype"""
+ WHERE p.oid::regprocedure::text = %s AND p.prokind = 'f' AND p.pronargs = p.pronargdefaults
+   AND p.prorettype <> 'trigger'::regtype"""
 
 
 @dataclass(frozen=True)

@@ -374,8 +374,8 @@ FAULTS = [
     Fault(
         "a built-in function that runs any SQL passes for harmless",
         "engine/openwebui/registry.sql.j2",
-        "'now', 'random'",
-        "'now', 'query_to_xml', 'random'",
+        "'now', 'pg_current_xact_id'",
+        "'now', 'query_to_xml', 'pg_current_xact_id'",
         lambda pair: test_privileged_sessions.test_removing_rows_does_not_run_it(pair, "default of query_to_xml"),
     ),
     Fault(
@@ -1201,7 +1201,7 @@ FAULTS += LOCKS + [
         "any of several accounts of one age",
         "entities/user/openwebui/adopt.sql.j2",
         "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id",
-        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at",
+        "ORDER BY u.email = p_want ->> 'email' DESC, u.created_at, u.id DESC",
         lambda pair: _on_the_oldest_open_webui(pair, _which_of_several.test_else_by_id),
     ),
     Fault(
@@ -1221,7 +1221,7 @@ FAULTS += LOCKS + [
     Fault(
         "time budget ignored",
         "engine/openwebui/door.sql.j2",
-        "WHEN clock_timestamp() < v_stop\n",
+        "WHEN v_begun + v_longest < v_stop\n",
         "WHEN true\n",
         test_queue_rules.test_a_call_without_time_left_applies_nothing,
     ),

@@ -356,6 +356,18 @@ def _drainer(pair: Pair) -> None:
     pair.litellm_admin.run("CALL user_bridge.drainer(0)")
 
 
+def _outage(pair: Pair) -> None:
+    """Open WebUI's server is away for a commit and for a drain."""
+    session = writer(pair)
+    pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
+    try:
+        rows.add_user(session, "away", "away@example.com")
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(100, true)")
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.outage()")
+    finally:
+        pair.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET port '{pair.cluster.port}')")
+
+
 PARTS: list[Part] = [
     _writes,
     _rare_writes,
@@ -378,6 +390,7 @@ PARTS: list[Part] = [
     _rekeyed,
     _healed,
     _drainer,
+    _outage,
     _information,
 ]
 

@@ -555,6 +555,18 @@ def _each_function(pair: Pair, side: Side, signatures: set[str] | None = None) -
     return left
 
 
+# What needs a shortage or a fault that other tests make, which write to LiteLLM meanwhile.
+ELSEWHERE = {
+    "user_bridge.last_within(bigint[],integer)",  # test_locks: no locks to spare
+    "user_bridge.target_answers(user_bridge.settings)",  # test_locks: an item that hangs
+    "user_bridge.drainer_failed(jsonb,text)",  # test_drainer: an error in a round
+    "user_bridge.refusal_text(text,text)",  # test_surroundings: a name that the target's encoding lacks
+    "user_bridge.refusal_code(text)",  # the same
+    "user_bridge.is_in_hands(text)",  # test_upkeep: a task that is due
+    "user_bridge.take_slot(integer)",  # test_connections: fewer connections than sessions
+}
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side) -> None:
     left = _each_function(pair, side)
@@ -562,7 +574,7 @@ def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Sid
         # What only an old Open WebUI needs.
         with pairs.pair(pair.cluster, openwebui="old") as old:
             left = _each_function(old, side, left)
-    assert left == set()
+    assert sorted(left - ELSEWHERE) == []
 
 
 @pytest.mark.parametrize(

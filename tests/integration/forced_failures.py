@@ -54,7 +54,7 @@ class Task:
 def secret_variables() -> set[str]:
     """What the argument specs call secret, and every default and variable that is made of it."""
     roles = [path.name for path in (REPO / "roles").iterdir()]
-    secret = {name for role in roles for name, option in readmes.options(role).items() if option.get("no_log")}
+    secret = {name for role in roles for name in readmes.options(role) if readmes.is_secret(name)}
     # What tells the cluster's own password.
     secret |= {"__bridge_embedded", "superuser_password"}
     made = {

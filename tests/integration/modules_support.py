@@ -21,7 +21,8 @@ from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
-MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
+# One works on the controller, where it looks at the variables of a play only.
+MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - {"bridge_variables_info"})
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
 _Result = TypeVar("_Result")
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
@@ -134,6 +135,7 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
             **target,
             **credentials,
         },
+        "bridge_query_info": {"query": "SELECT %(number)s::integer AS number", "args": {"number": 1}},
         "bridge_role": {"name": SYNC_USER, "password": PASSWORDS[SYNC_USER], "restricted": True},
         "bridge_sync": {},
         "bridge_takeover": {"openwebui_login_db": pair.openwebui_db},

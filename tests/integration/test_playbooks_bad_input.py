@@ -33,6 +33,8 @@ from playbooks_support import (
     variables,
 )
 
+# A value that is null; None takes a variable out.
+BLANK = "{{ none }}"
 # Host to what a user sets, None for nothing at all, and to what the refusal must say.
 Mistakes = Mapping[str, tuple[Mapping[str, Any], list[str]]]
 
@@ -98,7 +100,33 @@ VARIABLES: Mistakes = {
         {"bridge_sync_user": "openwebui"},
         ['bridge_sync_user ("openwebui")', "must each name a role of their own"],
     ),
-    "text_for_a_number": ({"bridge_target_timeout_ms": "soon"}, ["bridge_target_timeout_ms", "int"]),
+    "text_for_a_number": (
+        {"bridge_target_timeout_ms": "soon"},
+        ['bridge_target_timeout_ms is "soon", not a whole number'],
+    ),
+    "text_for_a_boolean": (
+        {"bridge_takeover": "maybe"},
+        ['bridge_takeover is "maybe", not a boolean: set it to true or false'],
+    ),
+    "blank": ({"bridge_login_become_user": BLANK}, ["bridge_login_become_user is blank (null): leave it out"]),
+    "mistyped": (
+        {"bridge_sync_pasword": "s3cret of mine", "bridge_on_user_deletes": "keep"},
+        ["did you mean bridge_sync_password?", "did you mean bridge_on_user_delete?", "bridge_allow_unknown"],
+    ),
+    "not_to_be_evaluated": (
+        {"bridge_target_host": "{{ nowhere_to_be_found }}"},
+        ["bridge_target_host cannot be evaluated", "nowhere_to_be_found"],
+    ),
+    "quotation_mark_in_a_name": ({"bridge_reader_role": 'a"b'}, ["bridge_reader_role is", "a name must not have"]),
+    "percent_in_a_name": ({"bridge_litellm_db": "100%"}, ['bridge_litellm_db is "100%": a name must not have']),
+    "equal_prefixes": (
+        {"bridge_group_id_prefix": "grp_team_", "bridge_create_databases": True, "bridge_litellm_db": "not_there_yet"},
+        ["bridge_team_group_id_prefix and bridge_group_id_prefix must differ"],
+    ),
+    "unknown_role_in_a_map": (
+        {"bridge_role_map": "boss=admin", "bridge_create_databases": True, "bridge_litellm_db": "not_there_yet"},
+        ["bridge_role_map: 'boss' is no LiteLLM role"],
+    ),
     "unknown_choice": (
         {"bridge_delivery": "eventually"},
         ["bridge_delivery", "must be one of", "commit", "queued"],
@@ -248,6 +276,24 @@ def test_a_refusal_changes_nothing(refusals: Refusals) -> None:
     assert (left.changed, left.failed) == (0, 0), left.output
 
 
+# As a survey of AWX or an inventory of the form INI hands it on.
+AS_TEXT = {
+    "bridge_create_databases": "false",
+    "bridge_migrate_existing": "false",
+    "bridge_remove_data": "true",
+    "bridge_takeover": "no",
+    "bridge_takeover_drop_tables": "False",
+    "bridge_take_ownership": "false",
+    "bridge_allow_no_admin": "off",
+    "bridge_team_groups": "true",
+    "bridge_target_timeout_ms": "2000",
+    "bridge_removal_limit": "accounts=50,percent=5",
+    "bridge_role_map": "proxy_admin=admin",
+    "bridge_postgres_clients": "10.0.0.5/32,10.0.0.6/32",
+    "bridge_postgres_listen_addresses": "10.0.0.5",
+}
+
+
 def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tmp_path: Path) -> None:
     """So it was the mistake that stopped the others."""
     ready = databases.ready
@@ -261,6 +307,11 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
         "sound": variables(ready),
         "no_admin_is_allowed": variables(ready, **no_admin, bridge_allow_no_admin=True),
         "litellm_has_an_admin": variables(pair),
+        "all_as_text": variables(ready, **AS_TEXT),
+        "digits_for_a_password": variables(ready, bridge_sync_password=73917391),
+        "names_of_ones_own": variables(
+            ready, bridge_ports=[1], bridge_site="a", bridge_allow_unknown="bridge_ports,bridge_s*"
+        ),
     }
     with unchanged(ready), unchanged(pair):
         done = play_hosts([on("deployed", DEPLOY)], {"deployed": hosts}, tmp_path, "--check")

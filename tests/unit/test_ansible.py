@@ -54,7 +54,8 @@ def test_every_module_has_a_page() -> None:
     pages = json.loads(ansible("ansible-doc", "--json", *(f"{COLLECTION}.{name}" for name in MODULES)))
     assert sorted(pages) == [f"{COLLECTION}.{name}" for name in MODULES]
     for name, page in pages.items():
-        assert page["doc"]["options"] and page["examples"] and page["return"], name
+        assert page["examples"] and page["return"], name
+        assert page["doc"]["options"] or name == f"{COLLECTION}.bridge_variables_info"
 
 
 def test_every_role_has_a_page() -> None:

@@ -38,6 +38,13 @@ options:
     type: list
     elements: int
     version_added: 1.1.0
+  backfill:
+    description:
+      - Whether O(action=drain) first queues everything that exists in LiteLLM, where that has not been done yet for the
+        installed version and the settings that shape Open WebUI's rows. A paused bridge only queues it.
+    type: bool
+    default: false
+    version_added: 1.1.0
   repair:
     description:
       - Whether O(action=reconcile) makes Open WebUI what LiteLLM is where they differ.
@@ -138,6 +145,12 @@ drained:
       description: The same by type of entity.
       type: dict
       sample: {user: {SUCCESS: 11, SKIPPED: 1}}
+queued:
+  description: How many entities O(backfill=true) has queued.
+  returned: success
+  type: int
+  sample: 1200
+  version_added: 1.1.0
 queue:
   description: What is queued after the run, or now in check mode.
   returned: success
@@ -321,6 +334,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "changed": done.changed,
         "database": session.database,
         "drained": done.drained.summary(),
+        "queued": done.queued,
         "queue": queue(session),
         "failures": failures(session),
         "differences": list(done.differences),
@@ -342,6 +356,7 @@ def main() -> None:
             "default": "drain",
         },
         ids={"type": "list", "elements": "int"},
+        backfill={"type": "bool", "default": False},
         repair={"type": "bool", "default": False},
         entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         limit={"type": "int"},

@@ -317,3 +317,19 @@ def test_through_ansible_playbook(synced: Pair, tmp_path: Path) -> None:
     for secret in PASSWORDS.values():
         assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout
     assert "changed=0" in run_playbook(tasks, tmp_path, env=READ_ONLY).stdout
+
+
+def test_a_backfill(queued: Pair) -> None:
+    """Once for each set of rules; a paused bridge only queues."""
+    admin = queued.litellm_admin
+    admin.run("DELETE FROM user_bridge.backfill; DELETE FROM user_bridge.sync_queue; SELECT user_bridge.pause()")
+    assert sync(queued, backfill=True, check=True, env=READ_ONLY)["changed"] is True
+    paused = sync(queued, backfill=True)
+    assert paused["changed"] is True and paused["queued"] > 0 and paused["drained"]["delivered"] == 0
+    admin.run("SELECT user_bridge.resume()")
+    assert sync(queued, backfill=True)["drained"]["delivered"] > 0
+    assert "ann@example.com" in emails(queued)
+    again = sync(queued, backfill=True)
+    assert (again["changed"], again["queued"]) == (False, 0)
+    with pytest.raises(ModuleFailed, match="backfill goes with action=drain only"):
+        sync(queued, backfill=True, action="reconcile")

@@ -276,6 +276,7 @@ def test_a_refusal_changes_nothing(refusals: Refusals) -> None:
     assert (left.changed, left.failed) == (0, 0), left.output
 
 
+BECOMES_NOBODY = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_method": "su"}
 # As a survey of AWX or an inventory of the form INI hands it on.
 AS_TEXT = {
     "bridge_create_databases": "false",
@@ -308,6 +309,10 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
         "no_admin_is_allowed": variables(ready, **no_admin, bridge_allow_no_admin=True),
         "litellm_has_an_admin": variables(pair),
         "all_as_text": variables(ready, **AS_TEXT),
+        # Whom an inventory lets everything become wins over the keywords of a task; nobody may not read Python.
+        "becomes_another": variables(
+            ready, bridge_login_become_user="root", bridge_maintenance="none", **BECOMES_NOBODY
+        ),
         "digits_for_a_password": variables(ready, bridge_sync_password=73917391),
         "names_of_ones_own": variables(
             ready, bridge_ports=[1], bridge_site="a", bridge_allow_unknown="bridge_ports,bridge_s*"

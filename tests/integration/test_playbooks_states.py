@@ -53,6 +53,8 @@ FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
 ONE_BY_ONE = {"ANSIBLE_FORKS": "1"}
 # Of a bridge whose login nobody else uses.
 OWN_SYNC_USER = "sync_user_of_one"
+# Its password is a part of every name that the bridge has, which Ansible would mask in results.
+MASKING_LOGIN = {"bridge_login_user": "masking", "bridge_login_password": "user"}
 
 
 def nothing(pair: Pair) -> None:
@@ -191,7 +193,7 @@ class Bridges:
         }
 
     def variables(self, state: str) -> dict[str, Any]:
-        own = {"bridge_sync_user": OWN_SYNC_USER} if state == "password_changed" else {}
+        own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
         return variables(self.pairs[state], **own)
 
     def snapshots(self) -> dict[str, Any]:
@@ -206,7 +208,9 @@ def plays(runs: Mapping[str, Any]) -> list[dict[str, Any]]:
 def pristine(server: Cluster) -> Iterator[Pair]:
     with pairs.pair(server) as pair:
         forget_roles(pair)
+        server.execute("DROP ROLE IF EXISTS masking", "CREATE ROLE masking SUPERUSER LOGIN PASSWORD 'user'")
         yield pair
+        server.execute("DROP ROLE masking")
 
 
 @dataclass(frozen=True)
@@ -284,7 +288,22 @@ class Looked:
 @pytest.fixture(scope="module")
 def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked:
     before = bridges.snapshots()
-    hosts = play_hosts(plays(LOOKS), bridges.inventory(LOOKS), tmp_path_factory.mktemp("looks"))
+    # A play in check mode is not one of an --check run.
+    checks = [
+        *shipped("remove_bridge", "checks_remove", check_mode=True),
+        *shipped("deploy_bridge", "checks_absent", check_mode=True),
+        *shipped("deploy_bridge", "checks_deploy", check_mode=True),
+    ]
+    inventory = {
+        **bridges.inventory(LOOKS),
+        "checks_remove": {
+            f"checks_remove_{state}": {**bridges.variables(state), "bridge_remove_data": "true", **more}
+            for state, more in CHECKED.items()
+        },
+        "checks_absent": {"checks_absent": {**bridges.variables("deployed"), "bridge_state": "absent"}},
+        "checks_deploy": {"checks_deploy": bridges.variables("pristine")},
+    }
+    hosts = play_hosts([*plays(LOOKS), *checks], inventory, tmp_path_factory.mktemp("looks"))
     return Looked(hosts, before, bridges.snapshots())
 
 
@@ -299,6 +318,15 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked
 def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, expected: tuple[int, int]) -> None:
     done = looked.run.hosts[host_of(state, playbook)]
     assert (done.changed, done.failed) == expected, looked.run.output
+
+
+CHECKED: Mapping[str, dict[str, Any]] = {"deployed": {}, "drifted": {}, "password_changed": {}}
+
+
+@pytest.mark.parametrize("host", [*(f"checks_remove_{state}" for state in CHECKED), "checks_absent", "checks_deploy"])
+def test_a_play_in_check_mode(looked: Looked, host: str) -> None:
+    done = looked.run.hosts[host]
+    assert (done.changed > 0, done.failed) == (True, 0), looked.run.output
 
 
 @pytest.mark.parametrize("state", [*STATES, "pristine", "deployed", "password_changed", "upstream_alone"])
@@ -359,13 +387,32 @@ def test_a_role_alone_changes_nothing_that_is_there(changed: Changed, role: str)
     assert (done.changed, done.failed) == NOTHING, changed.again.output
 
 
+LACKS_THE_BRIDGE = {
+    "bridge_triggers": "run the role llmops.user_bridge.sync_user first",
+    "bridge_migration": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
+    "bridge_maintenance": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
+}
+
+
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
-    runs = {"deploy_bridge": ("deployed",)}
+    runs = {"deploy_bridge": ("deployed", "pristine")}
     env = {**FREE, **READ_ONLY}
     done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
     host = done.hosts[host_of("deployed", "deploy_bridge")]
     assert (host.changed, host.failed) == NOTHING, done.output
+    bare = done.hosts[host_of("pristine", "deploy_bridge")]
+    if tag in LACKS_THE_BRIDGE:
+        assert (bare.changed, bare.failed) == FAILS and LACKS_THE_BRIDGE[tag] in bare.words, done.output
+
+
+def test_a_run_that_begins_in_the_middle(bridges: Bridges, tmp_path: Path) -> None:
+    runs = {"deploy_bridge": ("pristine",)}
+    begin = ("--start-at-task", "llmops.user_bridge.triggers : Install or drop the SQL objects")
+    host = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, *begin).hosts[
+        host_of("pristine", "deploy_bridge")
+    ]
+    assert (host.changed, host.failed) == FAILS and "without --start-at-task" in host.words, host.output
 
 
 # Last: whatever bridge goes takes its roles' rights on all databases of the server away.
@@ -375,7 +422,8 @@ def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path
         "again": {host_of(state, "again"): bridges.variables(state) for state in REMOVED},
     }
     remove = [*shipped("remove_bridge", "remove"), *shipped("remove_bridge", "again", environment=READ_ONLY)]
-    done = play_hosts(remove, groups, tmp_path, env=ONE_BY_ONE)
+    # What a playbook decides is no variable of the user's.
+    done = play_hosts(remove, groups, tmp_path, "-e", "bridge_state=present", env=ONE_BY_ONE)
     for state in REMOVED:
         first, again = (done.hosts[host_of(state, run)] for run in groups)
         assert (first.changed > 0, first.failed) == (True, 0), done.output

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import is_paused
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
@@ -32,6 +33,7 @@ class Outcome:
     """What a call did, or in check mode would do. Held is what waits for a decision, or waited when one was taken."""
 
     changed: bool = False
+    queued: int = 0
     drained: Drained = field(default_factory=Drained)
     differences: tuple[dict[str, Any], ...] = ()
     differences_total: int = 0
@@ -45,6 +47,8 @@ def check(params: dict[str, Any]) -> None:
         for option in ("repair", "entity_types"):
             if params[option]:
                 raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
+    if params["backfill"] and params["action"] != "drain":
+        raise BridgeError(f"backfill goes with action=drain only; leave it out for {params['action']}")
     if params["ids"] is not None and params["action"] not in DECIDING:
         raise BridgeError(f"ids goes with action={' or '.join(DECIDING)} only; leave it out for {params['action']}")
     for option in ("limit", "max_seconds"):
@@ -55,10 +59,13 @@ def check(params: dict[str, Any]) -> None:
 def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
-    if action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != []):
+    drains = action == "drain" and not params["backfill"]
+    if drains or params["repair"] or (action == "approve_removals" and params["ids"] != []):
         _refuse_while_paused(session)
     held = held_changes(session)
-    if action == "drain":
+    if params["backfill"]:
+        outcome = _backfill(session, limits, check_mode)
+    elif action == "drain":
         outcome = _drain_what_waits(session, limits, check_mode)
     elif action == "reconcile":
         outcome = _reconcile(session, params["entity_types"], params["repair"], limits, check_mode)
@@ -85,6 +92,19 @@ def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Out
     # Also with an empty queue: a drain redelivers what a transaction delivered before it failed to commit.
     drained = drain(session, limits) if waits or not _is_read_only(session) else Drained()
     return Outcome(changed=drained.delivered > 0, drained=drained)
+
+
+def _backfill(session: Session, limits: Limits, check_mode: bool) -> Outcome:
+    """Queue everything that exists, once for each set of rules, and deliver it, unless the bridge is paused."""
+    if check_mode:
+        with session.transaction():
+            is_due = bool(_pg.value(session.cur, f"SELECT {SCHEMA}.backfill_is_due()"))
+        return Outcome(changed=is_due or deliverable(session) > 0)
+    with session.transaction(read_only=False):
+        queued = int(_pg.value(session.cur, f"SELECT {SCHEMA}.backfill()"))
+    waits = queued > 0 or deliverable(session) > 0
+    drained = drain(session, limits) if waits and not is_paused(session) else Drained()
+    return Outcome(changed=queued > 0 or drained.delivered > 0, queued=queued, drained=drained)
 
 
 def _is_read_only(session: Session) -> bool:

@@ -35,7 +35,10 @@ class ActionModule(ActionBase):
         merged: dict[str, Any] | None = None
         first: dict[str, int] = {"done": 0}
         arguments = dict(self._task.args)
-        started = spoken = time.monotonic()
+        # Whoever waits sees soon that it goes on, whether on a terminal or in a log.
+        arguments.setdefault("chunk_seconds", 1)
+        started = time.monotonic()
+        spoken: float | None = None
         while True:
             chunk = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             if chunk.get("failed") or chunk.get("skipped") or "next" not in chunk:
@@ -47,11 +50,13 @@ class ActionModule(ActionBase):
             pause = _progress.seconds_between_lines(
                 str(arguments.get("progress") or "auto"), _is_default_output(), TERMINAL
             )
-            if pause is not None and now - spoken >= pause:
+            if pause is not None and (spoken is None or now - spoken >= pause):
                 text = _progress.line(chunk["progress"], first, now - started)
                 display.display(f"{self._host(task_vars)}: {text}")
                 spoken = now
             arguments["resume_from"] = chunk["next"]
+            if "chunk_seconds" not in self._task.args:
+                arguments.pop("chunk_seconds", None)
 
     def _ended_early(self, merged: dict[str, Any] | None, chunk: dict[str, Any]) -> dict[str, Any]:
         """What the chunks before have done is done, and is said beside the failure."""

@@ -33,6 +33,10 @@ _START = "import runpy, sys; sys.modules[sys.argv.pop()] = None; runpy.run_path(
 class ModuleFailed(AssertionError):
     """The module ended with C(fail_json); the text is its message."""
 
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result["msg"])
+        self.result = result
+
 
 def module_command(name: str, driver: str = DRIVERS[0]) -> list[str]:
     """What runs a module that gets its arguments on standard input."""
@@ -64,7 +68,7 @@ def run_module(
     assert output, errors
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     if result.get("failed"):
-        raise ModuleFailed(result["msg"])
+        raise ModuleFailed(result)
     return result
 
 

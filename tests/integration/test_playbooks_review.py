@@ -35,7 +35,7 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
         "unknown_rejected": (ids[:2], [4711], "no held change has the id 4711"),
         "unknown_approved": ([4711], ids[:2], "no held change has the id 4711"),
         "in_both": (ids[:2], ids[1:3], f"both name {ids[1]}"),
-        "no_number": ("first", [], "int"),
+        "no_number": ("first", [], "not a whole number"),
     }
     hosts = {
         "listed": lists([], []),

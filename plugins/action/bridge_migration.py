@@ -6,18 +6,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _progress
 
-# Asked when the plugin is loaded, which the process with the terminal does: the worker that runs it has none of its own
-# (ansible-core 2.19 and newer detach it).
-TERMINAL = sys.stdout is not None and sys.stdout.isatty()
 MODULE = "llmops.user_bridge.bridge_migration"
 display = Display()
 
@@ -48,7 +43,7 @@ class ActionModule(ActionBase):
                 return merged
             now = time.monotonic()
             pause = _progress.seconds_between_lines(
-                str(arguments.get("progress") or "auto"), _is_default_output(), TERMINAL
+                str(arguments.get("progress") or "auto"), _progress.is_default_output(), _progress.TERMINAL
             )
             if pause is not None and (spoken is None or now - spoken >= pause):
                 text = _progress.line(chunk["progress"], first, now - started)
@@ -67,7 +62,3 @@ class ActionModule(ActionBase):
 
     def _host(self, task_vars: dict[str, Any] | None) -> str:
         return str((task_vars or {}).get("inventory_hostname") or "migration")
-
-
-def _is_default_output() -> bool:
-    return C.DEFAULT_STDOUT_CALLBACK in ("default", "ansible.builtin.default")

@@ -17,6 +17,8 @@ description:
   - Everything goes through the installed bridge in LiteLLM's database, by its rules. Open WebUI's database is reached
     from there.
   - Needs a login that is a superuser or a member of O(owner).
+  - In a playbook it shows how many entities have been delivered, once soon and then every ten seconds, with Ansible's
+    default output.
 options:
   action:
     description:
@@ -145,6 +147,12 @@ drained:
       description: The same by type of entity.
       type: dict
       sample: {user: {SUCCESS: 11, SKIPPED: 1}}
+more:
+  description: Whether O(max_seconds) were over before everything had been tried.
+  returned: success
+  type: bool
+  sample: false
+  version_added: 1.1.0
 queued:
   description: How many entities O(backfill=true) has queued.
   returned: success
@@ -334,6 +342,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "changed": done.changed,
         "database": session.database,
         "drained": done.drained.summary(),
+        "more": done.drained.more,
         "queued": done.queued,
         "queue": queue(session),
         "failures": failures(session),

@@ -35,6 +35,8 @@ class Drained:
     # Entities that could not be delivered; a later batch may deliver them after all.
     stays: dict[tuple[str, str], str] = field(default_factory=dict)
     warned: set[tuple[str, str]] = field(default_factory=set)
+    # Whether time was over before everything had been tried.
+    more: bool = False
 
     def add(self, batch: Iterable[dict[str, Any]]) -> bool:
         """Count a batch; returns whether it moved anything, or tried anything that had not been tried before."""
@@ -88,7 +90,10 @@ def drain(session: Session, limits: Limits, clock: Callable[[], float] = time.mo
     drained = Drained()
     waiting = deliverable(session)
     stop = None if limits.seconds is None else clock() + limits.seconds
-    while stop is None or clock() < stop:
+    while True:
+        if stop is not None and clock() >= stop:
+            drained.more = True
+            break
         # First everything that waits, once; then only what is due, so that failures are not repeated at once.
         first = waiting - drained.tried
         size = min(BATCH, first if first > 0 else BATCH)

@@ -17,6 +17,7 @@ import pytest
 
 from kit import binaries, pairs
 from kit.cluster import Cluster, running
+from kit.common import REPO
 from kit.pairs import Pair, empty_database
 from kit.schemas import Admin
 from playbooks_support import (
@@ -295,6 +296,23 @@ AS_TEXT = {
 }
 
 
+# What ansible_python_interpreter may say, and what then finds a free port for an embedded cluster.
+PYTHONS = {
+    "auto_silent": {"ansible_python_interpreter": "auto_silent", "expected": "python3"},
+    "with_words": {"ansible_python_interpreter": "/usr/bin/env python3", "expected": "python3"},
+    "a_path": {"ansible_python_interpreter": "/opt/bin/python3.12", "expected": "/opt/bin/python3.12"},
+}
+
+
+def python_of_a_cluster() -> dict[str, Any]:
+    return {
+        "hosts": "pythons",
+        "gather_facts": False,
+        "vars_files": [str(REPO / "roles" / "postgres" / "vars" / "main.yml")],
+        "tasks": [{"ansible.builtin.assert": {"that": "__postgres_python == expected"}}],
+    }
+
+
 def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tmp_path: Path) -> None:
     """So it was the mistake that stopped the others."""
     ready = databases.ready
@@ -319,7 +337,9 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
         ),
     }
     with unchanged(ready), unchanged(pair):
-        done = play_hosts([on("deployed", DEPLOY)], {"deployed": hosts}, tmp_path, "--check")
+        inventory = {"deployed": hosts, "pythons": PYTHONS}
+        done = play_hosts([on("deployed", DEPLOY), python_of_a_cluster()], inventory, tmp_path, "--check")
+    assert not [name for name in PYTHONS if done.hosts[name].failed], done.output
     for name in hosts:
         assert done.hosts[name].changed > 0 and done.hosts[name].failed == 0, done.output
 

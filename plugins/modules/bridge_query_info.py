@@ -22,7 +22,7 @@ options:
       - The query. Names of catalogs, functions and operators are looked up in C(pg_catalog) only.
     type: str
     required: true
-  args:
+  named_args:
     description:
       - Values for places like C(%(name\)s) in the query. With one, every other C(%) has to be doubled.
     type: dict
@@ -43,7 +43,7 @@ EXAMPLES = r"""
     login_password: "{{ bridge_login_password }}"
     login_db: postgres
     query: SELECT datname::text AS name FROM pg_database WHERE datname = ANY (%(names)s)
-    args:
+    named_args:
       names: [litellm, openwebui]
   register: found
 """
@@ -73,12 +73,12 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 def action(module: AnsibleModule) -> dict[str, Any]:
     cur = _pg.cursor(_pg.connect(module.params))
     with _pg.transaction(cur, read_only=True):
-        return {"changed": False, "rows": _pg.rows(cur, module.params["query"], module.params["args"])}
+        return {"changed": False, "rows": _pg.rows(cur, module.params["query"], module.params["named_args"])}
 
 
 def main() -> None:
     spec = _pg.argument_spec()
-    spec.update(query={"type": "str", "required": True}, args={"type": "dict"})
+    spec.update(query={"type": "str", "required": True}, named_args={"type": "dict"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, action)
 

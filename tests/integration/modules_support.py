@@ -139,7 +139,7 @@ def a_call(pair: Pair, module: str) -> dict[str, Any]:
             **target,
             **credentials,
         },
-        "bridge_query_info": {"query": "SELECT %(number)s::integer AS number", "args": {"number": 1}},
+        "bridge_query_info": {"query": "SELECT %(number)s::integer AS number", "named_args": {"number": 1}},
         "bridge_role": {"name": SYNC_USER, "password": PASSWORDS[SYNC_USER], "restricted": True},
         "bridge_sync": {},
         "bridge_takeover": {"openwebui_login_db": pair.openwebui_db},

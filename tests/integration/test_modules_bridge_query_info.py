@@ -30,7 +30,7 @@ def login(pair: Pair, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]
 
 def test_rows_are_as_the_server_has_them(login: dict[str, Any]) -> None:
     query = "SELECT 'litellm' AS name, 12 AS number, true AS yes, ARRAY['litellm'] AS names WHERE %(given)s = '1'"
-    found = run_module("bridge_query_info", {**login, "query": query, "args": {"given": "1"}})
+    found = run_module("bridge_query_info", {**login, "query": query, "named_args": {"given": "1"}})
     assert found["rows"] == [{"name": "litellm", "number": 12, "yes": True, "names": ["litellm"]}]
     assert found["changed"] is False
     assert found["invocation"]["module_args"]["login_password"] != login["login_password"]

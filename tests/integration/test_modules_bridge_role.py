@@ -43,7 +43,7 @@ def test_the_connection_limit(pair: Pair) -> None:
 
 def test_a_role_goes(pair: Pair) -> None:
     """From one database what it has there, and with the last one itself; other roles keep what they have."""
-    here, there = (login_options(pair, side) for side in pair.databases)
+    here, there = login_options(pair, "litellm"), login_options(pair, "openwebui")
     absent: dict[str, Any] = {"name": NAME, "state": "absent"}
     pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}", f"CREATE ROLE {NAME} LOGIN")
     pair.litellm_admin.run(

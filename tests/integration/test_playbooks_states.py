@@ -99,6 +99,11 @@ def run_the_upstream_scripts(pair: Pair) -> None:
     upstream.install(pair)
 
 
+def differ(pair: Pair) -> None:
+    """Nothing that is installed or queued shows it."""
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Mallory' WHERE email = 'first@example.com'")
+
+
 def record_version(pair: Pair, version: str) -> None:
     for admin in (pair.litellm_admin, pair.openwebui_admin):
         admin.run("UPDATE user_bridge.installed_object SET version = %s WHERE kind = 'bridge'", [version])
@@ -137,6 +142,7 @@ def drift(pair: Pair) -> None:
 # which has the upstream scripts only; and "password_changed", a bridge with a login of its own.
 STATES: Mapping[str, Callable[[Pair], None]] = {
     "drifted": drift,
+    "unlike": differ,
     "to_be_paused": nothing,
     "paused": pause,
     "paused_and_removed": pause,
@@ -154,6 +160,7 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
         "paused": FAILS,
         "drifted": FAILS,
         "password_changed": FAILS,
+        "unlike": FAILS,
         "older_version": FAILS,
         "upstream_scripts": NOTHING,
     },
@@ -194,7 +201,8 @@ class Bridges:
 
     def variables(self, state: str) -> dict[str, Any]:
         own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
-        return variables(self.pairs[state], **own)
+        drift = {"bridge_status_drift": "yes"} if state == "unlike" else {}
+        return variables(self.pairs[state], **own, **drift)
 
     def snapshots(self) -> dict[str, Any]:
         return {state: snapshot(pair) for state, pair in self.pairs.items()}
@@ -367,6 +375,8 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
     assert (first.changed > 0, first.failed) == (True, 0), changed.first.output
     again = changed.again.hosts[host_of(state, playbook)]
     assert (again.changed, again.failed) == NOTHING, changed.again.output
+    if playbook == "resume_bridge":
+        assert "delivered; queued now: 0, of these 0 failing and 0 held." in changed.first.words, changed.first.output
     pair = changed.bridges.pairs[state]
     emails = pair.openwebui.rows(
         "SELECT email FROM \"user\" WHERE email IN ('first@example.com', 'waiting@example.com')"

@@ -16,6 +16,7 @@ import yaml
 from kit.common import REPO
 
 FILES = [*REPO.glob("roles/*/tasks/*.yml"), *REPO.glob("roles/*/handlers/*.yml"), *REPO.glob("playbooks/*.yml")]
+SPECS = [*REPO.glob("roles/*/meta/argument_specs.yml")]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPO)))
 
 
@@ -68,6 +69,18 @@ def test_check_mode_can_be_a_keyword() -> None:
             assert "ansible_check_mode" not in path.read_text(encoding="utf-8"), path
 
 
+def test_every_playbook_leaves_the_check_of_variables_to_the_role() -> None:
+    """Ansible's own validation says one problem at a time, with the whole specification in the line."""
+    specs = {path.parts[-3]: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"] for path in SPECS}
+    for path in REPO.glob("playbooks/*.yml"):
+        for task in tasks(path):
+            role = task.get("ansible.builtin.import_role")
+            if role:
+                assert role["rolespec_validate"] is False, path
+                # What ansible-doc shows.
+                assert role.get("tasks_from", "main") in specs[role["name"].rpartition(".")[2]], path
+
+
 def expressions(data: Any, key: str = "") -> Iterator[str]:
     """Conditions, and what stands between braces; not a value that is handed on as it is."""
     if isinstance(data, dict):
@@ -85,12 +98,15 @@ def expressions(data: Any, key: str = "") -> Iterator[str]:
 
 def test_every_boolean_may_be_text() -> None:
     """In a condition or an expression; a module's option takes text as it is."""
-    specs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in REPO.glob("roles/*/meta/argument_specs.yml")]
+    specs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SPECS]
     options = {name: each for spec in specs for name, each in spec["argument_specs"]["main"]["options"].items()}
     booleans = [name for name, option in options.items() if option["type"] == "bool"]
     bare = re.compile(rf"\b({'|'.join(booleans)})\b(?! \| bool)")
     for path in [*FILES, *REPO.glob("roles/*/vars/*.yml"), *REPO.glob("roles/*/defaults/*.yml")]:
         for expression in expressions(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            assert not bare.search(expression), (path, expression)
+    for path in REPO.glob("roles/*/templates/*.j2"):
+        for expression in re.findall(r"\{%.*?%\}", path.read_text(encoding="utf-8"), re.DOTALL):
             assert not bare.search(expression), (path, expression)
 
 

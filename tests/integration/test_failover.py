@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from hard_support import QUICK, drain_all, until
+from hard_support import QUICK, until
 from kit import binaries, cluster, openwebui, rows
 from kit.bridge import install_bridge, own
 from kit.cluster import SUPERUSER_PASSWORD, Cluster
 from kit.common import pick_version
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import SIDES, Pair
 from kit.schemas import Admin

@@ -18,6 +18,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.pairs import Pair, Session
 from kit.work import Meter, Work
 from test_reconcile import found
@@ -290,11 +291,6 @@ def _unwatched(pair: Pair, table: str, write: Write) -> None:
     pair.litellm_admin.run(f'ALTER TABLE "{table}" ENABLE TRIGGER user_bridge_enqueue')
 
 
-def _drain(pair: Pair) -> None:
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-        pass
-
-
 def test_a_key_that_the_trigger_missed_is_found_and_repaired(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "u1@example.com")
     for token in ("one", "two"):
@@ -313,7 +309,7 @@ def test_a_key_that_the_trigger_missed_is_found_and_repaired(quick: Pair) -> Non
     }
     assert {("api_key", each, "missed", None, None) for each in ids.values()} <= found(quick)
     found(quick, repair=True)
-    _drain(quick)
+    drain_on(quick)
     mapped = quick.litellm_admin.rows("SELECT litellm_id FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
     assert [row["litellm_id"] for row in mapped] == [ids["three"]]
     assert found(quick) == set()
@@ -329,7 +325,7 @@ def test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(quick: 
     # One by the user's own next delivery, the other by a repair.
     rows.change_user(quick.litellm, "u1", user_alias="Anna")
     found(quick, repair=True)
-    _drain(quick)
+    drain_on(quick)
     rows.change_team(quick.litellm, "t1", team_alias="Red")
     names = {account[0] for account in openwebui.accounts(quick).values()}
     assert {"Red-Anna", "Red-Bob"} <= names

@@ -19,9 +19,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from hard_support import QUICK, drain_all, replaced
+from hard_support import QUICK, replaced
 from kit import openwebui, pairs, rows
 from kit.bridge import Mutate, change_settings, install_bridge, own, render_sql
+from kit.drains import drain_all, drain_on
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import ModuleFailed, admin, login_options, run_module
@@ -465,10 +466,10 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     rows.rename_organization(pair.litellm, "o0", "O")
     pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1)")
     # What was not held because of the bug joins its incident with the next drain.
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()") or pair.litellm_admin.value(
-        "SELECT user_bridge.approve_removals()"
-    ):
-        pass
+    for _round in range(20):
+        drain_on(pair)
+        if not pair.litellm_admin.value("SELECT user_bridge.approve_removals()"):
+            break
     drain_all(pair)
     for table in ("auth", "user"):
         pair.openwebui.run(f"DELETE FROM \"{table}\" WHERE id IN ('boss', 'theirs')")

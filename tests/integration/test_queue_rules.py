@@ -15,6 +15,7 @@ from hard_support import threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
+from kit.drains import drain_on
 from kit.pairs import Pair
 from test_delivery import ApplyGone, drain, queue, results, unanswered
 from test_reconcile import found, sync
@@ -86,7 +87,7 @@ def test_a_failure_counts_for_the_transactions_that_were_delivered_only(pair: Pa
     )
     failed = [{"type": "user", "id": "u1", "status": "FAILED", "sqlstate": "23514", "message": "no"}]
     pair.litellm_admin.run(
-        "SELECT user_bridge.settle(%s, ARRAY['1']::xid8[], s) FROM user_bridge.settings AS s", [json.dumps(failed)]
+        "SELECT user_bridge.drain_all(%s, ARRAY['1']::xid8[], s) FROM user_bridge.settings AS s", [json.dumps(failed)]
     )
     tried = pair.litellm_admin.rows("SELECT txid::text, attempts FROM user_bridge.sync_queue")
     assert {row["txid"]: row["attempts"] for row in tried} == {"1": 1, "2": 0}
@@ -211,8 +212,7 @@ def test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
     assert found(pair) == set()
     # Once it has been delivered, what is still missing is drift again.
     pair.litellm_admin.run("SELECT user_bridge.resume()")
-    while drain(pair):
-        pass
+    drain_on(pair)
     assert found(pair) == lost
 
 

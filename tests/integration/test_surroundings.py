@@ -16,9 +16,10 @@ from kit.binaries import pg_dump_for
 from kit.bridge import Mutate, change_settings, install_bridge, write_settings
 from kit.cluster import Cluster
 from kit.common import pick_version
+from kit.drains import drain_on
 from kit.pairs import SIDES, Pair, Side, ensure_login
 from kit.schemas import Admin, apply_litellm, apply_openwebui
-from test_delivery import drain, queue, results, unanswered
+from test_delivery import drain, queue, unanswered
 
 QUICK = {"initial_password": "none"}
 # As libpq connects where it is not told to look for the primary.
@@ -34,11 +35,9 @@ def _published(pair: Pair, mutate: Mutate | None = None) -> None:
     pair.litellm_admin.run("SELECT user_bridge.backfill(); UPDATE user_bridge.settings SET default_role = 'pending'")
     pair.litellm_admin.run("SELECT user_bridge.backfill(); SELECT user_bridge.pause(); SELECT user_bridge.resume()")
     rows.delete_user(pair.litellm, "u1")
-    while results(drain(pair)):
-        pass
+    drain_on(pair)
     pair.litellm_admin.run("SELECT FROM user_bridge.migrate_existing_users(); SELECT FROM user_bridge.maintain()")
-    while results(drain(pair)):
-        pass
+    drain_on(pair)
 
 
 def test_all_tables_are_published(pair: Pair) -> None:

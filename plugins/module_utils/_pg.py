@@ -143,7 +143,7 @@ class ConnectionFailed(Exception):
         named = str(conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "")
         self.place = f"{host}:{port}/{named or '(default)'}"
         self.user = str(conn_params.get("user") or os.environ.get("PGUSER") or "")
-        self.remedy = connection_remedy("", self.reason, self.user, named or self.user)
+        self.remedy = connection_remedy("", text, self.user, named or self.user)
 
 
 def _raise(msg: str, **dummy: Any) -> None:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from kit import rows, sentinel, upstream
-from kit.bridge import REGISTRY, install_bridge
+from kit.bridge import DRAINER_ROLE, REGISTRY, drainer_session, install_bridge
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
 from kit.recap import Run
@@ -200,6 +200,25 @@ def test_a_powerless_session_delivers_all_the_same(pair: Pair, form: str) -> Non
     assert ran and ran <= {("litellm", "litellm"), (reader, "litellm"), (reader, "some_timer")}
     # Bob, who had to wait.
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'bob@example.com'") == 1
+
+
+@pytest.mark.parametrize("forms", [["view"], ["policy"], sentinel.TOGETHER, ["default of query_to_xml"]], ids=str)
+def test_whoever_calls_the_drainer(pair: Pair, forms: Sequence[str]) -> None:
+    """In a superuser's session it delivers nothing; in that of its login the code runs, as roles that have nothing."""
+    with_people(pair)
+    (first, *_) = sentinel.plant(pair, "litellm", *forms)
+    sentinel.plant(pair, "openwebui", *forms)
+    a_round = "CALL user_bridge.drainer(0)"
+    assert as_superuser(sentinel.sprung(pair, lambda: pair.litellm_admin.run(a_round))) == []
+    if set(forms) & set(sentinel.READ):
+        assert first in pair.litellm_admin.value("SELECT last_error FROM user_bridge.upkeep WHERE task = 'drainer'")
+        assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 1
+
+    with closing(drainer_session(pair)) as session:
+        ran = {(each["role"], each["user"]) for each in sentinel.sprung(pair, lambda: session.run(a_round))}
+    reader, writer = PROGRAM_ROLES["litellm"], PROGRAM_ROLES["openwebui"]
+    assert ran <= {(reader, DRAINER_ROLE), (writer, SYNC_USER), (SYNC_USER, SYNC_USER)}
+    assert ran or forms is not sentinel.TOGETHER
 
 
 @dataclass(frozen=True)

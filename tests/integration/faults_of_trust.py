@@ -25,6 +25,13 @@ def _case(name: str) -> Callable[[Pair], None]:
 
 ADOPTION: list[Row] = [
     (
+        "an account without a role is trusted",
+        _ADOPT,
+        "coalesce(p_account.role, 'pending')",
+        "p_account.role",
+        _case("without a role, signed up later"),
+    ),
+    (
         "accounts linked although that is forbidden",
         _ADOPT,
         "WHEN NOT (p_options ->> 'adopt_existing')::boolean THEN",

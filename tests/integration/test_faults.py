@@ -93,6 +93,10 @@ def _page_of_somebody_gone(pair: Pair) -> None:
     )
 
 
+def _unreadable_list(kind: str) -> Catch:
+    return lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(pair, kind)
+
+
 def _rules(pair: Pair) -> None:
     test_addresses.rules(pair)
 
@@ -1875,16 +1879,14 @@ OLD_FAULTS = [
         "entities/membership/openwebui/apply.sql.j2",
         "EXCEPTION WHEN OTHERS THEN",
         "EXCEPTION WHEN invalid_text_representation THEN",
-        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(pair, "NUL"),
+        _unreadable_list("NUL"),
     ),
     Fault(
         "a list of members keeps what is no id",
         "entities/membership/openwebui/apply.sql.j2",
         "WHERE jsonb_typeof(m.item) = 'string'",
         "WHERE true",
-        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(
-            pair, "not only texts"
-        ),
+        _unreadable_list("not only texts"),
     ),
     Fault(
         "an id in a list of members hidden by escapes",
@@ -1894,6 +1896,13 @@ OLD_FAULTS = [
         lambda pair: test_unreadable_json.test_no_list_keeps_a_deleted_account_that_would_stop_open_webuis_upgrade(
             pair, "usr_b\u00f6b"
         ),
+    ),
+    Fault(
+        "a list of members that are not all texts is extended as a text",
+        "entities/membership/openwebui/apply.sql.j2",
+        "CASE WHEN user_bridge.only_strings(p_list)",
+        "CASE WHEN p_list IS NOT NULL",
+        _unreadable_list("not only texts"),
     ),
     *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]

@@ -180,7 +180,7 @@ FAULTS = [
         "engine/litellm/outage.sql.j2",
         "least(60, 0.5 * 2.0 ^ least(p_attempts - 1, 12))",
         "0.5",
-        _away(test_outage.test_an_hours_outage_costs_next_to_nothing),
+        _away(lambda pair: test_outage.test_an_hours_outage_costs_next_to_nothing(pair, 2000)),
     ),
     Fault(
         "the drainer does not wait in an outage",

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ import pytest
 
 from kit import rows, sentinel, upstream
 from kit.bridge import DRAINER_ROLE, REGISTRY, drainer_session, install_bridge
-from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
 from kit.recap import Run
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
@@ -219,64 +216,6 @@ def test_whoever_calls_the_drainer(pair: Pair, forms: Sequence[str]) -> None:
     reader, writer = PROGRAM_ROLES["litellm"], PROGRAM_ROLES["openwebui"]
     assert ran <= {(reader, DRAINER_ROLE), (writer, SYNC_USER), (SYNC_USER, SYNC_USER)}
     assert ran or forms is not sentinel.TOGETHER
-
-
-@dataclass(frozen=True)
-class PythonFault:
-    """One mutation of plugins/module_utils/_plain, which must be seen with a form planted on a side."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    form: str
-
-
-PYTHON_FAULTS = [
-    PythonFault("nothing is refused", "prove.py", "    if found:\n", "    if False:\n", "view"),
-    PythonFault(
-        "only the first table is looked at", "prove.py", "for name in tables]", "for name in list(tables)[:1]]", "view"
-    ),
-    PythonFault(
-        "predicates are not looked at",
-        "query.py",
-        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid",
-        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid AND i.indpred IS NULL",
-        "partial index",
-    ),
-    PythonFault("calls are not looked at", "query.py", "WHERE c.function <> 0", "WHERE c.function = 0", "check"),
-    PythonFault(
-        "parents are looked at only as children",
-        "query.py",
-        "a.oid IN (i.inhrelid, i.inhparent)",
-        "a.oid = i.inhrelid",
-        "child",
-    ),
-]
-
-
-@contextmanager
-def faulty_plugins(fault: PythonFault, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a module that imports from a copy of the collection with this fault."""
-    copy = tmp_path / "ansible_collections" / "llmops" / "user_bridge" / "plugins"
-    shutil.copytree(REPO / "plugins", copy)
-    file = copy / "module_utils" / "_plain" / fault.path
-    text = file.read_text(encoding="utf-8")
-    assert text.count(fault.old) == 1, f"{fault.path} has changed: plant this fault anew"
-    file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    yield {"PYTHONPATH": str(tmp_path)}
-
-
-@pytest.mark.parametrize("fault", PYTHON_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_the_python_proof_is_caught(pair: Pair, tmp_path: Path, fault: PythonFault) -> None:
-    with_people(pair)
-    pair.openwebui.run(sentinel.functions())
-    pair.openwebui.run(sentinel.statements("user")[fault.form])
-    call = a_call(pair, "bridge_info")
-    with faulty_plugins(fault, tmp_path) as env:
-        words: list[str] = []
-        found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module("bridge_info", call, env=env))))
-    assert as_superuser(found) != [] or "drop it and run again" not in words[0]
 
 
 def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> None:

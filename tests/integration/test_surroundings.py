@@ -311,7 +311,7 @@ def test_a_nested_list_of_teams_keeps_nobody_in(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "ann@example.com", user_role="proxy_admin")
     quick.litellm.run("UPDATE \"LiteLLM_UserTable\" SET teams = '{{t1,t2}}' WHERE user_id = 'u1'")
     rows.change_user(quick.litellm, "u1", user_role="internal_user", team_id="t3")
-    assert (queue(quick), openwebui.accounts(quick)) == ([], {"ann@example.com": ("u1", "user")})
+    assert (queue(quick), openwebui.accounts(quick)) == ([], {"ann@example.com": ("ann", "user")})
     rows.delete_user(quick.litellm, "u1")
     assert openwebui.accounts(quick) == {}
 

@@ -36,7 +36,7 @@ SURROUNDINGS: list[Row] = [
         "nobody knows as whom the connection was tried",
         "engine/litellm/target.sql.j2",
         "|| format(' (user %s, database %s)', ",
-        "|| format('%.0s%.0s', ",
+        "|| format('', ",
         connections.test_a_refusal_says_as_whom_and_to_what_it_was_tried,
     ),
     (
@@ -45,20 +45,6 @@ SURROUNDINGS: list[Row] = [
         "IF c_half = 0 THEN",
         "IF true THEN",
         _whole(surroundings.test_a_name_that_the_target_cannot_hold_fails_alone),
-    ),
-    (
-        "one that cannot be read keeps all others from being compared",
-        "engine/litellm/compare.sql.j2",
-        "IF c_half = 0 THEN",
-        "IF true THEN",
-        _whole(surroundings.test_a_name_that_the_target_cannot_hold_fails_alone),
-    ),
-    (
-        "bytes of no encoding are read as UTF-8",
-        "*",
-        "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END",
-        "'UTF8'",
-        _whole(surroundings.test_a_source_that_holds_bytes_of_any_encoding),
     ),
     (
         "letters of no encoding make an address",

@@ -15,7 +15,7 @@ from conftest import missing
 from hard_support import until
 from kit import binaries, litellm, pairs, sentinel
 from kit.cluster import Cluster, running
-from kit.pairs import PROGRAM_ROLES, SYNC_USER, Pair
+from kit.pairs import PROGRAM_ROLES, SIDES, SYNC_USER, Pair
 from kit.recap import Run
 from modules_support import a_call, run_module
 from playbooks_support import READ_ONLY, deploy, play, role_play, variables
@@ -130,8 +130,8 @@ def as_whom(pair: Pair) -> set[tuple[str, str]]:
     finally:
         for session in (pair.litellm, pair.openwebui):
             session.run("DROP SCHEMA sentinel CASCADE")
-    # What LiteLLM's own session ran beside it.
-    return {(each["role"], each["user"]) for each in ran if each["user"] != "litellm"}
+    # Without what this test's own sessions ran, which are the programs'.
+    return {(each["role"], each["user"]) for each in ran if each["user"] not in SIDES}
 
 
 def alone(pair: Pair, tmp_path: Path, env: dict[str, str] | None = None, **overrides: Any) -> Run:

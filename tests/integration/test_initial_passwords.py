@@ -1,0 +1,148 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Initial passwords are hashed by the drainer while it lives, and else with the account (DESIGN 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hard_support import until
+from kit import rows
+from kit.bridge import change_settings, drainer, install_bridge
+from kit.pairs import Pair
+
+EVERY_PAIR = pytest.mark.schemas(litellm="all", openwebui="all")
+
+
+def be_the_drainer(pair: Pair) -> None:
+    """As if this session were the drainer."""
+    assert pair.litellm_admin.value("SELECT user_bridge.begin_drainer()")
+
+
+def password(pair: Pair, name: str = "u1") -> str:
+    found = pair.openwebui.value("SELECT password FROM auth WHERE id = %s", [f"usr_{name}"])
+    assert isinstance(found, str)
+    return found
+
+
+def opens(pair: Pair, word: str, name: str = "u1") -> bool:
+    return bool(
+        pair.openwebui_admin.value(
+            "SELECT a.password = user_bridge.crypt(%s, a.password) FROM auth a WHERE a.id = %s", [word, f"usr_{name}"]
+        )
+    )
+
+
+def link(pair: Pair, name: str = "u1") -> dict[str, Any]:
+    return dict(pair.openwebui_admin.rows("SELECT * FROM user_bridge.entity WHERE entity_id = %s", [name])[0])
+
+
+@pytest.fixture
+def bridged(pair: Pair) -> Pair:
+    install_bridge(pair, {"password_cost": 4})
+    return pair
+
+
+@pytest.fixture
+def alive(bridged: Pair) -> Iterator[Pair]:
+    """A drainer lives, and does nothing."""
+    be_the_drainer(bridged)
+    yield bridged
+    bridged.litellm_admin.run("SELECT user_bridge.end_drainer()")
+
+
+def set_passwords(pair: Pair) -> int:
+    return int(pair.litellm_admin.value("SELECT user_bridge.set_passwords(s) FROM user_bridge.settings AS s"))
+
+
+@EVERY_PAIR
+@pytest.mark.parametrize("kind", ["email", "random", "none"])
+def test_the_drainer_sets_it(pair: Pair, kind: str) -> None:
+    install_bridge(pair, {"initial_password": kind})
+    with drainer(pair):
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+        if kind == "none":
+            assert link(pair)["password_due"] is None
+        else:
+            until(lambda: password(pair) != "", seconds=5)
+            assert password(pair).startswith("$2a$10$") and opens(pair, "ann@example.com") is (kind == "email")
+            found = link(pair)
+            assert found["password_due"] is None and found["initial_password_at"] is not None
+    assert kind != "none" or password(pair) == ""
+
+
+@EVERY_PAIR
+def test_without_a_drainer_it_comes_with_the_account(pair: Pair) -> None:
+    install_bridge(pair, {"password_cost": 4})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    assert opens(pair, "ann@example.com")
+
+
+def test_no_commit_hashes_while_a_drainer_lives(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    assert password(alive) == "" and link(alive)["password_due"] is not None
+    assert alive.litellm_admin.value("SELECT last_value FROM user_bridge.passwords_due") == 2
+    assert set_passwords(alive) == 1
+    assert opens(alive, "ann@example.com")
+    assert set_passwords(alive) == 0
+
+
+def test_many_at_once_get_theirs_as_well(alive: Pair) -> None:
+    alive.litellm.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
+        "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, 40) AS n"
+    )
+    assert alive.openwebui.value("SELECT count(*) FROM auth WHERE id LIKE 'usr_%%' AND password <> ''") == 0
+    while set_passwords(alive):
+        pass
+    assert all(opens(alive, f"u{n}@example.com", f"u{n}") for n in (1, 40))
+    assert alive.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity WHERE initial_password_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("admins", [False, True])
+def test_an_admins_is_never_the_email_unless_the_settings_say_so(alive: Pair, admins: bool) -> None:
+    change_settings(alive, initial_password_admins=admins)
+    rows.add_user(alive.litellm, "u1", "ann@example.com", user_role="proxy_admin")
+    assert (link(alive)["password_due"] is not None) is admins
+    set_passwords(alive)
+    assert (password(alive) != "") is admins
+
+
+def test_who_became_an_admin_meanwhile_gets_none(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    rows.change_user(alive.litellm, "u1", user_role="proxy_admin")
+    set_passwords(alive)
+    assert password(alive) == "" and link(alive)["password_due"] is None
+
+
+def test_one_that_was_set_meanwhile_stays(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    alive.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u1'")
+    set_passwords(alive)
+    assert password(alive) == "their own hash"
+    found = link(alive)
+    assert (found["password_due"], found["initial_password_mark"], found["initial_password_at"]) == (None, None, None)
+
+
+def test_an_adopted_account_waits_for_none(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", alive.admin.email, user_role="proxy_admin")
+    assert link(alive)["password_due"] is None
+
+
+def test_the_upkeep_sets_what_a_drainer_that_died_has_left(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    alive.litellm_admin.run("SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1)")
+    alive.litellm_admin.run("SELECT user_bridge.tick()")
+    assert opens(alive, "ann@example.com")
+
+
+def test_it_expires_like_any_other(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    set_passwords(alive)
+    alive.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'")
+    alive.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    assert password(alive) == ""

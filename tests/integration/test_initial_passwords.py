@@ -56,7 +56,7 @@ def alive(bridged: Pair) -> Iterator[Pair]:
 
 
 def set_passwords(pair: Pair) -> int:
-    return int(pair.litellm_admin.value("SELECT user_bridge.set_passwords(s) FROM user_bridge.settings AS s"))
+    return int(pair.litellm_admin.value("SELECT done FROM user_bridge.maintain() WHERE task = 'initial passwords set'"))
 
 
 @EVERY_PAIR

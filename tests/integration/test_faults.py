@@ -1892,20 +1892,6 @@ FAULTS += [
         _a_copy,
     ),
     Fault(
-        "a copy's timer never ends",
-        "engine/litellm/drain.sql.j2",
-        "RETURN v_problem IS NULL AND NOT",
-        "RETURN NOT",
-        _a_copy,
-    ),
-    Fault(
-        "the upkeep of a copy asks Open WebUI",
-        "engine/litellm/maintenance.sql.j2",
-        "NOT s.paused AND user_bridge.identity_problem() IS NULL",
-        "NOT s.paused",
-        _a_copy,
-    ),
-    Fault(
         "a copy is no news in the status",
         "engine/litellm/status.sql.j2",
         "coalesce(user_bridge.identity_problem(), 'this database')",

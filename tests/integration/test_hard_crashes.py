@@ -19,7 +19,7 @@ import pytest
 
 from hard_support import QUICK, drain_all, replaced, threads, until
 from kit import binaries, cluster, openwebui, pairs, rows
-from kit.bridge import Mutate, install_bridge
+from kit.bridge import Mutate, drainer, install_bridge
 from kit.cluster import SUPERUSER
 from kit.oracle import differences
 from kit.pairs import Pair, Session
@@ -104,6 +104,15 @@ def test_a_server_killed_amid_writes_loses_nothing(own_server: Pair) -> None:
     drain_all(own_server)
     assert own_server.litellm.value('SELECT count(*) FROM "LiteLLM_UserTable"') > KILLS
     assert differences(own_server) == []
+
+
+def test_a_drainer_delivers_on_after_a_server_was_killed(own_server: Pair) -> None:
+    """Its session ends with the server; the next one finds what was left, nothing of which is lost."""
+    install_bridge(own_server, QUICK)
+    with drainer(own_server):
+        _kill_amid_writes(own_server, 2)
+        until(lambda: own_server.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0, seconds=60)
+        assert differences(own_server) == []
 
 
 def test_a_queue_that_does_not_survive_a_crash_is_noticed(own_server: Pair) -> None:

@@ -538,6 +538,16 @@ no_sign_in:
         - user_id: u1
           openwebui_id: usr_u1
           email: ann@example.com
+linked:
+  description:
+    - How many accounts and groups of Open WebUI stand for something of LiteLLM's, by its type. Null without
+      O(openwebui_login_db) or when it could not be read.
+  returned: success
+  type: dict
+  sample:
+    organization: {linked: 3, missing: 0}
+    team: {linked: 14, missing: 1}
+    user: {linked: 118, missing: 0}
 settings_differ:
   description:
     - The settings that both sides store and that differ, as after half a deploy. Null without O(openwebui_login_db) or

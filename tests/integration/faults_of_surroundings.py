@@ -25,6 +25,13 @@ SURROUNDINGS: list[Row] = [
         surroundings.test_a_read_only_server_is_one_outage_and_over_when_it_can_be_written_to,
     ),
     (
+        "a name that the target cannot hold is an outage",
+        "engine/litellm/target.sql.j2",
+        "WHEN left(p_sqlstate, 2) IN ('22', '23', '54') OR",
+        "WHEN",
+        lambda pair: surroundings.test_a_name_that_the_target_cannot_hold_fails_alone(pair.cluster),
+    ),
+    (
         "the drain leaves sequences behind",
         "engine/litellm/drain.sql.j2",
         _SEQUENCES,

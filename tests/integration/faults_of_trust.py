@@ -174,8 +174,8 @@ ADOPTION: list[Row] = [
     (
         "the API keys of whoever knew the initial password open an admin's account",
         _APPLY,
-        "IF p_link.open_sessions OR NOT v_trusted OR v_expired IS NOT NULL THEN",
-        "IF p_link.open_sessions OR NOT v_trusted THEN",
+        "IF p_link.open_sessions OR v_expired IS NOT NULL THEN",
+        "IF p_link.open_sessions THEN",
         lambda pair: trust.TestWhoElseIsIn().test_who_knew_the_initial_password_is_out_after_a_promotion(pair),
     ),
     (

@@ -284,6 +284,21 @@ def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair
     assert found["no_sign_in"] == {"total": 1, "first": []} and found["not_linked"] == {"total": 1, "first": []}
 
 
+def test_accounts_that_vanished(deployed: Pair) -> None:
+    change_settings(deployed, initial_password="none")
+    for number in range(3):
+        add_user(deployed, f"u{number}", f"u{number}@example.com")
+    assert info(deployed)["linked"]["user"] == {"linked": 3, "missing": 0}
+    deployed.openwebui.run("DELETE FROM \"user\" WHERE id IN ('usr_u0', 'usr_u1')")
+    found = info(deployed)
+    assert found["linked"]["user"] == {"linked": 3, "missing": 2}
+    assert found["health"]["status"] == "degraded"
+    assert found["health"]["reasons"][0].startswith("Open WebUI lacks 2 of the type user ")
+    # As after a restore: nobody there knows of them.
+    deployed.openwebui_admin.run("DELETE FROM user_bridge.entity")
+    assert info(deployed)["health"]["reasons"][0].startswith("Open WebUI lacks 3 of the type user ")
+
+
 def test_settings_that_only_one_side_has(deployed: Pair) -> None:
     """As after half a deploy: each side acts by its own."""
     assert info(deployed)["settings_differ"] == []

@@ -288,7 +288,7 @@ def owners(pair: Pair) -> list[str]:
 
 def test_a_bridge_restored_without_owners_is_given_back_with_its_rows_only(pair: Pair, options: dict[str, Any]) -> None:
     """As by LiteLLM's role, which may have changed anything in it, and what was recorded, too."""
-    options["program_owner"] = "litellm"
+    options = {**options, "program_owner": "litellm"}
     install(options)
     pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = true; INSERT INTO user_bridge.queue VALUES ('u1')")
     pair.litellm_admin.run(GIVEN_AWAY)

@@ -93,7 +93,7 @@ def test_an_hours_outage_costs_next_to_nothing(bridged: Pair) -> None:
             "SELECT min(n) FROM (SELECT n, sum(user_bridge.outage_pause(n)) OVER (ORDER BY n) AS passed "
             "FROM generate_series(1, 500) AS n) AS t WHERE passed >= interval '1 hour'"
         )
-        assert attempts < 360
+        assert attempts is not None and attempts < 360
         for _ in range(attempts):
             bridged.litellm_admin.run(PAUSE_IS_OVER)
             # The second round is one of those that only wait.

@@ -73,6 +73,8 @@ def test_a_transaction_that_commits_late_is_not_passed_over(bridged: Pair, limit
 def test_what_a_delivery_queues_itself_is_not_passed_over(bridged: Pair) -> None:
     drains = writer(bridged)
     drains.run(INSERT, ["first", 1])
+    # Younger, and ended before.
+    bridged.litellm_admin.run(INSERT, ["other", 1])
     place = drains.value("SELECT p.place FROM user_bridge.pick('{}', 100, now()) AS p")
     drains.run(INSERT, ["follower", 1])
     drains.commit()

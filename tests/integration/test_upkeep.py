@@ -149,7 +149,7 @@ def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
 
 
 def task(pair: Pair, name: str) -> dict[str, Any]:
-    return dict(pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep WHERE task = %s", [name])[0])
+    return dict(next(iter(pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep WHERE task = %s", [name])), {}))
 
 
 def test_each_task_has_its_own_clock(pair: Pair) -> None:
@@ -184,8 +184,8 @@ def test_a_task_that_fails_keeps_no_other_from_being_done(pair: Pair) -> None:
     )
     pair.litellm_admin.run("SELECT user_bridge.tick()")
     failed = task(pair, "expired keys")
-    assert (failed["failures"], failed["last_error"]) == (1, "keys are broken")
-    assert task(pair, "audit")["failures"] == 0
+    assert (failed.get("failures"), failed.get("last_error")) == (1, "keys are broken")
+    assert task(pair, "audit").get("failures") == 0
     assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit") == 0
 
 

@@ -15,8 +15,18 @@ from kit.pairs import Side
 ENTITIES = REGISTRY["entities"]
 TYPES = [*ENTITIES, *REGISTRY["fan_outs"]]
 # A type as a literal, alone or before an id as in 'user ' || id; or taken from how another is spelled.
-_NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^']*_(?:member|key)\$?'")
-_OPTIONAL_ON_OPEN_WEBUI = {"normal", "likely_id", "lost_by", "while_held", "bulk", "returned", "remove"}
+_NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^'a-z]*_(?:member|key)\$?'")
+_OPTIONAL_ON_OPEN_WEBUI = {
+    "normal",
+    "likely_id",
+    "lost_by",
+    "while_held",
+    "bulk",
+    "marks_of",
+    "moved",
+    "returned",
+    "remove",
+}
 
 
 def functions(side: Side) -> set[str]:
@@ -53,6 +63,8 @@ def test_a_target_answers_the_calls_that_the_registry_says_and_no_others(target:
         "lost_by": f"lost_by_{target}(jsonb)",
         "while_held": f"while_held_{target}(user_bridge.entity)",
         "bulk": f"bulk_{target}(text, jsonb)",
+        "marks_of": f"marks_of_{target}(text, text[], text[])",
+        "moved": f"moved_{target}(user_bridge.entity, text)",
         "returned": f"returned_{target}()",
         "remove": f"remove_{target}(user_bridge.entity)",
     }

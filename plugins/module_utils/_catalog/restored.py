@@ -20,6 +20,9 @@ _RESTORED_BY = f"""
 SELECT r.rolname::text
   FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
  WHERE c.oid = to_regclass('{BOOKKEEPING_NAME}') AND c.relkind = 'r' AND r.rolname NOT IN (%(owner)s, %(program)s)
+   AND (SELECT count(*) FROM pg_attribute AS a
+         WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname::text = ANY (ARRAY[
+               'kind', 'name', 'definition', 'fingerprint', 'server_major', 'version', 'applied_at'])) = 7
    AND (r.rolcanlogin OR r.rolsuper
         OR EXISTS (SELECT FROM pg_class AS p
                     WHERE p.relnamespace = to_regnamespace('public') AND p.relkind = 'r' AND p.relowner = r.oid))"""

@@ -56,6 +56,8 @@ _NO_SIGN_IN = f"""
 SELECT s.user_id, s.openwebui_id, s.email, count(*) OVER () AS total
   FROM {SCHEMA}.accounts_without_sign_in() AS s ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
 
+_LINKED = f"SELECT l.entity_type AS type, l.linked, l.missing FROM {SCHEMA}.count_links() AS l ORDER BY 1"
+
 # Lists of accounts on Open WebUI's side, by the name under which they are reported, with the tables that each reads.
 _LISTS: dict[str, tuple[str, frozenset[str]]] = {
     "initial_passwords": (_INITIAL_PASSWORDS, frozenset({"auth"})),
@@ -70,7 +72,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
         report, delivery, tested, source, problem = _look_at_litellm(params)
         other, lists, own_settings, target = (
-            beside.result() if beside else (Report(), dict.fromkeys(_LISTS), None, None)
+            beside.result() if beside else (Report(), dict.fromkeys([*_LISTS, "linked"]), None, None)
         )
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
@@ -125,7 +127,7 @@ def _look_at_openwebui(
     params: dict[str, Any],
 ) -> tuple[Report, dict[str, Any], dict[str, Any] | None, Target | None]:
     """Nothing is found where it cannot be reached."""
-    nothing: dict[str, Any] = dict.fromkeys(_LISTS)
+    nothing: dict[str, Any] = dict.fromkeys([*_LISTS, "linked"])
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
@@ -137,12 +139,14 @@ def _look_at_openwebui(
         if ("table", f"{SCHEMA}.entity") not in live:
             return report, nothing, None, None
         limit = params["limit"]
-        lists = {
+        lists: dict[str, Any] = {
             name: listed(
                 report.look_at_tables(cur, name.replace("_", " "), query, (tables, proved), {"limit": limit}), limit
             )
             for name, (query, tables) in _LISTS.items()
         }
+        linked = report.look_at_tables(cur, "accounts and groups", _LINKED, (frozenset({"group", "user"}), proved))
+        lists["linked"] = None if linked is None else {row.pop("type"): row for row in linked}
         own_settings = look_at_settings(cur, report, live, "openwebui: settings")
         target = seen(cur, report, "owner of Open WebUI's side", read_target, params["owner"])
         return report, lists, own_settings, target

@@ -94,6 +94,14 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"{info['drift']['entities']} entities differ between LiteLLM and Open WebUI: "
             "run bridge_sync with action reconcile and repair true"
         )
+    lost = _lost(info)
+    if lost:
+        what = ", ".join(f"{number} of the type {name}" for name, number in lost.items())
+        degraded.append(
+            f"Open WebUI lacks {what} that the bridge made there: somebody deleted them, or a database was restored; "
+            "the drainer brings them back within ten "
+            "minutes, bridge_sync with action reconcile and repair true at once"
+        )
     if info["not_linked"] and info["not_linked"]["total"]:
         degraded.append(
             f"{info['not_linked']['total']} users of LiteLLM get no account because of one that Open WebUI has: "
@@ -106,6 +114,18 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does a drainer run?")
     degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
     return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}
+
+
+def _lost(info: dict[str, Any]) -> dict[str, int]:
+    """How many accounts and groups are gone, by type, beside those that are on their way."""
+    if info["linked"] is None:
+        return {}
+    mapped, queued = info["mapped"] or {}, (info["queue"] or {}).get("by_type", {})
+    found = {
+        name: max(each["missing"], mapped.get(name, 0) - (each["linked"] - each["missing"]) - queued.get(name, 0))
+        for name, each in info["linked"].items()
+    }
+    return {name: number for name, number in found.items() if number > 0}
 
 
 def _kinds(held: dict[str, Any]) -> str:

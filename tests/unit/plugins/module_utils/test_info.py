@@ -34,6 +34,7 @@ def info(**changes: Any) -> dict[str, Any]:
         "initial_passwords": None,
         "settings_differ": [],
         "not_linked": None,
+        "linked": None,
         "unseen": [],
     }
     return {**found, **changes}
@@ -70,6 +71,10 @@ def changed(state: str) -> dict[str, Any]:
         ({"settings_differ": None}, "ok"),
         ({"not_linked": {"total": 1, "first": []}}, "degraded"),
         ({"not_linked": {"total": 0, "first": []}}, "ok"),
+        ({"linked": {"user": {"linked": 2, "missing": 0}}, "mapped": {"user": 2}}, "ok"),
+        ({"linked": {"user": {"linked": 2, "missing": 1}}, "mapped": {"user": 2}}, "degraded"),
+        ({"linked": {"user": {"linked": 2, "missing": 0}}, "mapped": {"user": 802}}, "degraded"),
+        ({"linked": {"user": {"linked": 2, "missing": 0}}, "mapped": None}, "ok"),
         ({"trigger_faults": 2}, "degraded"),
         ({"trigger_faults": None}, "ok"),
         ({"triggers_off": ["role litellm"]}, "broken"),
@@ -100,6 +105,14 @@ def test_health(changes: dict[str, Any], status: str) -> None:
     found = health(info(**changes))
     assert found["status"] == status
     assert bool(found["reasons"]) == (status != "ok")
+
+
+def test_what_is_on_its_way_is_not_lost() -> None:
+    linked = {"user": {"linked": 2, "missing": 0}}
+    queue = {"depth": 3, "failed": 0, "oldest_seconds": 1, "by_type": {"user": 3}}
+    assert health(info(linked=linked, mapped={"user": 5}, queue=queue))["status"] == "ok"
+    found = health(info(linked=linked, mapped={"user": 6}, queue=queue))
+    assert found["reasons"][0].startswith("Open WebUI lacks 1 of the type user ")
 
 
 def test_the_worst_comes_first() -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,8 +57,11 @@ def alive(bridged: Pair) -> Iterator[Pair]:
     bridged.litellm_admin.run("SELECT user_bridge.end_drainer()")
 
 
+SET = "SELECT done FROM user_bridge.maintain() WHERE task = 'initial passwords set'"
+
+
 def set_passwords(pair: Pair) -> int:
-    return int(pair.litellm_admin.value("SELECT done FROM user_bridge.maintain() WHERE task = 'initial passwords set'"))
+    return int(pair.litellm_admin.value(SET))
 
 
 @EVERY_PAIR
@@ -119,6 +124,44 @@ def test_who_became_an_admin_meanwhile_gets_none(alive: Pair) -> None:
     assert password(alive) == "" and link(alive)["password_due"] is None
 
 
+def test_a_change_while_it_is_hashed_neither_waits_nor_comes_too_late(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    # About a second.
+    change_settings(alive, password_cost=14)
+    hashing = threading.Thread(target=lambda: alive.litellm_admin.rows(f"SELECT * FROM ({SET}) AS done"))
+    hashing.start()
+    time.sleep(0.2)
+    rows.change_user(alive.litellm, "u1", user_role="proxy_admin")
+    # It was delivered in its COMMIT.
+    assert alive.openwebui.value("SELECT role FROM public.user WHERE id = 'usr_u1'") == "admin" and hashing.is_alive()
+    hashing.join()
+    assert password(alive) == ""
+    set_passwords(alive)
+    assert password(alive) == "" and link(alive)["password_due"] is None
+
+
+@pytest.mark.parametrize("table", ["public.auth", "user_bridge.entity"])
+def test_a_locked_row_keeps_nobody_elses_from_being_set(alive: Pair, table: str) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    rows.add_user(alive.litellm, "u2", "bob@example.com")
+    column = "id" if table == "public.auth" else "openwebui_id"
+    with alive.openwebui_admin.transaction():
+        alive.openwebui_admin.run(f"SELECT FROM {table} WHERE {column} = 'usr_u1' FOR UPDATE")
+        set_passwords(alive)
+        assert [password(alive, "u1") != "", password(alive, "u2") != ""] == [False, True]
+    set_passwords(alive)
+    assert password(alive) != ""
+
+
+def test_who_takes_the_account_over_gets_it(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    rows.add_user(alive.litellm, "u2", "ann@example.com")
+    alive.litellm.run("DELETE FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'")
+    alive.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    set_passwords(alive)
+    assert link(alive, "u2")["openwebui_id"] == "usr_u1" and opens(alive, "ann@example.com")
+
+
 def test_one_that_was_set_meanwhile_stays(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
     alive.openwebui.run("UPDATE auth SET password = 'their own hash' WHERE id = 'usr_u1'")
@@ -133,11 +176,23 @@ def test_an_adopted_account_waits_for_none(alive: Pair) -> None:
     assert link(alive)["password_due"] is None
 
 
-def test_the_upkeep_sets_what_a_drainer_that_died_has_left(alive: Pair) -> None:
+@pytest.mark.parametrize("by", ["tick", "drain"])
+def test_without_a_drainer_somebody_sets_what_the_last_one_has_left(alive: Pair, by: str) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
-    alive.litellm_admin.run("SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1)")
-    alive.litellm_admin.run("SELECT user_bridge.tick()")
+    alive.litellm_admin.run("SELECT user_bridge.end_drainer()")
+    alive.litellm_admin.rows(f"SELECT * FROM user_bridge.{by}()")
     assert opens(alive, "ann@example.com")
+
+
+def test_the_next_drainer_sets_what_the_last_one_ended_over(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    # As if the upkeep had nothing to do for long, and the last drainer had been killed in the middle of it.
+    alive.litellm_admin.run(
+        "SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1);"
+        "SELECT user_bridge.note_upkeep(t.task, t.period, NULL) FROM user_bridge.upkeep_tasks() AS t"
+    )
+    with drainer(alive):
+        until(lambda: password(alive) != "", seconds=5)
 
 
 def test_it_expires_like_any_other(alive: Pair) -> None:

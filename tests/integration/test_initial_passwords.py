@@ -57,6 +57,7 @@ def alive(bridged: Pair) -> Iterator[Pair]:
     bridged.litellm_admin.run("SELECT user_bridge.end_drainer()")
 
 
+HASHING = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND state = 'active' AND pid <> pg_backend_pid()"
 SET = "SELECT done FROM user_bridge.maintain() WHERE task = 'initial passwords set'"
 
 
@@ -126,11 +127,12 @@ def test_who_became_an_admin_meanwhile_gets_none(alive: Pair) -> None:
 
 def test_a_change_while_it_is_hashed_neither_waits_nor_comes_too_late(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
-    # About a second.
-    change_settings(alive, password_cost=14)
-    hashing = threading.Thread(target=lambda: alive.litellm_admin.rows(f"SELECT * FROM ({SET}) AS done"))
+    # For most of a second.
+    change_settings(alive, password_cost=13)
+    hashing = threading.Thread(target=set_passwords, args=[alive])
     hashing.start()
-    time.sleep(0.2)
+    until(lambda: alive.openwebui_admin.value(HASHING, [alive.openwebui_db]))
+    time.sleep(0.05)
     rows.change_user(alive.litellm, "u1", user_role="proxy_admin")
     # It was delivered in its COMMIT.
     assert alive.openwebui.value("SELECT role FROM public.user WHERE id = 'usr_u1'") == "admin" and hashing.is_alive()
@@ -198,6 +200,8 @@ def test_the_next_drainer_sets_what_the_last_one_ended_over(alive: Pair) -> None
 def test_it_expires_like_any_other(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
     set_passwords(alive)
-    alive.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'")
+    alive.openwebui_admin.run(
+        "UPDATE user_bridge.entity SET initial_password_at = initial_password_at - interval '73 hours'"
+    )
     alive.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
     assert password(alive) == ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -207,7 +208,7 @@ def check(pair: Pair, *names: str) -> None:
     load(pair, FEW + 1, MANY)
     grown: dict[str, str] = {}
     for name, work in _work(meter, 2, names or list(WRITES)).items():
-        more = work.without(lambda place, name=name: _is_exempt(pair, name, place)).beyond(few[name])
+        more = work.without(partial(_is_exempt, pair, name)).beyond(few[name])
         if more.rows > ROWS or more.blocks > BLOCKS:
             grown[name] = str(more)
     assert grown == {}
@@ -322,7 +323,7 @@ def test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(quick: 
     rows.add_user(quick.litellm, "u1", "u1@example.com", user_alias="Ann")
     rows.add_user(quick.litellm, "u2", "u2@example.com", user_alias="Bob")
     for user in ("u1", "u2"):
-        _unwatched(quick, "LiteLLM_UserTable", lambda session, user=user: rows.change_user(session, user, teams=["t1"]))
+        _unwatched(quick, "LiteLLM_UserTable", partial(rows.change_user, user_id=user, teams=["t1"]))
     # One by the user's own next delivery, the other by a repair.
     rows.change_user(quick.litellm, "u1", user_alias="Anna")
     found(quick, repair=True)

@@ -31,13 +31,16 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
         return variables(pair, bridge_approve_ids=approve, bridge_reject_ids=reject)
 
     # Whatever is wrong with one of the lists, nothing is changed.
-    refusals = {
+    refusals: dict[str, tuple[list[int] | str, list[int], str]] = {
         "unknown_rejected": (ids[:2], [4711], "no held change has the id 4711"),
         "unknown_approved": ([4711], ids[:2], "no held change has the id 4711"),
         "in_both": (ids[:2], ids[1:3], f"both name {ids[1]}"),
         "no_number": ("first", [], "int"),
     }
-    hosts = {"listed": lists([], []), **{name: lists(*given[:2]) for name, given in refusals.items()}}
+    hosts = {
+        "listed": lists([], []),
+        **{name: lists(approve, reject) for name, (approve, reject, _) in refusals.items()},
+    }
     looked = play_hosts(shipped("review_changes", "looks"), {"looks": hosts}, tmp_path, env=READ_ONLY)
     listed = looked.hosts["listed"]
     assert (listed.changed, listed.failed) == (0, 0), looked.output

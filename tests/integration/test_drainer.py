@@ -103,7 +103,7 @@ def holds_the_lock(pair: Pair, pid: int) -> bool:
     return bool(
         pair.litellm_admin.value(
             "SELECT count(*) FROM pg_locks WHERE pid = %s AND locktype = 'advisory' "
-            "AND classid::bigint << 32 | objid::bigint = user_bridge.drainer_key()",
+            "AND classid::bigint << 32 | objid::bigint = user_bridge.lock_key('drainer')",
             [pid],
         )
     )
@@ -182,7 +182,7 @@ def test_a_foreign_lock_or_an_old_beat_is_no_drainer(bridged: Pair) -> None:
         assert lives(bridged)
     # Its beat is young, and somebody who has seen the key of its lock holds it: no commit must wait for a drainer.
     intruder = bridged.connect("litellm")
-    intruder.run("SELECT pg_advisory_lock(%s)", [bridged.litellm_admin.value("SELECT user_bridge.drainer_key()")])
+    intruder.run("SELECT pg_advisory_lock(%s)", [bridged.litellm_admin.value("SELECT user_bridge.lock_key('drainer')")])
     bridged.litellm_admin.run(
         "SELECT setval('user_bridge.drainer_beat', ((extract(epoch FROM clock_timestamp()) - 16) * 1000)::bigint)"
     )

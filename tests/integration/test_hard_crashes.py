@@ -115,9 +115,15 @@ def test_a_drainer_delivers_on_after_a_server_was_killed(own_server: Pair) -> No
         assert differences(own_server) == []
 
 
+def _uncompared(mutate: Mutate) -> Mutate:
+    """The same mutant, of a bridge that does not compare both sides after a crash, which repairs what this loses."""
+    blind = replaced("engine/litellm/drain.sql.j2", "user_bridge.find_losses(v_reply ->> 'place', s)", "NULL")
+    return lambda path, text: blind(path, mutate(path, text))
+
+
 def test_a_queue_that_does_not_survive_a_crash_is_noticed(own_server: Pair) -> None:
     start = "CREATE TABLE IF NOT EXISTS user_bridge.sync_queue"
-    mutate = replaced("engine/litellm/state.sql.j2", start, start.replace("TABLE", "UNLOGGED TABLE"))
+    mutate = _uncompared(replaced("engine/litellm/state.sql.j2", start, start.replace("TABLE", "UNLOGGED TABLE")))
     install_bridge(own_server, {**QUICK, "delivery": "queued"}, mutate=mutate)
     _kill_amid_writes(own_server, 1)
     drain_all(own_server)
@@ -228,7 +234,7 @@ def test_after_a_crash_the_numbers_of_the_journal_mean_nothing(own_server: Pair)
 
 
 def test_a_journal_that_trusts_numbers_from_before_a_crash_is_noticed(own_server: Pair) -> None:
-    trusting = replaced("engine/litellm/state.sql.j2", "CREATE UNLOGGED TABLE", "CREATE TABLE")
+    trusting = _uncompared(replaced("engine/litellm/state.sql.j2", "CREATE UNLOGGED TABLE", "CREATE TABLE"))
     assert _phantoms_numbered_twice(own_server, trusting) != []
 
 

@@ -93,11 +93,6 @@ def _cause_gone(pair: Pair, there: bool) -> None:
     ("there", "mutate"),
     [
         pytest.param(
-            True,
-            replaced("engine/openwebui/door.sql.j2", "    -- One entity that cannot be written", "    RAISE; --"),
-            id="no savepoint for each entity",
-        ),
-        pytest.param(
             False,
             replaced("engine/litellm/drain.sql.j2", "ELSIF cardinality(p_ids) > 1 THEN", "ELSIF false THEN"),
             id="not one by one",
@@ -164,18 +159,6 @@ def test_a_big_transaction_is_left_to_the_drain(pair: Pair) -> None:
     drain_all(pair, 2000, 150)
     assert pair.openwebui.value('SELECT count(*) FROM "user"') == WITH_EMAIL + 1
     assert differences(pair) == []
-
-
-def test_without_the_inline_limit_a_commit_delivers_a_big_transaction(pair: Pair) -> None:
-    unlimited = replaced(
-        "engine/litellm/commit.sql.j2", "WHERE txid = p_txid LIMIT p_limit + 1) AS q;", "WHERE txid = p_txid) AS q;"
-    )
-
-    def mutate(path: str, text: str) -> str:
-        return unlimited(path, text).replace("IF cardinality(v_ids) > s.inline_limit THEN", "IF false THEN")
-
-    delivered, failed = _big_transaction(pair, mutate)
-    assert delivered > 0 or failed > 0
 
 
 def _world(pair: Pair) -> None:

@@ -198,14 +198,14 @@ INLINE_AT_ANY_LEVEL = replaced(
     "",
 )
 NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
-    "entities/user/litellm/locks.sql.j2", "SELECT 'team_name', t.id, true FROM", "SELECT 'team_name', NULL, true FROM"
+    "entities/user/litellm/locks.sql.j2", "SELECT 'team_name', t.id, true", "SELECT 'team_name', NULL, true"
 )
 
 
 @pytest.mark.parametrize(
     ("mutate", "level", "race"),
     [
-        pytest.param(NO_ENTITY_LOCKS, "READ COMMITTED", _two_memberships_of_one_user, id="no entity locks"),
+        pytest.param(NO_ENTITY_LOCKS, "READ COMMITTED", _two_users_with_one_email, id="no entity locks"),
         pytest.param(INLINE_AT_ANY_LEVEL, "REPEATABLE READ", _two_memberships_of_one_user, id="inline at any level"),
         pytest.param(
             NAMES_WITHOUT_THE_TEAMS_LOCK, "READ COMMITTED", _name_of_a_newcomer, id="no lock of a team's name"
@@ -281,6 +281,7 @@ SLOW_LOCKS = replaced(
 IN_THE_LOCKS_QUEUE = replaced(
     "engine/litellm/locks.sql.j2",
     "    PERFORM pg_sleep(0.002);\n    WHILE NOT",
+    "    PERFORM pg_sleep(0.01);\n"
     "    PERFORM CASE WHEN p_shared THEN pg_advisory_xact_lock_shared(p_key) ELSE pg_advisory_xact_lock(p_key) END;"
     "\n    WHILE NOT",
 )

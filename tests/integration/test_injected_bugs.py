@@ -39,7 +39,8 @@ SELECT p.oid AS number, p.proname AS name, p.oid::regprocedure::text AS signatur
  ORDER BY p.oid::regprocedure::text"""
 _WITHOUT_ARGUMENTS = """
 SELECT p.oid::regprocedure::text FROM pg_proc AS p
- WHERE p.oid::regprocedure::text = %s AND p.pronargs = p.pronargdefaults AND p.prorettype <> 'trigger'::regtype"""
+ WHERE p.oid::regprocedure::text = %s AND p.prokind = 'f' AND p.pronargs = p.pronargdefaults
+   AND p.prorettype <> 'trigger'::regtype"""
 
 
 @dataclass(frozen=True)
@@ -329,6 +330,44 @@ def _writes(pair: Pair) -> None:
     assert pair.litellm.value(spend) == before + 0.25
 
 
+def _rekeyed(pair: Pair) -> None:
+    """A user's and a team's id that LiteLLM rewrites."""
+    session = writer(pair)
+    rows.add_user(session, "r1", "r1@example.com", teams=["t0"])
+    session.run("""UPDATE "LiteLLM_UserTable" SET user_id = 'r2' WHERE user_id = 'r1'""")
+    rows.add_team(session, "t9", "Nine", members_with_roles=[{"role": "user", "user_id": "r2"}])
+    session.run("""UPDATE "LiteLLM_TeamTable" SET team_id = 't8' WHERE team_id = 't9'""")
+
+
+def _healed(pair: Pair) -> None:
+    """What somebody deleted in Open WebUI, found by the lookout."""
+    rows.add_user(writer(pair), "h1", "h1@example.com", teams=["t0"])
+    pair.openwebui.run("""DELETE FROM "user" WHERE id = 'usr_h1'""")
+    pair.openwebui.run("""DELETE FROM "group" WHERE id = 'grp_team_t0'""")
+    rows.change_team(writer(pair), "t0", members_with_roles=[{"role": "user", "user_id": "h1"}])
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+
+
+def _drainer(pair: Pair) -> None:
+    """One round of it."""
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    rows.add_user(writer(pair), "d1", "d1@example.com")
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    pair.litellm_admin.run("CALL user_bridge.drainer(0)")
+
+
+def _outage(pair: Pair) -> None:
+    """Open WebUI's server is away for a commit and for a drain."""
+    session = writer(pair)
+    pair.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
+    try:
+        rows.add_user(session, "away", "away@example.com")
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(100, true)")
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.outage()")
+    finally:
+        pair.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET port '{pair.cluster.port}')")
+
+
 PARTS: list[Part] = [
     _writes,
     _rare_writes,
@@ -348,6 +387,10 @@ PARTS: list[Part] = [
     _taken_over,
     _waiting,
     _migration,
+    _rekeyed,
+    _healed,
+    _drainer,
+    _outage,
     _information,
 ]
 
@@ -390,8 +433,14 @@ class Hits:
 
 def _problems(pair: Pair) -> list[str]:
     """What LiteLLM's side of the bridge says is wrong."""
-    query = "SELECT DISTINCT last_error FROM user_bridge.sync_queue WHERE last_error IS NOT NULL"
-    return [row["last_error"] for row in pair.litellm_admin.rows(query)]
+    return [
+        row["error"]
+        for row in pair.litellm_admin.rows(
+            """SELECT q.last_error AS error FROM user_bridge.sync_queue AS q WHERE q.last_error IS NOT NULL
+                UNION SELECT t.outage_error FROM user_bridge.target AS t WHERE t.outage_error IS NOT NULL
+                UNION SELECT u.last_error FROM user_bridge.upkeep AS u WHERE u.last_error IS NOT NULL"""
+        )
+    ]
 
 
 def _faults(pair: Pair) -> int:
@@ -506,6 +555,18 @@ def _each_function(pair: Pair, side: Side, signatures: set[str] | None = None) -
     return left
 
 
+# What needs a shortage or a fault that other tests make, which write to LiteLLM meanwhile.
+ELSEWHERE = {
+    "user_bridge.last_within(bigint[],integer)",  # test_locks: no locks to spare
+    "user_bridge.target_answers(user_bridge.settings)",  # test_locks: an item that hangs
+    "user_bridge.drainer_failed(jsonb,text)",  # test_drainer: an error in a round
+    "user_bridge.refusal_text(text,text)",  # test_surroundings: a name that the target's encoding lacks
+    "user_bridge.refusal_code(text)",  # the same
+    "user_bridge.is_in_hands(text)",  # test_upkeep: a task that is due
+    "user_bridge.take_slot(integer)",  # test_connections: fewer connections than sessions
+}
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side) -> None:
     left = _each_function(pair, side)
@@ -513,7 +574,7 @@ def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Sid
         # What only an old Open WebUI needs.
         with pairs.pair(pair.cluster, openwebui="old") as old:
             left = _each_function(old, side, left)
-    assert left == set()
+    assert sorted(left - ELSEWHERE) == []
 
 
 @pytest.mark.parametrize(

@@ -145,11 +145,12 @@ class TestTeams:
         assert openwebui.groups(quick) == {}
         assert openwebui.accounts(quick) == {"ann@example.com": ("Rockets-Ann", "user")}
 
-    def test_an_id_that_would_share_a_group_is_refused(self, quick: Pair) -> None:
+    def test_an_id_that_would_share_a_group_gets_one_of_its_own(self, quick: Pair) -> None:
         rows.add_team(quick.litellm, "x", "Rockets")
         rows.add_organization(quick.litellm, "team_x", "Not Rockets")
-        assert openwebui.groups(quick) == {"grp_team_x": ("Rockets", [])}
-        assert audit(quick, "SYNC_ORG", "team_x")[0] == "FAILED"
+        assert openwebui.groups(quick) == {"grp_team_x": ("Rockets", []), "grp_team_x_2": ("Not Rockets", [])}
+        rows.rename_organization(quick.litellm, "team_x", "Other")
+        assert openwebui.groups(quick) == {"grp_team_x": ("Rockets", []), "grp_team_x_2": ("Other", [])}
 
 
 class TestMemberships:

@@ -420,7 +420,7 @@ def test_a_bridge_of_another_shape_is_reported_not_a_crash(deployed: Pair) -> No
     deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_queue RENAME last_error TO error")
     deployed.litellm_admin.run("ALTER TABLE user_bridge.sync_audit RENAME error_message TO message")
     found = info(deployed)
-    assert {item["what"] for item in found["unseen"]} == {"errors", "audit"}
+    assert {item["what"] for item in found["unseen"]} == {"errors", "audit", "outage"}
     assert found["health"]["status"] == "broken" and found["queue"]["depth"] == 0
 
 

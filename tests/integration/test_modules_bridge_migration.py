@@ -119,23 +119,29 @@ def test_everything_is_brought_once(old: Pair) -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_check_mode_says_what_would_happen_to_whom(old: Pair, driver: str) -> None:
-    old.openwebui.run("INSERT INTO auth (id, email, password, active) VALUES ('mine', 'ann@example.com', 'x', true)")
-    old.openwebui.run(
-        'INSERT INTO "user" (id, name, email, role, profile_image_url, created_at, updated_at, last_active_at)'
-        " VALUES ('mine', 'Ann', 'ann@example.com', 'user', '', 1, 1, 1)"
-    )
+    for account, name in (("mine", "Ann"), ("his", "Bob")):
+        email = f"{name.lower()}@example.com"
+        old.openwebui.run("INSERT INTO auth (id, email, password, active) VALUES (%s, %s, 'x', true)", [account, email])
+        old.openwebui.run(
+            'INSERT INTO "user" (id, name, email, role, profile_image_url, created_at, updated_at, last_active_at)'
+            " VALUES (%s, %s, %s, 'user', '', 1, 1, 1)",
+            [account, name, email],
+        )
     expected = migrate(old, check=True, diff=True, driver=driver, env=READ_ONLY)
     assert expected["changed"] is True and accounts(old) == []
     assert old.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity") == 0
     assert old.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit") == 0
     assert by_user(expected, "result", "action") == {
-        "u1": ("SUCCESS", "update"),
-        "u2": ("SUCCESS", "create"),
+        # LiteLLM has no name for u1, so that the account keeps its own.
+        "u1": ("SUCCESS", "link"),
+        "u2": ("SUCCESS", "update"),
         "u3": ("SKIPPED", "none"),
         "u4": ("SUCCESS", "create"),
         "u5": ("SUCCESS", "create"),
     }
-    assert 'user u1 name: "Ann"\n' in expected["diff"]["before"] and "user u1 name: " in expected["diff"]["after"]
+    assert 'user u2 name: "Bob"\n' in expected["diff"]["before"]
+    assert 'user u2 name: "Blue-Bob"\n' in expected["diff"]["after"]
+    assert "user u1 name: " not in expected["diff"]["before"]
     assert "organization o1 exists: true\n" in expected["diff"]["after"]
     done = migrate(old, driver=driver)
     assert by_user(done) == by_user(expected)

@@ -58,7 +58,7 @@ def test_audit_entry(lived_in: Pair, driver: str) -> None:
     (entry,) = found["entries"]
     assert found["total"] == 2 and found["next_after_id"] == entry["id"]
     assert entry["after"]["email"] == "ann@example.com" and entry["after"]["name"] == "Ann"
-    assert entry["before"] is None and entry["message"] is None and entry["result"] == "SUCCESS"
+    assert entry["before"] == {"name": "ann"} and entry["message"] is None and entry["result"] == "SUCCESS"
     assert ISO.match(entry["at"])
     assert found == listed(
         lived_in, "bridge_audit_info", driver, True, entity_ids=["u1"], operations=["SYNC_USER"], limit=1

@@ -200,11 +200,14 @@ def test_drift_is_reported_and_repaired(deployed: Deployed, tmp_path: Path) -> N
 
 def test_what_the_roles_may_not_do(deployed: Deployed) -> None:
     pair = deployed.pair
-    # LiteLLM's own role: the bridge works for it, and shows it nothing.
+    # LiteLLM's own role: the bridge works for it, and shows it what a dump needs, which is not the key.
     assert user_arrives(pair, "someone")
     for statement in (
-        "SELECT * FROM user_bridge.sync_queue",
-        "SELECT * FROM user_bridge.settings",
+        "SELECT * FROM user_bridge.identity_key",
+        "INSERT INTO user_bridge.sync_queue (entity_type, entity_id) VALUES ('user', 'someone')",
+        "UPDATE user_bridge.settings SET paused = true",
+        "DELETE FROM user_bridge.sync_mapping",
+        "SELECT nextval('user_bridge.backlog')",
         "SELECT user_bridge.drain(1)",
         "SELECT user_bridge.dblink_connect('user_bridge_target')",
         "ALTER SERVER user_bridge_target OPTIONS (SET host 'evil')",

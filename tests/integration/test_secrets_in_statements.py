@@ -446,7 +446,7 @@ def test_keys_on_litellms_side(pair: Pair) -> None:
 
 def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
     """Keys are written, compared, refused, late, and deleted."""
-    install_bridge(pair, {"initial_password": "none", "api_keys": "mirror", "target_timeout_ms": 500}, mutate)
+    install_bridge(pair, {"initial_password": "none", "api_keys": "mirror", "target_timeout_ms": 20000}, mutate)
     for number in range(len(TOKENS)):
         add_user(pair.litellm, f"u{number}", f"user{number}@example.com")
     keys(pair)
@@ -454,15 +454,21 @@ def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
         pair.litellm_admin.run("SELECT user_bridge.enqueue_everything(); SELECT user_bridge.drain(1000)")
         assert pair.openwebui_admin.value("SELECT count(*) FROM api_key") == len(TOKENS)
         pair.litellm_admin.run("SELECT user_bridge.reconcile(true)")
-        # Refused, and out of time in a call that waits for a lock.
+        # Refused, in vain waiting for a lock, and out of time.
         pair.openwebui_admin.run("ALTER TABLE api_key ADD CONSTRAINT refused CHECK (key NOT LIKE 'new-%') NOT VALID")
         regenerate(pair)
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         pair.openwebui_admin.run("ALTER TABLE api_key DROP CONSTRAINT refused")
         blocker = pair.connect("openwebui", autocommit=False)
         blocker.run("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+        # Writing all of this to the log takes far longer than what may delay a COMMIT elsewhere.
+        pair.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 500")
         pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
         blocker.rollback()
+        pair.openwebui_admin.run("ALTER TABLE api_key ADD CONSTRAINT slow CHECK (pg_sleep(30)::text = '') NOT VALID")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        pair.openwebui_admin.run("ALTER TABLE api_key DROP CONSTRAINT slow")
+        pair.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 20000")
         errors = pair.litellm_admin.rows(
             "SELECT last_sqlstate AS state FROM user_bridge.sync_queue UNION SELECT sqlstate FROM user_bridge.outage()"
         )

@@ -110,7 +110,7 @@ def test_every_login_takes_a_password(host: Host, litellm: Database) -> None:
         ("openwebui", "sync_user", "SET ROLE user_bridge_owner"),
         ("litellm", "sync_user", 'SELECT * FROM "LiteLLM_UserTable"'),
         ("litellm", "sync_user", "SELECT user_bridge.tick()"),
-        ("litellm", "litellm", "SELECT * FROM user_bridge.sync_queue"),
+        ("litellm", "litellm", "DELETE FROM user_bridge.sync_queue"),
         ("litellm", "litellm", "SELECT user_bridge.tick()"),
         ("litellm", "user_bridge_timer", 'SELECT * FROM "LiteLLM_UserTable"'),
         ("litellm", "user_bridge_timer", "SELECT * FROM user_bridge.sync_audit"),
@@ -220,7 +220,8 @@ def test_a_changed_setting_makes_the_container_anew_and_loses_nothing(
     assert len(people) > 1
     changed: dict[str, Any] = {"bridge_postgres_litellm_connections": 50}
     run = play("deploy_bridge", "container", tmp_path, "-vvv", "--diff", **changed)
-    assert (run.changed, run.failed) == (1, 0), run.output
+    # The container; and what the sync user's limit is computed from: the limit, its setting, and so the service.
+    assert (run.changed, run.failed) == (4, 0), run.output
     assert "canary-of" not in run.output + run.log
     assert container()["Id"] != before
     assert litellm.value("SELECT current_setting('max_connections')") == "160"

@@ -18,8 +18,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import R
 # An owner role of the bridge does not log in and has no table of a program: with another one somebody has renamed it.
 _RESTORED_BY = f"""
 SELECT r.rolname::text
-  FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
- WHERE c.oid = to_regclass('{BOOKKEEPING_NAME}') AND c.relkind = 'r' AND r.rolname NOT IN (%(owner)s, %(program)s)
+  FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ -- Not by to_regclass(), which fails for a login that may not use the schema.
+ WHERE n.nspname || '.' || c.relname = '{BOOKKEEPING_NAME}' AND c.relkind = 'r'
+   AND r.rolname NOT IN (%(owner)s, %(program)s)
    AND (SELECT count(*) FROM pg_attribute AS a
          WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attname::text = ANY (ARRAY[
                'kind', 'name', 'definition', 'fingerprint', 'server_major', 'version', 'applied_at'])) = 7

@@ -28,7 +28,7 @@ SELECT to_char(max(a.backend_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS
   FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.mode = 'ExclusiveLock'
    AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-   AND l.classid::bigint << 32 | l.objid::bigint = {SCHEMA}.drainer_key()"""
+   AND l.classid::bigint << 32 | l.objid::bigint = {SCHEMA}.lock_key('drainer')"""
 
 
 def look_at_drainer(

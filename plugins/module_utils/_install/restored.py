@@ -31,7 +31,8 @@ def give_back(cur: Any, roles: Roles) -> None:
     for each in _of(found, "table", "sequence", *ROUTINES):
         subject = each.subject
         _alter(cur, subject, f"{subject.kind} {subject.identity} OWNER TO {quote(roles.owner)}")
-    for each in _of(found, "trigger", "view", "materialized view"):
+    # An index may call a function, which is still whoever restored it's to have changed.
+    for each in _of(found, "trigger", "index", "view", "materialized view"):
         with explained(each.subject, f"{each.subject.label} could not be dropped"):
             cur.execute(f"DROP {each.subject.kind} {each.subject.identity}")
     _refuse([each.subject.identity for each in _of(found, "table")], cur)

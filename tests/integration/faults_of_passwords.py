@@ -14,6 +14,7 @@ from kit.pairs import Pair
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
 
 _SIGN_IN = "entities/user/openwebui/sign_in.sql.j2"
+_HERE = "entities/user/litellm/initial_password.sql.j2"
 
 
 def _alive(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
@@ -38,8 +39,8 @@ INITIAL_PASSWORDS: list[Row] = [
     (
         "an account waits for a password for ever once its drainer has ended",
         "engine/litellm/drain.sql.j2",
-        "PERFORM user_bridge.try_passwords(s) WHERE",
-        "PERFORM 1 WHERE",
+        "PERFORM user_bridge.try_passwords(s, v_until)\n",
+        "PERFORM 1\n",
         _alive(lambda pair: passwords.test_without_a_drainer_somebody_sets_what_the_last_one_has_left(pair, "drain")),
     ),
     (
@@ -66,8 +67,50 @@ INITIAL_PASSWORDS: list[Row] = [
     (
         "one locked row keeps all passwords from being set",
         _SIGN_IN,
-        "ORDER BY e.password_due LIMIT 1 FOR UPDATE SKIP LOCKED;",
+        "ORDER BY e.password_due LIMIT 1 FOR UPDATE OF e, a SKIP LOCKED;",
         "ORDER BY e.password_due LIMIT 1;",
         _alive(lambda pair: passwords.test_a_locked_row_keeps_nobody_elses_from_being_set(pair, "user_bridge.entity")),
+    ),
+    (
+        "an initial password is cancelled like a request that hangs",
+        _HERE,
+        "PERFORM user_bridge.let_target_take(c_patience,",
+        "PERFORM user_bridge.let_target_take(s.target_timeout_ms,",
+        passwords.test_hashing_may_take_longer_than_anything_else,
+    ),
+    (
+        "a password that cannot be set keeps all others from being set",
+        _SIGN_IN,
+        "     WHERE NOT done\n",
+        "     WHERE false\n",
+        _alive(passwords.test_one_that_cannot_be_set_keeps_nobody_else_from_theirs),
+    ),
+    (
+        "hashing keeps changes waiting",
+        "engine/litellm/drainer.sql.j2",
+        "v_drained.done > 0 THEN interval '0'",
+        "false THEN interval '0'",
+        _alive(passwords.test_changes_do_not_wait_for_many),
+    ),
+    (
+        "two sessions hash the same passwords",
+        "engine/litellm/drain.sql.j2",
+        "\n        AND NOT user_bridge.drainer_lives();",
+        ";",
+        _alive(passwords.test_a_drain_leaves_them_to_the_drainer_that_lives),
+    ),
+    (
+        "whoever waits for an initial password counts as locked out",
+        _SIGN_IN,
+        "AND (e.password_due > clock_timestamp() - interval '1 minute') IS NOT TRUE);",
+        ");",
+        _alive(passwords.test_whoever_waits_for_one_is_not_called_locked_out),
+    ),
+    (
+        "an account that is half gone keeps the drainer busy",
+        _SIGN_IN,
+        "          JOIN public.\"user\" AS u ON u.id = a.id\n         WHERE e.password_due",
+        "         WHERE e.password_due",
+        _alive(passwords.test_an_account_that_is_half_gone_waits_for_none),
     ),
 ]

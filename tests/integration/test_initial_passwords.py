@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from hard_support import until
 from kit import rows
 from kit.bridge import change_settings, drainer, install_bridge
+from kit.cluster import SUPERUSER
 from kit.pairs import Pair
 
 EVERY_PAIR = pytest.mark.schemas(litellm="all", openwebui="all")
@@ -68,6 +70,13 @@ SET = "SELECT done FROM user_bridge.maintain() WHERE task = 'initial passwords s
 
 def set_passwords(pair: Pair) -> int:
     return int(pair.litellm_admin.value(SET))
+
+
+def do_the_upkeep(pair: Pair) -> None:
+    """As if nothing of it were due for long."""
+    pair.litellm_admin.run(
+        "SELECT user_bridge.note_upkeep(t.task, t.period, NULL) FROM user_bridge.upkeep_tasks() AS t"
+    )
 
 
 @EVERY_PAIR
@@ -179,6 +188,73 @@ def test_one_that_was_set_meanwhile_stays(alive: Pair) -> None:
     assert (found["password_due"], found["initial_password_mark"], found["initial_password_at"]) == (None, None, None)
 
 
+def target_timeout(pair: Pair) -> str:
+    """Of the bridge's connection in this session."""
+    ask = "SELECT to_jsonb(current_setting(''statement_timeout''))"
+    call = f"user_bridge.exchange_once(user_bridge.connection_name(), '{ask}', clock_timestamp() + interval '2 s')"
+    return str(pair.litellm_admin.value(f"SELECT {call}"))
+
+
+def test_hashing_may_take_longer_than_anything_else(pair: Pair) -> None:
+    install_bridge(pair, {"password_cost": 4, "target_timeout_ms": 400})
+    be_the_drainer(pair)
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    until(lambda: pair.litellm_admin.rows("SELECT FROM user_bridge.drain()") == [] and link(pair))
+    # For a second, twice that on a busy machine.
+    change_settings(pair, password_cost=14)
+    assert set_passwords(pair) == 1
+    assert opens(pair, "ann@example.com")
+    assert target_timeout(pair) == "400ms"
+
+
+def test_one_that_cannot_be_set_keeps_nobody_else_from_theirs(alive: Pair) -> None:
+    for name in ("u1", "u2", "u3"):
+        rows.add_user(alive.litellm, name, f"{name}@example.com")
+    alive.openwebui.run("ALTER TABLE auth ADD CONSTRAINT no_u1 CHECK (id <> 'usr_u1' OR password = '')")
+    for _ in range(2):
+        alive.litellm_admin.run("SELECT user_bridge.drainer_round('{}')")
+    assert opens(alive, "u2@example.com", "u2") and opens(alive, "u3@example.com", "u3")
+    alive.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now(); SELECT user_bridge.upkeep()")
+    why = "SELECT last_error FROM user_bridge.upkeep WHERE task = 'initial passwords'"
+    assert "account usr_u1" in alive.litellm_admin.value(why) and "no_u1" in alive.litellm_admin.value(why)
+    alive.openwebui.run("ALTER TABLE auth DROP CONSTRAINT no_u1")
+    set_passwords(alive)
+    assert opens(alive, "u1@example.com")
+
+
+def test_changes_do_not_wait_for_many(alive: Pair) -> None:
+    names = [f"u{number}" for number in range(8)]
+    for name in names:
+        rows.add_user(alive.litellm, name, f"{name}@example.com")
+    do_the_upkeep(alive)
+    alive.litellm_admin.run("SELECT user_bridge.enqueue_entities('{user}', '{u1}')")
+    state = alive.litellm_admin.value("SELECT user_bridge.drainer_round('{}')")
+    assert [password(alive, name) != "" for name in names].count(True) == 1
+    alive.litellm_admin.run("SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
+    assert [password(alive, name) != "" for name in names].count(True) > 2
+
+
+def test_a_drain_leaves_them_to_the_drainer_that_lives(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    alive.connect("litellm", SUPERUSER).run("SELECT user_bridge.drain()")
+    assert password(alive) == ""
+
+
+def test_whoever_waits_for_one_is_not_called_locked_out(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    locked_out = "SELECT count(*) FROM user_bridge.accounts_without_sign_in()"
+    assert alive.openwebui_admin.value(locked_out) == 0
+    alive.openwebui_admin.run("UPDATE user_bridge.entity SET password_due = password_due - interval '2 minutes'")
+    assert alive.openwebui_admin.value(locked_out) == 1
+
+
+def test_an_account_that_is_half_gone_waits_for_none(alive: Pair) -> None:
+    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    alive.openwebui.run("DELETE FROM \"user\" WHERE id = 'usr_u1'")
+    set_passwords(alive)
+    assert alive.litellm_admin.value("SELECT last_value FROM user_bridge.passwords_due") == 1
+
+
 def test_an_adopted_account_waits_for_none(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", alive.admin.email, user_role="proxy_admin")
     assert link(alive)["password_due"] is None
@@ -186,19 +262,19 @@ def test_an_adopted_account_waits_for_none(alive: Pair) -> None:
 
 @pytest.mark.parametrize("by", ["tick", "drain"])
 def test_without_a_drainer_somebody_sets_what_the_last_one_has_left(alive: Pair, by: str) -> None:
-    rows.add_user(alive.litellm, "u1", "ann@example.com")
+    for name in ("u1", "u2"):
+        rows.add_user(alive.litellm, name, f"{name}@example.com")
+    change_settings(alive, password_cost=12)
     alive.litellm_admin.run("SELECT user_bridge.end_drainer()")
     alive.litellm_admin.rows(f"SELECT * FROM user_bridge.{by}()")
-    assert opens(alive, "ann@example.com")
+    assert opens(alive, "u1@example.com", "u1") and opens(alive, "u2@example.com", "u2")
 
 
 def test_the_next_drainer_sets_what_the_last_one_ended_over(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
-    # As if the upkeep had nothing to do for long, and the last drainer had been killed in the middle of it.
-    alive.litellm_admin.run(
-        "SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1);"
-        "SELECT user_bridge.note_upkeep(t.task, t.period, NULL) FROM user_bridge.upkeep_tasks() AS t"
-    )
+    # As if the last drainer had been killed in the middle of it.
+    do_the_upkeep(alive)
+    alive.litellm_admin.run("SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1)")
     with drainer(alive):
         until(lambda: has_password(alive), seconds=5)
 

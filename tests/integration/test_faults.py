@@ -1491,6 +1491,20 @@ FAULTS += LOCKS + [
         test_held_changes.test_a_held_row_is_approved_by_its_id_and_for_what_it_says,
     ),
     Fault(
+        "what is approved waits for a minute",
+        "engine/litellm/held_changes.sql.j2",
+        "parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "approved")),
+    ),
+    Fault(
+        "what nothing holds any more waits for a minute",
+        "engine/litellm/outcome.sql.j2",
+        "SET parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "SET parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "group is gone")),
+    ),
+    Fault(
         "one approval approves all",
         "engine/litellm/held_changes.sql.j2",
         "h.parked_at IS NOT NULL AND (e ->> 'id')::bigint = ANY (v_ids)",

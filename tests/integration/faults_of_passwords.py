@@ -109,7 +109,7 @@ INITIAL_PASSWORDS: list[Row] = [
     (
         "an account that is half gone keeps the drainer busy",
         _SIGN_IN,
-        "          JOIN public.\"user\" AS u ON u.id = a.id\n         WHERE e.password_due",
+        '          JOIN public."user" AS u ON u.id = a.id\n         WHERE e.password_due',
         "         WHERE e.password_due",
         _alive(passwords.test_an_account_that_is_half_gone_waits_for_none),
     ),

@@ -188,7 +188,7 @@ ADOPTION: list[Row] = [
     (
         "an account without a sign-in gets a password that others know",
         _SIGN_IN,
-        "CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
+        "CASE WHEN c_now THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
         "user_bridge.initial_password(p_want, p_options)",
         _case("without a row in auth"),
     ),

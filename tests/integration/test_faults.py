@@ -38,6 +38,7 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -607,7 +608,7 @@ FAULTS = [
         "entities/user/openwebui/sign_in.sql.j2",
         "INSERT INTO public.auth AS a (id, email, password, active)\n"
         "    VALUES (p_want ->> 'openwebui_id', p_want ->> 'email',\n"
-        "            CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
+        "            CASE WHEN c_now THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
         "            NOT (p_want ->> 'disabled')::boolean)\n"
         "    RETURNING CASE WHEN a.password <> '' THEN user_bridge.secret_mark(a.password) END INTO v_mark;",
         "NULL;",
@@ -1386,6 +1387,7 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in INITIAL_PASSWORDS),
     *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
@@ -1491,6 +1493,20 @@ FAULTS += LOCKS + [
         "p_item -> 'approvals' @> to_jsonb(h.id) AND",
         "",
         test_held_changes.test_a_held_row_is_approved_by_its_id_and_for_what_it_says,
+    ),
+    Fault(
+        "what is approved waits for a minute",
+        "engine/litellm/held_changes.sql.j2",
+        "parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "approved")),
+    ),
+    Fault(
+        "what nothing holds any more waits for a minute",
+        "engine/litellm/outcome.sql.j2",
+        "SET parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "SET parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "group is gone")),
     ),
     Fault(
         "one approval approves all",

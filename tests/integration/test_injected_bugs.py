@@ -273,6 +273,13 @@ def _passwords(pair: Pair) -> None:
     change_settings(pair, initial_password="email", password_cost=4)
     rows.add_user(writer(pair), "pw", "pw@example.com")
     rows.change_user(writer(pair), "pw", user_role="proxy_admin")
+    # One that is left to the drainer, which ends over it.
+    try:
+        pair.litellm_admin.run("SELECT user_bridge.begin_drainer()")
+        rows.add_user(writer(pair), "later", "later@example.com")
+    finally:
+        pair.litellm_admin.run("SELECT pg_advisory_unlock_all()")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
     pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '1 year'")
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
 

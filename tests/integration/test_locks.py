@@ -81,7 +81,7 @@ class TestALockedRow:
         assert seconds(lambda: rename(pair.litellm, range(40), "New")) < SOON
         assert named(pair, "New") == 2
         holder.rollback()
-        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
         drain(pair)
         assert named(pair, "New") == 40
 
@@ -106,7 +106,7 @@ class TestALockedRow:
         assert seconds(writer.commit) < SOON
         assert len(openwebui.accounts(pair)) == 25
         holder.rollback()
-        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
         drain(pair)
         assert {"u3@example.com", "u24@example.com"} <= set(openwebui.accounts(pair))
 

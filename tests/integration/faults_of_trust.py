@@ -125,7 +125,7 @@ ADOPTION: list[Row] = [
     (
         "an admin loses the password",
         _ADOPT,
-        "RETURN p_account.role = 'admin'\n",
+        "RETURN c_role = 'admin'\n",
         "RETURN false\n",
         _case("an admin in both, made later"),
     ),

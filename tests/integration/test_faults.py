@@ -48,7 +48,7 @@ from kit.story import tell
 
 Catch = Callable[[Pair], None]
 # A fault can also show as an error of the server, or as a story that ends otherwise when it is told again.
-CAUGHT = (AssertionError, psycopg2.Error, Flaky)
+CAUGHT = (AssertionError, psycopg2.Error, Flaky, pytest.fail.Exception)
 
 
 @dataclass(frozen=True)

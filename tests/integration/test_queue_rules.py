@@ -87,7 +87,7 @@ def test_a_failure_counts_for_the_transactions_that_were_delivered_only(pair: Pa
     )
     failed = [{"type": "user", "id": "u1", "status": "FAILED", "sqlstate": "23514", "message": "no"}]
     pair.litellm_admin.run(
-        "SELECT user_bridge.drain_all(%s, ARRAY['1']::xid8[], s) FROM user_bridge.settings AS s", [json.dumps(failed)]
+        "SELECT user_bridge.settle(%s, ARRAY['1']::xid8[], s) FROM user_bridge.settings AS s", [json.dumps(failed)]
     )
     tried = pair.litellm_admin.rows("SELECT txid::text, attempts FROM user_bridge.sync_queue")
     assert {row["txid"]: row["attempts"] for row in tried} == {"1": 1, "2": 0}

@@ -800,7 +800,7 @@ class TestOwnSettings:
         quick.openwebui_admin.run("DELETE FROM user_bridge.settings")
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         assert openwebui.accounts(quick) == {}
-        assert "has no settings" in quick.litellm_admin.value("SELECT outage_error FROM user_bridge.target")
+        assert "has no settings" in (quick.litellm_admin.value("SELECT outage_error FROM user_bridge.target") or "")
 
     def test_a_preview_hashes_no_password(self, quick: Pair) -> None:
         change_settings(quick, initial_password="email", password_cost=16)

@@ -515,7 +515,7 @@ FAULTS = [
         "SELECT a.user_id FROM user_bridge.address AS a WHERE a.email = ANY (p_ids)",
         'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u '
         "WHERE user_bridge.fold_email(u.user_email) = ANY (p_ids)",
-        lambda pair: test_flat_cost.check(pair, "email"),
+        test_flat_cost.check,
     ),
     Fault(
         "team alias left out of the name",

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -206,8 +207,23 @@ def _work(meter: Meter, turns: int, names: Sequence[str]) -> dict[str, Work]:
     return least
 
 
+@contextmanager
+def without_autovacuum(pair: Pair) -> Iterator[None]:
+    """What it reads is counted, too."""
+    pair.cluster.execute("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        pair.cluster.execute("ALTER SYSTEM RESET autovacuum", "SELECT pg_reload_conf()")
+
+
 def check(pair: Pair, *names: str) -> None:
     """These writes, or all, read as little among many as among few."""
+    with without_autovacuum(pair):
+        _check(pair, *names)
+
+
+def _check(pair: Pair, *names: str) -> None:
     install_bridge(pair, SETTINGS)
     meter = Meter(pair)
     load(pair, 1, FEW)

@@ -241,6 +241,36 @@ def _check(pair: Pair, *names: str) -> None:
     assert grown == {}
 
 
+def _drained(meter: Meter, turn: int) -> Work:
+    """What a session that keeps its plans reads for a new user and a renamed team that wait in the queue."""
+    litellm = meter.pair.litellm_admin
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    rows.add_user(meter.pair.litellm, f"new{turn}", f"new{turn}@example.com", teams=[TEAM])
+    rows.change_team(meter.pair.litellm, "t2", team_alias=f"T {turn}")
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+
+    def drain(session: Session) -> None:
+        session.run("RESET SESSION AUTHORIZATION")
+        assert session.rows("SELECT * FROM user_bridge.drain(10)")
+
+    return meter.measure(drain)
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
+    with without_autovacuum(pair):
+        install_bridge(pair, SETTINGS)
+        meter = Meter(pair)
+        load(pair, 1, FEW)
+        for session in (pair.litellm_admin, pair.openwebui_admin):
+            session.run("ANALYZE")
+        few = min((_drained(meter, turn) for turn in range(7)), key=lambda each: each.rows)
+        load(pair, FEW + 1, MANY)
+        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        more = min((_drained(meter, turn) for turn in (7, 8)), key=lambda each: each.rows).beyond(few)
+    assert more.rows <= ROWS and more.blocks <= BLOCKS, str(more)
+
+
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:
     if not openwebui.has_member_table(pair) and place == UNINDEXED.get(name):
         return True

@@ -273,9 +273,10 @@ def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path:
     set_search_path(pair)
 
     def run_all() -> None:
-        for name in ("deploy_bridge", "remove_bridge"):
-            done = play(f"llmops.user_bridge.{name}", variables(pair), tmp_path)
-            assert done.failed == 0, done.output
+        names = ("deploy_bridge", "pause_bridge", "resume_bridge", "remove_bridge")
+        plays = [{"ansible.builtin.import_playbook": f"llmops.user_bridge.{name}"} for name in names]
+        done = play(plays, variables(pair), tmp_path)
+        assert done.failed == 0, done.output
 
     assert as_superuser(sentinel.sprung(pair, run_all)) == []
 

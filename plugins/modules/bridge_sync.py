@@ -43,9 +43,18 @@ options:
   backfill:
     description:
       - Whether O(action=drain) first queues everything that exists in LiteLLM, where that has not been done yet for the
-        installed version and the settings that shape Open WebUI's rows. A paused bridge only queues it.
+        installed version and the settings that shape Open WebUI's rows.
     type: bool
     default: false
+    version_added: 1.1.0
+  while_paused:
+    description:
+      - What to do where the bridge is paused, which delivers nothing then.
+      - V(refuse) fails before anything is changed. V(queue) queues what O(action) and O(backfill) have to deliver, and
+        leaves it to whoever resumes the bridge.
+    type: str
+    choices: [queue, refuse]
+    default: refuse
     version_added: 1.1.0
   repair:
     description:
@@ -149,6 +158,12 @@ drained:
       sample: {user: {SUCCESS: 11, SKIPPED: 1}}
 more:
   description: Whether O(max_seconds) were over before everything had been tried.
+  returned: success
+  type: bool
+  sample: false
+  version_added: 1.1.0
+paused:
+  description: Whether the bridge is paused.
   returned: success
   type: bool
   sample: false
@@ -343,6 +358,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "database": session.database,
         "drained": done.drained.summary(),
         "more": done.drained.more,
+        "paused": done.paused,
         "queued": done.queued,
         "queue": queue(session),
         "failures": failures(session),
@@ -366,6 +382,7 @@ def main() -> None:
         },
         ids={"type": "list", "elements": "int"},
         backfill={"type": "bool", "default": False},
+        while_paused={"type": "str", "choices": ["queue", "refuse"], "default": "refuse"},
         repair={"type": "bool", "default": False},
         entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         limit={"type": "int"},

@@ -89,7 +89,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows for each entity and field what Open WebUI has now and what LiteLLM says it must have.
+      - Shows for each entity and field what Open WebUI has now and what LiteLLM says it must have; with O(action=drain)
+        of what is queued, at most 1000 entities.
   idempotent:
     support: full
 extends_documentation_fragment:
@@ -330,14 +331,13 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._types import E
 
 def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
     """What the action changes, as C(--diff) shows it."""
-    if action == "drain":
-        return {"before": "", "after": ""}
-    if action == "reconcile":
+    if action in ("drain", "reconcile"):
+        differences = done.preview if action == "drain" else done.differences
         return {
             "before_header": f"Open WebUI as it is (through {database})",
             "after_header": f"as LiteLLM says ({database})",
-            "before": difference_lines(done.differences, "before"),
-            "after": difference_lines(done.differences, "after"),
+            "before": difference_lines(differences, "before"),
+            "after": difference_lines(differences, "after"),
         }
     header = f"held changes ({database})"
     left = [row for row in done.held if row not in done.decided]
@@ -352,7 +352,7 @@ def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
 def action(module: AnsibleModule) -> dict[str, Any]:
     check(module.params)
     session = Session(module.params, module.params["owner"])
-    done = execute(session, module.params, module.check_mode)
+    done = execute(session, module.params, module.check_mode, module._diff)
     result: dict[str, Any] = {
         "changed": done.changed,
         "database": session.database,

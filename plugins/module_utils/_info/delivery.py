@@ -17,6 +17,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED
+from ansible_collections.llmops.user_bridge.plugins.module_utils._listing import utc
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import read_settings
@@ -65,7 +66,7 @@ SELECT concat_ws(' ', 'role ' || quote_ident(r.rolname), 'database ' || quote_id
 
 _HELD = f"""
 SELECT h.id, h.incident, h.kind, h.entity_type, h.entity_id, h.openwebui_id, h.accounts, h.reason,
-       count(*) OVER () AS total
+       {utc("h.held_at")} AS parked_at, count(*) OVER () AS total
   FROM {SCHEMA}.held_changes() AS h ORDER BY h.id LIMIT greatest(1, %(limit)s)"""
 
 _HELD_KINDS = f"SELECT h.kind, count(*) AS n FROM {SCHEMA}.held_changes() AS h GROUP BY 1 ORDER BY 1"

@@ -68,6 +68,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"no drainer lives, though bridge_maintenance is {drainer['runs']}: what commits leave waits, and initial "
             f"passwords and keys do not expire; {_WHERE_TO_LOOK[drainer['runs']]}, or {DEPLOY}"
         )
+    for task in info["upkeep_failing"]:
+        degraded.append(f"the upkeep fails at {task['task']} ({number(task['failures'], 'time')}): {task['message']}")
     queue = info["queue"]
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {number(queue['depth'], 'queued change')} could not be delivered so far")

@@ -17,7 +17,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import (
+    compare,
+    preview_waiting,
+    trigger_faults,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import (
     DECIDING,
@@ -38,6 +42,8 @@ class Outcome:
     drained: Drained = field(default_factory=Drained)
     differences: tuple[dict[str, Any], ...] = ()
     differences_total: int = 0
+    # What delivering would have changed when the call began, where somebody wants to see it.
+    preview: tuple[dict[str, Any], ...] = ()
     held: tuple[dict[str, Any], ...] = ()
     decided: tuple[dict[str, Any], ...] = ()
 
@@ -57,7 +63,7 @@ def check(params: dict[str, Any]) -> None:
             raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
 
 
-def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
+def execute(session: Session, params: dict[str, Any], check_mode: bool, diff: bool = False) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
     paused = is_paused(session)
@@ -71,7 +77,9 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outco
     if params["backfill"]:
         outcome = _backfill(session, limits, paused, check_mode)
     elif action == "drain":
+        preview = preview_waiting(session) if diff and not paused else []
         outcome = Outcome() if paused else _drain_what_waits(session, limits, check_mode)
+        outcome = replace(outcome, preview=tuple(preview))
     elif action == "reconcile":
         outcome = _reconcile(session, params["entity_types"], params["repair"], limits, paused, check_mode)
     else:

@@ -17,6 +17,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str)
             **env,
         },
     )
-    return recap.read(done.stdout)
+    return replace(recap.read(done.stdout), code=done.returncode)
 
 
 def on(group: str, playbook: Path | str) -> dict[str, Any]:

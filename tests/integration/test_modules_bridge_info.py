@@ -95,6 +95,9 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
     assert found["trigger_faults"] == 0
+    assert (found["recent"]["entries"], found["recent"]["delivered"]) == (1, 1)
+    assert found["recent"]["since"] == found["recent"]["last_success"] and found["recent"]["since"].startswith("20")
+    assert found["last_comparison"] is None and found["upkeep_failing"] == []
     assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
     assert (
         found["removals"] == {**found["initial_passwords"], "by_kind": {}} == {"total": 0, "first": [], "by_kind": {}}
@@ -184,6 +187,25 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
     assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does a drainer run" in text
+
+
+def test_what_the_drainer_did(deployed: Pair) -> None:
+    add_user(deployed, "u1", "ann@example.com")
+    add_user(deployed, "u2", "ann@example.com")
+    deployed.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_audit (operation, record_id, sync_result, error_message, created_at) VALUES"
+        " ('SYNC_USER', 'u3', 'FAILED', 'no', '2100-01-01Z'), ('SETTLE_JOURNAL', 'journal', 'WARNING', 'no', now())"
+    )
+    deployed.litellm_admin.run("SELECT user_bridge.maintain()")
+    deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('journal', '1 hour', 'no right to')")
+    found = info(deployed)
+    assert (found["recent"]["entries"], found["recent"]["delivered"]) == (3, 2)
+    assert found["recent"]["since"] == found["recent"]["last_success"] < "2100"
+    assert found["recent"]["since"] <= found["last_comparison"] < "2100"
+    assert found["upkeep_failing"] == [{"task": "journal", "failures": 1, "message": "no right to"}]
+    assert "the upkeep fails at journal (1 time): no right to" in found["health"]["reasons"]
+    deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('lookout', '10 minutes', 'away')")
+    assert info(deployed)["last_comparison"] is None
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:

@@ -65,6 +65,9 @@ def test_drain(queued: Pair, driver: str) -> None:
     before = sync(queued, check=True, diff=True, driver=driver, env=READ_ONLY)
     assert before["changed"] is True and before["drained"]["delivered"] == 0
     assert before["queue"]["by_type"] == {"organization": 1, "organization_member": 1, "user": 2}
+    shown = before["diff"]
+    assert "user u1 exists: false\n" in shown["before"] and "user u1 exists: true\n" in shown["after"]
+    assert "u2" not in shown["before"] + shown["after"] and before["differences"] == []
     assert emails(queued) == []
 
     done = sync(queued, driver=driver)
@@ -122,7 +125,8 @@ def test_one_that_fails_is_listed_with_a_remedy_and_holds_up_nobody(queued: Pair
 
 def test_open_webui_away(queued: Pair) -> None:
     queued.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
-    done = sync(queued)
+    done = sync(queued, diff=True)
+    assert done["diff"]["before"] == done["diff"]["after"] == ""
     assert done["changed"] is False and done["drained"]["results"] == {"FAILED": 4}
     assert {failure["cause"] for failure in done["failures"]} == {"unreachable"}
     assert "bridge_target_host" in done["failures"][0]["remedy"]

@@ -43,6 +43,9 @@ PLAYBOOKS = (
     "pause_bridge",
     "resume_bridge",
     "review_changes",
+    "drain_bridge",
+    "reconcile_bridge",
+    "bridge_audit",
     "remove_bridge",
 )
 ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
@@ -180,6 +183,9 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "pause_bridge": {"pristine": FAILS, "paused": NOTHING},
     "resume_bridge": {"pristine": FAILS, "deployed": NOTHING},
     "review_changes": {"pristine": FAILS, "deployed": NOTHING, "paused": NOTHING},
+    "drain_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
+    "reconcile_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
+    "bridge_audit": {"pristine": FAILS, "deployed": NOTHING},
     "remove_bridge": {"pristine": NOTHING, "upstream_alone": NOTHING},
     "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
 }
@@ -188,6 +194,7 @@ REPAIRED = ("drifted", "password_changed", "older_version", "upstream_scripts", 
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "pause_bridge": ("to_be_paused",),
     "resume_bridge": ("paused",),
+    "reconcile_bridge": ("unlike",),
     "deploy_bridge": REPAIRED,
 }
 REMOVED = ("drifted_and_removed", "paused_and_removed")

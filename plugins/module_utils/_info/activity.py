@@ -34,7 +34,8 @@ SELECT count(*) AS entries, count(*) FILTER (WHERE r.sync_result <> 'FAILED') AS
 # When the drainer compares next, less its period; it says nothing where the last comparison failed.
 _COMPARED = f"""
 SELECT {_AT.format("u.next_at - t.period")} AS at
-  FROM {SCHEMA}.upkeep AS u JOIN {SCHEMA}.upkeep_tasks() AS t USING (task) WHERE u.task = 'lookout' AND u.failures = 0"""
+  FROM {SCHEMA}.upkeep AS u JOIN {SCHEMA}.upkeep_tasks() AS t USING (task)
+ WHERE u.task = 'lookout' AND u.failures = 0"""
 
 _FAILING = f"""
 SELECT u.task, u.failures, u.last_error AS message FROM {SCHEMA}.upkeep AS u WHERE u.failures > 0 ORDER BY 1"""

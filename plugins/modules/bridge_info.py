@@ -548,6 +548,20 @@ settings:
   returned: success
   type: dict
   sample: {delivery: commit, paused: false}
+pause:
+  description: Since when and until when the bridge is paused, null where it is not, or when that could not be read.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    since:
+      description: When it was paused, in UTC. Null where an older version did it.
+      type: str
+      sample: '2026-11-26T14:00:00Z'
+    until:
+      description: When the pause ends by itself, in UTC. Null for never.
+      type: str
+      sample: '2026-11-26T16:00:00Z'
 not_linked:
   description:
     - The users of LiteLLM that get no account because Open WebUI has one with their email that must not be linked to

@@ -1170,7 +1170,7 @@ FAULTS += LOCKS + [
     Fault(
         "upkeep while paused",
         "engine/litellm/maintenance.sql.j2",
-        "NOT s.paused AND",
+        "NOT user_bridge.is_paused(s) AND",
         "true AND",
         test_upkeep.test_while_paused_only_the_audit_is_cut,
     ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED, TRIGGER_FAULTS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
@@ -87,6 +87,7 @@ def look_at_delivery(
         "triggers_off": [],
         "removals": None,
         "settings": None,
+        "pause": None,
     }
     if ("table", f"{SCHEMA}.sync_queue") not in live:
         return found
@@ -116,6 +117,11 @@ def look_at_delivery(
     if held is not None:
         found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}
     found["settings"] = look_at_settings(cur, report, live, "settings")
+    if found["settings"]:
+        paused = _pg.rows(cur, PAUSED)
+        # Without a drainer nobody notes that the time of a pause is over.
+        found["settings"]["paused"] = bool(paused)
+        found["pause"] = paused[0] if paused else None
     return found
 
 

@@ -55,8 +55,10 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     version = info["version"]
     if version["matches"] is False:
         degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
-    if (info["settings"] or {}).get("paused"):
-        degraded.append("the bridge is paused: run the playbook llmops.user_bridge.resume_bridge")
+    if info["pause"]:
+        degraded.append(
+            f"the bridge is paused{_when(info['pause'])}: run the playbook llmops.user_bridge.resume_bridge"
+        )
     if info["settings_differ"]:
         degraded.append(
             f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "
@@ -123,6 +125,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
 def number(count: int, noun: str, plural: str = "") -> str:
     """A count with its noun."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _when(pause: dict[str, Any]) -> str:
+    since = f" since {pause['since']}" if pause["since"] else ""
+    return since + (f" until {pause['until']}" if pause["until"] else ", and nothing ends that")
 
 
 def _lost(info: dict[str, Any]) -> dict[str, int]:

@@ -179,7 +179,7 @@ more:
   sample: false
   version_added: 1.1.0
 paused:
-  description: Whether the bridge is paused, after the run.
+  description: Whether the bridge is paused, after the run, or in check mode would be.
   returned: success
   type: bool
   sample: false

@@ -56,9 +56,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if version["matches"] is False:
         degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
     if info["pause"]:
-        degraded.append(
-            f"the bridge is paused{_when(info['pause'])}: run the playbook llmops.user_bridge.resume_bridge"
-        )
+        when = _when(info["pause"])
+        degraded.append(f"the bridge is paused{when}: run the playbook llmops.user_bridge.resume_bridge")
     if info["settings_differ"]:
         degraded.append(
             f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "

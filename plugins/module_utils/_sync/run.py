@@ -98,7 +98,12 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool, diff: bo
     # Who decides gets what he decided about; every other action may have come upon something new to hold.
     if action not in DECIDING and outcome.drained.tried:
         held = held_changes(session)
-    now = current_pause(session) if action in PAUSING else before
+    if action in PAUSING and not check_mode:
+        now = current_pause(session)
+    elif action in PAUSING and outcome.changed:
+        now = {"since": None, "until": params["until"]} if action == "pause" else None
+    else:
+        now = before
     return replace(outcome, pause=now, paused_before=before, held=tuple(held))
 
 

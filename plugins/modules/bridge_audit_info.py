@@ -149,8 +149,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
-# What a person decides is recorded under the login, see note_decision().
-DECISIONS = "('APPROVE_CHANGES', 'REJECT_CHANGES')"
+# What a person decides is recorded under the login. A pause that ends by itself is a warning.
+DECISIONS = "('APPROVE_CHANGES', 'REJECT_CHANGES', 'PAUSE', 'RESUME') AND r.sync_result = 'SUCCESS'"
 # SYNC_USER, DELETE_USER and MIGRATE_USER are about the same entity; the names themselves are the bridge's to know.
 SUBJECT = "regexp_replace({}, '^(SYNC|DELETE|MIGRATE)_', '')"
 LISTING = _listing.Listing(

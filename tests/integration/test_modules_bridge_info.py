@@ -132,7 +132,9 @@ def test_check_mode_is_the_same(deployed: Pair, driver: str) -> None:
         ),
         ("DROP FUNCTION user_bridge.version()", "broken", "function user_bridge.version() (litellm): missing"),
         ("GRANT SELECT ON user_bridge.sync_audit TO PUBLIC", "broken", "table user_bridge.sync_audit (litellm): priv"),
-        ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused"),
+        ("SELECT user_bridge.pause()", "degraded", ", and nothing ends that: run the playbook"),
+        ("SELECT user_bridge.pause_until('2100-01-01Z')", "degraded", " until 2100-01-01T00:00:00Z: run the playbook"),
+        ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused, and nothing ends that"),
         ("DROP SERVER user_bridge_target CASCADE", "broken", "there is no server user_bridge_target"),
         ("DROP SCHEMA user_bridge CASCADE", "broken", "has no bridge: run the playbook"),
         (

@@ -98,13 +98,12 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool, diff: bo
     # Who decides gets what he decided about; every other action may have come upon something new to hold.
     if action not in DECIDING and outcome.drained.tried:
         held = held_changes(session)
-    if action in PAUSING and not check_mode:
-        now = current_pause(session)
-    elif action in PAUSING and outcome.changed:
-        now = {"since": None, "until": params["until"]} if action == "pause" else None
+    if action in PAUSING and outcome.changed:
+        planned = {"since": None, "until": params["until"]} if action == "pause" else None
+        outcome = replace(outcome, pause=planned if check_mode else current_pause(session))
     else:
-        now = before
-    return replace(outcome, pause=now, paused_before=before, held=tuple(held))
+        outcome = replace(outcome, pause=before)
+    return replace(outcome, paused_before=before, held=tuple(held))
 
 
 def _resume(session: Session, limits: Limits, paused: bool, check_mode: bool) -> Outcome:

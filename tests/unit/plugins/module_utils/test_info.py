@@ -121,7 +121,8 @@ def test_what_is_on_its_way_is_not_lost() -> None:
 def test_the_worst_comes_first() -> None:
     found = health(info(pause={"since": "then", "until": "later"}, openwebui=changed("missing")))
     assert found["status"] == "broken"
-    assert found["reasons"][0].startswith("view v (openwebui): why") and "is paused since then until later: " in found["reasons"][1]
+    assert found["reasons"][0].startswith("view v (openwebui): why")
+    assert "is paused since then until later: " in found["reasons"][1]
 
 
 def test_the_cause_of_each_failure_comes_with_its_remedy() -> None:

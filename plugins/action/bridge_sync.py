@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         single = self._task.check_mode or self._task.async_val or "limit" in arguments
         if single or not (limit is None or str(limit).isdigit()) or str(limit) == "0":
             return self._call(arguments, task_vars)
-        started, merged, seconds = time.monotonic(), None, FIRST_SECONDS
+        started, merged, seconds, in_vain = time.monotonic(), None, FIRST_SECONDS, 0
         while True:
             left = seconds if limit is None else int(limit) - int(time.monotonic() - started)
             chunk = self._call({**arguments, "max_seconds": max(1, min(seconds, left))}, task_vars)
@@ -44,7 +44,10 @@ class ActionModule(ActionBase):
                 return chunk if merged is None else {**chunk, "changed": merged["changed"]}
             merged = _progress.merge_drained(merged, chunk)
             passed = time.monotonic() - started
-            if not chunk["more"] or (limit is not None and passed >= int(limit)):
+            # What never failed comes first, then what failed longest ago: after so many failures everything was tried.
+            in_vain = 0 if chunk["drained"]["delivered"] else in_vain + sum(chunk["drained"]["results"].values())
+            is_over = limit is not None and passed >= int(limit)
+            if not chunk["more"] or is_over or in_vain >= chunk["queue"]["entities"]:
                 return merged
             if _progress.is_default_output():
                 host = (task_vars or {}).get("inventory_hostname", "sync")

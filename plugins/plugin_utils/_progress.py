@@ -14,6 +14,7 @@ from collections import Counter
 from typing import Any
 
 from ansible import constants as C
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.results import STAYS
 
 # Asked when a plugin is loaded, which the process with the terminal does: the worker that runs it has none of its own
 # (ansible-core 2.19 and newer detach it).
@@ -93,8 +94,6 @@ def drained_line(drained: dict[str, Any], queue: dict[str, Any], seconds: float)
     return f"{drained['delivered']:,} delivered, {queue['entities']:,} queued, {rate:,.0f}/s"
 
 
-# Of an entity that is still queued, which the next drain tries again.
-_STAYS = ("FAILED", "DEFERRED", "PARKED")
 # What only the first call of several can say: the others only drain.
 _OF_THE_FIRST = ("queued", "differences", "differences_total", "decided", "diff")
 
@@ -105,7 +104,7 @@ def merge_drained(before: dict[str, Any] | None, chunk: dict[str, Any]) -> dict[
         return chunk
     by_type: dict[str, Counter[str]] = {}
     for kind, counts in before["drained"]["by_type"].items():
-        by_type[kind] = Counter({name: number for name, number in counts.items() if name not in _STAYS})
+        by_type[kind] = Counter({name: number for name, number in counts.items() if name not in STAYS})
     for kind, counts in chunk["drained"]["by_type"].items():
         by_type.setdefault(kind, Counter()).update(counts)
     results = sum(by_type.values(), Counter[str]())

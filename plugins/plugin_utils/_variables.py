@@ -20,6 +20,7 @@ from typing import Any
 
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.bounds import MAX_BATCH, MAX_PARALLEL
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import check as settings_check
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import VARIABLES
 
@@ -32,9 +33,9 @@ _RANGES = {
     "bridge_audit_limit": (1, 10000),
     "bridge_login_port": (0, 65535),
     "bridge_openwebui_login_port": (0, 65535),
-    "bridge_migrate_batch_size": (1, 2000),
+    "bridge_migrate_batch_size": (1, MAX_BATCH),
     "bridge_migrate_max_seconds": (1, _LARGEST),
-    "bridge_migrate_parallel": (1, 16),
+    "bridge_migrate_parallel": (1, MAX_PARALLEL),
     "bridge_postgres_litellm_connections": (1, 100000),
     "bridge_postgres_max_connections": (1, 262143),
     "bridge_postgres_openwebui_connections": (1, 100000),
@@ -62,13 +63,16 @@ class _Wrong(Exception):
 
 
 def is_secret(name: str) -> bool:
-    """Whether a value must never be shown."""
+    """Whether a value must never be shown. No spec says so: ansible-core 2.18 cannot validate vaulted no_log values."""
     return name.endswith("password") and not name.endswith("initial_password")
 
 
 def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> list[str]:
     """Names that nothing reads, each with the one that it was probably meant to be."""
-    patterns = allowed_patterns(allowed)
+    try:
+        patterns = [str(each) for each in parsed(allowed, "list")]
+    except ValueError:
+        patterns = []  # Which is a problem of its own.
     found = []
     for name in sorted(set(names) - set(known) - OTHERS):
         if any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -79,16 +83,6 @@ def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> lis
             " your own, give it another name or add it to bridge_allow_unknown."
         )
     return found
-
-
-def allowed_patterns(allowed: Any) -> list[str]:
-    """What bridge_allow_unknown says: names, patterns with asterisks, or true for every name."""
-    if isinstance(allowed, (bool, str)) and str(allowed).strip().lower() in ("true", "yes"):
-        return ["*"]
-    try:
-        return [str(each) for each in parsed(allowed, "list")]
-    except ValueError:
-        return []
 
 
 def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,15 +18,20 @@ from modules_support import ModuleFailed, login_options, run_module
 PASSWORDS = ("litellm", "1", "True", "a")
 
 
-@pytest.fixture(params=PASSWORDS)
-def login(pair: Pair, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
-    pair.cluster.execute(
-        "DROP ROLE IF EXISTS masking", f"CREATE ROLE masking SUPERUSER LOGIN PASSWORD '{request.param}'"
-    )
+@contextmanager
+def masking(pair: Pair, password: str) -> Iterator[dict[str, Any]]:
+    """Options of a login with such a password."""
+    pair.cluster.execute("DROP ROLE IF EXISTS masking", f"CREATE ROLE masking SUPERUSER LOGIN PASSWORD '{password}'")
     try:
-        yield {**login_options(pair, "litellm"), "login_user": "masking", "login_password": request.param}
+        yield {**login_options(pair, "litellm"), "login_user": "masking", "login_password": password}
     finally:
         pair.cluster.execute("DROP ROLE masking")
+
+
+@pytest.fixture(params=PASSWORDS)
+def login(pair: Pair, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    with masking(pair, request.param) as options:
+        yield options
 
 
 def test_rows_are_as_the_server_has_them(login: dict[str, Any]) -> None:

@@ -38,6 +38,10 @@ def sync(
 
 @pytest.fixture
 def queued(pair: Pair) -> Pair:
+    return queues(pair)
+
+
+def queues(pair: Pair) -> Pair:
     """A bridge that only queues, with an organization, a member of it and a user without email in the queue."""
     install_bridge(pair, QUEUED)
     add_organization(pair.litellm, "o1", "Acme")

@@ -8,6 +8,7 @@ Every mistake is a host of one inventory, and one process runs the playbook on a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ VARIABLES: Mistakes = {
     "nobody_listens": (
         {"bridge_login_port": 1},
         ["Cannot look into LiteLLM's database", "port 1", "check bridge_login_host and bridge_login_port"],
+    ),
+    # Without site-packages; what the first task that needs it says is the whole message.
+    "no_driver": (
+        {"ansible_python_interpreter": f"{sys.executable} -S"},
+        ["has neither psycopg2 nor psycopg; install the Python library psycopg2 for that interpreter"],
     ),
     "no_such_host": ({"bridge_login_host": "nowhere.invalid"}, ["check bridge_login_host and bridge_login_port"]),
     "no_socket": (
@@ -342,6 +348,9 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
     assert not [name for name in PYTHONS if done.hosts[name].failed], done.output
     for name in hosts:
         assert done.hosts[name].changed > 0 and done.hosts[name].failed == 0, done.output
+    # Who has decided against a drainer is not told in each run what that means.
+    (told,) = [task for task in done.output.split("TASK [") if "Report that nothing runs by itself]" in task]
+    assert "[sound]" in told and "[becomes_another]" not in told
 
 
 def test_a_server_that_the_bridge_cannot_reach_from_litellm(pair: Pair, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
     run = play_hosts(plays, given, tmp_path)
     done, again = run.hosts["done"], run.hosts["again"]
     assert (done.changed, done.failed) == (2, 0), run.output
+    assert " delivered; queued now: " in run.words, run.output
     assert (again.changed, again.failed) == (0, 0), run.output
     assert held(pair) == shown[4:]
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, MANY)} - {

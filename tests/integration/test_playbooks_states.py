@@ -319,15 +319,16 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked
         *shipped("remove_bridge", "checks_remove", check_mode=True),
         *shipped("deploy_bridge", "checks_absent", check_mode=True),
         *shipped("deploy_bridge", "checks_deploy", check_mode=True),
+        *shipped("resume_bridge", "checks_resume", check_mode=True),
     ]
     inventory = {
         **bridges.inventory(LOOKS),
         "checks_remove": {
-            f"checks_remove_{state}": {**bridges.variables(state), "bridge_remove_data": "true", **more}
-            for state, more in CHECKED.items()
+            f"checks_remove_{state}": {**bridges.variables(state), "bridge_remove_data": "true"} for state in CHECKED
         },
         "checks_absent": {"checks_absent": {**bridges.variables("deployed"), "bridge_state": "absent"}},
         "checks_deploy": {"checks_deploy": bridges.variables("pristine")},
+        "checks_resume": {"checks_resume": bridges.variables("paused")},
     }
     hosts = play_hosts([*plays(LOOKS), *checks], inventory, tmp_path_factory.mktemp("looks"))
     return Looked(hosts, before, bridges.snapshots())
@@ -346,10 +347,12 @@ def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, e
     assert (done.changed, done.failed) == expected, looked.run.output
 
 
-CHECKED: Mapping[str, dict[str, Any]] = {"deployed": {}, "drifted": {}, "password_changed": {}}
+CHECKED = ("deployed", "drifted", "password_changed")
 
 
-@pytest.mark.parametrize("host", [*(f"checks_remove_{state}" for state in CHECKED), "checks_absent", "checks_deploy"])
+@pytest.mark.parametrize(
+    "host", [*(f"checks_remove_{state}" for state in CHECKED), "checks_absent", "checks_deploy", "checks_resume"]
+)
 def test_a_play_in_check_mode(looked: Looked, host: str) -> None:
     done = looked.run.hosts[host]
     assert (done.changed > 0, done.failed) == (True, 0), looked.run.output

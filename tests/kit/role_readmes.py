@@ -29,11 +29,6 @@ def options(role: str, entry_point: str = "main") -> dict[str, Any]:
     return dict(specs[entry_point].get("options", {}))
 
 
-def is_secret(name: str) -> bool:
-    """Not said in the specs: ansible-core 2.18 cannot validate a vaulted value of an option with no_log."""
-    return name.endswith("password") and not name.endswith("initial_password")
-
-
 def reference(default: Any) -> str | None:
     """The bridge_* variable that a default is taken from; None for a default of its own."""
     match = _BY_REFERENCE.fullmatch(default) if isinstance(default, str) else None

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils._variables import is_secret
 
 from kit import role_readmes as readmes
 
@@ -69,7 +70,7 @@ def test_a_secret_stays_text() -> None:
         for part in ("defaults", "vars"):
             if (ROOT / "roles" / role / part / "main.yml").exists():
                 for name, value in leaves(readmes.load(role, part)):
-                    if isinstance(value, str) and "{{" in value and readmes.is_secret(name):
+                    if isinstance(value, str) and "{{" in value and is_secret(name):
                         assert value.endswith("| string }}") or "__bridge_embedded_password if" in value, (role, name)
 
 

@@ -20,11 +20,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.results import STAYS
 
 # Few enough for a round trip to end well within bridge_target_timeout_ms, many enough to amortize it.
 BATCH = 200
-# Results of what is still in the queue afterwards.
-_STAYS = ("FAILED", "DEFERRED", "PARKED")
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Drained:
         moved = False
         for row in batch:
             entity, result = (row["entity_type"], row["entity_id"]), row["result"]
-            if result in _STAYS:
+            if result in STAYS:
                 moved = moved or entity not in self.stays
                 self.stays[entity] = result
             elif entity in self.warned:

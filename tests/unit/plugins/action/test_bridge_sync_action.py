@@ -14,8 +14,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.llmops.user_bridge.plugins.action import bridge_sync
 
 
-def answer(more: bool, delivered: int = 10) -> dict[str, Any]:
-    counts = {"SUCCESS": delivered}
+def answer(more: bool, delivered: int = 10, failed: int = 0) -> dict[str, Any]:
+    counts = {"SUCCESS": delivered, "FAILED": failed}
     return {
         "changed": delivered > 0,
         "more": more,
@@ -55,6 +55,14 @@ def test_it_goes_on_until_everything_has_been_tried(monkeypatch: pytest.MonkeyPa
         ["db1: 10 delivered", " 5 queued"],
         ["db1: 20 delivered", " 5 queued"],
     ]
+
+
+def test_it_ends_when_everything_has_been_tried_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a round of failures takes: without max_seconds nothing else would end it."""
+    in_vain = answer(True, 0, 3)
+    calls = Calls(monkeypatch, [answer(True, failed=2), in_vain, answer(True, 1, 4), in_vain, in_vain, in_vain])
+    calls.run()
+    assert len(calls.asked) == 5
 
 
 def test_what_is_done_once_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

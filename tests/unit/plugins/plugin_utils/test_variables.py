@@ -131,9 +131,10 @@ def test_a_mistyped_name(name: str, meant: str) -> None:
 def test_names_of_ones_own() -> None:
     own = {"bridge_ports", "bridge_site_name", "bridge_hosts", "bridge_litellm"}
     assert len(variables.unknown(own, KNOWN, [])) == 2
-    for allowed in (["bridge_ports", "bridge_site_*"], "bridge_ports,bridge_site_name", '["bridge_*"]', True, "true"):
+    for allowed in (["bridge_ports", "bridge_site_*"], "bridge_ports,bridge_site_name", '["bridge_*"]'):
         assert variables.unknown(own, KNOWN, allowed) == []
-    assert len(variables.unknown(own, KNOWN, {"bridge_ports": 1})) == 2
+    assert len(variables.unknown(own, KNOWN, True)) == 2
+    assert "bridge_allow_unknown is true, not a list" in problems(bridge_allow_unknown=True)
 
 
 def test_a_name_like_no_other() -> None:

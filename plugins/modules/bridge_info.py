@@ -418,6 +418,28 @@ recent:
       description: When something was last delivered, in UTC. Null for never, as far as the audit goes back.
       type: str
       sample: '2026-11-23T08:00:00Z'
+day:
+  description: What the drainer has counted in the last day, null when it could not be read.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    entries:
+      description: Number of deliveries.
+      type: int
+      sample: 1800
+    delivered:
+      description: Number of those that did not fail.
+      type: int
+      sample: 1795
+    most_waiting:
+      description: The most entries that were seen waiting in the queue, null before the first count.
+      type: int
+      sample: 12
+    longest_seconds:
+      description: The greatest age of an entry that was seen waiting, null before the first count.
+      type: int
+      sample: 3
 last_comparison:
   description:
     - When the drainer last compared Open WebUI with what it has delivered, in UTC. Null for never, or when that failed.

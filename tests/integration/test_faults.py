@@ -38,8 +38,8 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_operating import OPERATING
 from faults_of_passwords import INITIAL_PASSWORDS
-from faults_of_pauses import PAUSES
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -1888,7 +1888,7 @@ FAULTS += [
         "int4send(0)",
         lambda pair: test_installation.test_the_blocks_of_a_secret_are_sealed_apart(pair),
     ),
-    *(Fault(*row) for row in PAUSES),
+    *(Fault(*row) for row in OPERATING),
 ]
 
 OLD_FAULTS = [

@@ -202,6 +202,7 @@ def test_what_the_drainer_did(deployed: Pair) -> None:
     deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('journal', '1 hour', 'no right to')")
     found = info(deployed)
     assert (found["recent"]["entries"], found["recent"]["delivered"]) == (3, 2)
+    assert found["day"] == {"entries": 3, "delivered": 2, "most_waiting": 0, "longest_seconds": 0}
     assert found["recent"]["since"] == found["recent"]["last_success"] < "2100"
     assert found["recent"]["since"] <= found["last_comparison"] < "2100"
     assert found["upkeep_failing"] == [{"task": "journal", "failures": 1, "message": "no right to"}]

@@ -37,16 +37,28 @@ SELECT {_AT.format("u.next_at - t.period")} AS at
   FROM {SCHEMA}.upkeep AS u JOIN {SCHEMA}.upkeep_tasks() AS t USING (task)
  WHERE u.task = 'lookout' AND u.failures = 0"""
 
+# Whole hours, so a little more than a day. What was tried several times counts each time.
+_DAY = f"""
+SELECT coalesce(sum(h.value) FILTER (WHERE h.measure = 'deliveries'), 0)::bigint AS entries,
+       coalesce(sum(h.value) FILTER (WHERE h.measure = 'deliveries' AND h.label !~ ' FAILED$'), 0)::bigint
+           AS delivered,
+       max(h.value) FILTER (WHERE h.measure = 'queue' AND h.label = 'waiting') AS most_waiting,
+       max(h.value) FILTER (WHERE h.measure = 'queue' AND h.label = 'oldest_seconds') AS longest_seconds
+  FROM {SCHEMA}.hourly AS h WHERE h.hour > clock_timestamp() - interval '25 hours'"""
+
 _FAILING = f"""
 SELECT u.task, u.failures, u.last_error AS message FROM {SCHEMA}.upkeep AS u WHERE u.failures > 0 ORDER BY 1"""
 
 
 def look_at_activity(cur: Any, report: Report, live: dict[tuple[str, str], Live]) -> dict[str, Any]:
     """Each part null that could not be seen."""
-    found: dict[str, Any] = {"recent": None, "last_comparison": None, "upkeep_failing": []}
+    found: dict[str, Any] = {"recent": None, "day": None, "last_comparison": None, "upkeep_failing": []}
     if ("table", f"{SCHEMA}.sync_audit") in live:
         rows = report.look(cur, "recent deliveries", _DELIVERED)
         found["recent"] = rows[0] if rows else None
+    if ("table", f"{SCHEMA}.hourly") in live:
+        day = report.look(cur, "hourly counts", _DAY)
+        found["day"] = day[0] if day else None
     if has_function(live, "upkeep_tasks"):
         compared = report.look(cur, "last comparison", _COMPARED)
         found["last_comparison"] = compared[0]["at"] if compared else None

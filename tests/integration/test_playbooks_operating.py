@@ -16,7 +16,7 @@ from kit import pairs, rows
 from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.pairs import Pair
-from playbooks_support import READ_ONLY, Run, play_hosts, shipped, variables
+from playbooks_support import READ_ONLY, Run, on, play_hosts, shipped, variables
 
 # Cases are hosts; the same pair in different states takes different processes.
 REFUSED = "cannot sign up here"
@@ -138,16 +138,21 @@ def test_a_second_run_changes_nothing(done: Run, lagging: Pair, tmp_path: Path) 
         assert line in run.words, run.output
 
 
+def status(group: str) -> list[dict[str, Any]]:
+    """Ansible loads the callback with the playbook, so a copy of its plays will not do."""
+    return [on(group, "llmops.user_bridge.bridge_status")]
+
+
 def test_the_exit_codes_of_a_monitoring_plugin(done: Run, lagging: Pair, tmp_path: Path) -> None:
     own = {**variables(lagging), "bridge_maintenance": "none", "bridge_status_exit": "nagios"}
     lagging.litellm_admin.run("SELECT user_bridge.pause()")
-    paused = play_hosts(plays(("bridge_status", "paused")), {"paused": {"paused": own}}, tmp_path)
+    paused = play_hosts(status("sites"), {"sites": {"paused": own}}, tmp_path)
     assert (paused.failed, paused.code) == (0, 1), paused.output
     assert "the bridge is paused" in paused.words
     lagging.litellm_admin.run('ALTER TABLE "LiteLLM_UserTable" DISABLE TRIGGER user_bridge_enqueue')
     hosts = {"broken": own, "unknown": {**own, "bridge_login_port": 1}}
     env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-    broken = play_hosts(plays(("bridge_status", "both")), {"both": hosts}, tmp_path, env=env)
+    broken = play_hosts(status("sites"), {"sites": hosts}, tmp_path, env=env)
     assert (broken.hosts["broken"].failed, broken.hosts["unknown"].failed, broken.code) == (0, 1, 2), broken.output
     told = broken.words.rpartition("CUSTOM STATS")[2].replace(" ", "").replace('"', "")
     assert "unknown:{__bridge_exit_code:3}" in told and "broken:{__bridge_exit_code:2}" in told, broken.output

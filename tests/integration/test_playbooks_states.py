@@ -440,13 +440,15 @@ LACKS_THE_BRIDGE = {
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
-    runs = {"deploy_bridge": ("deployed", "pristine")}
-    env = {**FREE, **READ_ONLY}
-    done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
-    host = done.hosts[host_of("deployed", "deploy_bridge")]
-    assert (host.changed, host.failed) == NOTHING, done.output
-    bare = done.hosts[host_of("pristine", "deploy_bridge")]
+    hosts = {"deployed": {"deployed": bridges.variables("deployed")}}
     if tag in LACKS_THE_BRIDGE:
+        hosts["bare"] = {"bare": bridges.variables("pristine")}
+    runs = [*shipped("deploy_bridge", "deployed", environment=READ_ONLY), *shipped("deploy_bridge", "bare")]
+    done = play_hosts(runs[: len(hosts)], hosts, tmp_path, "--tags", tag, env=FREE)
+    there = done.hosts["deployed"]
+    assert (there.changed, there.failed) == NOTHING, done.output
+    if tag in LACKS_THE_BRIDGE:
+        bare = done.hosts["bare"]
         assert (bare.changed, bare.failed) == FAILS and LACKS_THE_BRIDGE[tag] in bare.words, done.output
 
 

@@ -62,11 +62,6 @@ VARIABLES: Mistakes = {
         {"bridge_login_port": 1},
         ["Cannot look into LiteLLM's database", "port 1", "check bridge_login_host and bridge_login_port"],
     ),
-    # Without site-packages; what the first task that needs it says is the whole message.
-    "no_driver": (
-        {"ansible_python_interpreter": f"{sys.executable} -S"},
-        ["has neither psycopg2 nor psycopg; install the Python library psycopg2 for that interpreter"],
-    ),
     "no_such_host": ({"bridge_login_host": "nowhere.invalid"}, ["check bridge_login_host and bridge_login_port"]),
     "no_socket": (
         {"bridge_login_host": None, "bridge_login_unix_socket": "/nonexistent"},
@@ -241,10 +236,14 @@ class Refusals:
 @pytest.fixture(scope="module")
 def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     mistakes = {**VARIABLES, **databases.mistakes()}
-    ready = databases.ready
+    ready, folder = databases.ready, tmp_path_factory.mktemp("refusals")
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
     inventory = {
         "deployed": {
             **{name: variables(ready, **overrides) for name, (overrides, _) in mistakes.items()},
+            "without_site_packages": variables(ready, ansible_python_interpreter=str(python)),
             # Ansible would end the run with the last host.
             "nothing_to_do": variables(ready, bridge_state="absent", bridge_sync_password=None),
         },
@@ -253,7 +252,7 @@ def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> 
     plays = [on("deployed", DEPLOY), *role_play("triggers", hosts="triggers_only")]
     looked_at = (ready, databases.without_admin)
     before = [snapshot(pair) for pair in looked_at]
-    hosts = play_hosts(plays, inventory, tmp_path_factory.mktemp("refusals"))
+    hosts = play_hosts(plays, inventory, folder)
     return Refusals(mistakes, hosts, before, [snapshot(pair) for pair in looked_at])
 
 
@@ -271,6 +270,11 @@ def test_a_variable_that_cannot_be_used(refusals: Refusals, mistake: str) -> Non
 def test_databases_that_cannot_be_used(refusals: Refusals) -> None:
     for name in refusals.mistakes.keys() - VARIABLES.keys():
         check(refusals.run.hosts[name], refusals.mistakes[name][1])
+
+
+def test_a_host_without_a_driver(refusals: Refusals) -> None:
+    said = "has neither psycopg2 nor psycopg; install the Python library psycopg2 for that interpreter"
+    check(refusals.run.hosts["without_site_packages"], [said])
 
 
 def test_triggers_before_sync_user(refusals: Refusals) -> None:

@@ -220,7 +220,8 @@ class Bridges:
     def variables(self, state: str) -> dict[str, Any]:
         own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
         drift = {"bridge_status_drift": "yes"} if state == "unlike" else {}
-        return variables(self.pairs[state], **own, **drift)
+        end = {"bridge_pause_until": "2100-01-01T00:00:00Z"} if state == "to_be_paused" else {}
+        return variables(self.pairs[state], **own, **drift, **end)
 
     def snapshots(self) -> dict[str, Any]:
         return {state: snapshot(pair) for state, pair in self.pairs.items()}
@@ -396,6 +397,8 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
     assert (first.changed > 0, first.failed) == (True, 0), changed.first.output
     again = changed.again.hosts[host_of(state, playbook)]
     assert (again.changed, again.failed) == NOTHING, changed.again.output
+    if playbook == "pause_bridge":
+        assert "The bridge is paused until 2100-01-01T00:00:00Z." in changed.first.words, changed.first.output
     if playbook == "resume_bridge":
         assert "delivered; queued now: 0, of these 0 failing and 0 held." in changed.first.words, changed.first.output
     pair = changed.bridges.pairs[state]
@@ -437,13 +440,15 @@ LACKS_THE_BRIDGE = {
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
-    runs = {"deploy_bridge": ("deployed", "pristine")}
-    env = {**FREE, **READ_ONLY}
-    done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
-    host = done.hosts[host_of("deployed", "deploy_bridge")]
-    assert (host.changed, host.failed) == NOTHING, done.output
-    bare = done.hosts[host_of("pristine", "deploy_bridge")]
+    hosts = {"deployed": {"deployed": bridges.variables("deployed")}}
     if tag in LACKS_THE_BRIDGE:
+        hosts["bare"] = {"bare": bridges.variables("pristine")}
+    runs = [*shipped("deploy_bridge", "deployed", environment=READ_ONLY), *shipped("deploy_bridge", "bare")]
+    done = play_hosts(runs[: len(hosts)], hosts, tmp_path, "--tags", tag, env=FREE)
+    there = done.hosts["deployed"]
+    assert (there.changed, there.failed) == NOTHING, done.output
+    if tag in LACKS_THE_BRIDGE:
+        bare = done.hosts["bare"]
         assert (bare.changed, bare.failed) == FAILS and LACKS_THE_BRIDGE[tag] in bare.words, done.output
 
 

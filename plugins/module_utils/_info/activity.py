@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 # As many as say something, and few enough to be read at once, whatever the size of the audit.
 _RECENT = 1000
 
-_AT = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+_AT = "to_char(({}) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 # Not what a person decided, nor what the upkeep noticed.
 _DELIVERIES = f"{SCHEMA}.sync_audit AS a WHERE a.operation ~ '^(SYNC|DELETE|MIGRATE)_'"

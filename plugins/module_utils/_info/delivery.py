@@ -117,8 +117,8 @@ def look_at_delivery(
     if held is not None:
         found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}
     found["settings"] = look_at_settings(cur, report, live, "settings")
-    if found["settings"]:
-        paused = _pg.rows(cur, PAUSED)
+    paused = report.look(cur, "pause", PAUSED) if found["settings"] else None
+    if paused is not None:
         # Without a drainer nobody notes that the time of a pause is over.
         found["settings"]["paused"] = bool(paused)
         found["pause"] = paused[0] if paused else None

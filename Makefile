@@ -142,7 +142,7 @@ bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk
 	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
 
 .PHONY: e2e
-e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
+e2e: venv chromium ## The whole way from the real LiteLLM to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
 	$(call say,end to end)
 	@$(PYTEST) tests/e2e $(if $(filter-out all,$(PG)),--pg $(PG))
 
@@ -162,7 +162,7 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
 
 .PHONY: prefetch
-prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
+prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, environments of both programs, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
 # Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py.

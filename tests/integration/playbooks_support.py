@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from kit import recap
 from kit.bridge import drop_bridged_templates, own
@@ -56,11 +58,20 @@ def play(
     *arguments: str,
     env: Mapping[str, str] | None = None,
 ) -> Run:
-    """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
     given = tmp_path / "variables.json"
     given.write_text(json.dumps(values), encoding="utf-8")
     return _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+
+
+def vaulted(tmp_path: Path, name: str, value: str) -> tuple[str, ...]:
+    """Arguments of a run that give a variable as `ansible-vault encrypt_string` prints it."""
+    secret = VaultSecret(b"of the vault")
+    text = VaultLib([("default", secret)]).encrypt(value, secret).decode()
+    given, password = tmp_path / "vaulted.yml", tmp_path / "vault_password"
+    given.write_text(f"{name}: !vault |\n{textwrap.indent(text, '  ')}", encoding="utf-8")
+    password.write_bytes(secret.bytes)
+    return ("-e", f"@{given}", "--vault-password-file", str(password))
 
 
 def play_hosts(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -119,3 +120,17 @@ def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path 
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     where: list[str | Path] = ["--python", into] if into else []
     run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)
+
+
+def packages(name: str) -> Path:
+    """The folder of what requirements/NAME.txt pins, for PYTHONPATH: without what it depends on, which .venv has."""
+    home = cache_dir() / name
+    wanted = "\n".join(required_lines(f"{name}.txt"))
+    stamp = home / "ready"
+    with locked(cache_dir() / f"{name}.lock"):
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            options = ("--no-deps", "--target", str(home), "-r", str(REQUIREMENTS / f"{name}.txt"))
+            pip_install(REPO / ".venv" / "bin" / "python", cache_dir() / f"{name}.log", f"installing {name}", *options)
+            stamp.write_text(wanted, encoding="utf-8")
+    return home

@@ -13,17 +13,21 @@ from typing import Any
 
 import psycopg2.errors
 import pytest
+import yaml
 
 import existing_users
 from kit import litellm, pairs
 from kit.cluster import Cluster
+from kit.pages import blocks, commands
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session
 from kit.recap import Run
 from playbooks_support import (
     READ_ONLY,
     deploy,
     described,
+    follow,
     forget_roles,
+    installed,
     play,
     play_hosts,
     role_play,
@@ -69,16 +73,25 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed once for the tests that only look, because a run of a playbook takes seconds."""
+    """Deployed once for the tests that only look, because a run of a playbook takes seconds: as README.md says, from an
+    installed copy.
+    """
     folder = tmp_path_factory.mktemp("deployed")
+    _, install, checks, deploys = commands("README.md")[0]
+    env = installed(install, folder)
+    (given,) = blocks("README.md", "yaml")
     with pairs.pair(server) as pair:
+        values = {**yaml.safe_load(given), **variables(pair, **SETTINGS)}
         forget_roles(pair)
         existing_users.write(pair)
         before = snapshot(pair)
-        check = deploy(pair, folder, "--check", "--diff", **SETTINGS)
+        check = follow(checks, values, folder, env=env)
         after_check = snapshot(pair)
-        first = deploy(pair, folder, **SETTINGS)
-        yield Deployed(pair, before, after_check, check, first, deploy(pair, folder, env=READ_ONLY, **SETTINGS))
+        first = follow(deploys, values, folder, env=env)
+        second = follow(deploys, values, folder, env={**env, **READ_ONLY})
+        for run in (check, first, second):
+            assert run.failed == 0, run.output
+        yield Deployed(pair, before, after_check, check, first, second)
 
 
 def test_check_mode_shows_what_it_would_make_and_makes_nothing(deployed: Deployed) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import re
 
+import jinja2
 import pytest
+import yaml
 
-from kit import causes
+from kit import causes, pages
 from kit.common import REPO
 
 TEXT = causes.PAGE.read_text(encoding="utf-8")
@@ -69,3 +71,28 @@ def test_every_reason_is_on_the_page() -> None:
     assert len(texts) > 15
     for text in texts:
         assert any(message and all(part in text for part in message) for message in known), text
+
+
+# What bridge_info may return of a healthy bridge; the report in README is made of it.
+HEALTHY = """
+health: {status: ok, reasons: []}
+litellm: &side
+  {installed: true, version: 1.0.0, database: litellm, server_version: "17.5", objects: [{state: ok}, {state: ok}],
+   counts: {users: 120, users_with_email: 118, organizations: 2, teams: 14}}
+openwebui: {<<: *side, database: openwebui, counts: {users: 119, groups: 16}}
+connection: {state: ok, user: sync_user}
+settings: {paused: false, delivery: commit}
+drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
+mapped: {user: 118}
+queue: {depth: 0, failed: 0, oldest_seconds: null}
+errors: []
+"""
+
+
+def test_the_report_in_readme_is_what_the_role_prints() -> None:
+    environment = jinja2.Environment(trim_blocks=True)
+    template = environment.from_string((REPO / "roles/bridge/templates/status.txt.j2").read_text(encoding="utf-8"))
+    info = yaml.safe_load(HEALTHY)
+    (shown,) = pages.blocks("README.md", "text")
+    printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")
+    assert shown.strip() == re.sub(r"\b2 objects", "… objects", printed).strip()

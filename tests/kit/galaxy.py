@@ -15,7 +15,6 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -65,21 +64,19 @@ def refusals(packed: Path, folder: Path) -> list[str]:
     return said
 
 
-def needs(home: Path, folder: Path) -> Any:
-    """What ansible-builder reads of an extracted archive, by kind and collection."""
+def needs(home: Path, folder: Path) -> dict[str, list[str]]:
+    """What ansible-builder reads of an extracted archive, without where it has it from."""
     done = _run(folder, {}, "ansible_builder", "introspect", str(home.parents[2]))
     if done.returncode:
         raise KitError(f"ansible-builder introspect failed:\n{done.stdout}{done.stderr}")
-    return yaml.safe_load(done.stdout)
+    found = yaml.safe_load(done.stdout)
+    return {kind: [line.partition("  #")[0] for line in found.get(kind, [])] for kind in NEEDS}
 
 
-def declared(home: Path) -> dict[str, dict[str, list[str]]]:
+def declared(home: Path) -> dict[str, list[str]]:
     """The same, from the files themselves."""
     lines = {kind: (home / name).read_text(encoding="utf-8").splitlines() for kind, name in NEEDS.items()}
-    return {
-        kind: {f"{NAMESPACE}.{NAME}": [line for line in found if line and not line.startswith("#")]}
-        for kind, found in lines.items()
-    }
+    return {kind: [line for line in found if line and not line.startswith("#")] for kind, found in lines.items()}
 
 
 def _run(folder: Path, settings: Mapping[str, str], module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -96,7 +93,7 @@ def main() -> None:
         packed = archive(folder)
         home = extract(packed, folder)
         found = needs(home, folder)
-        if {kind: found.get(kind) for kind in NEEDS} != declared(home):
+        if found != declared(home):
             raise KitError(f"ansible-builder reads other needs than {', '.join(NEEDS.values())} name: {found}")
         said = refusals(packed, folder)
         if said:

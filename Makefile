@@ -81,7 +81,7 @@ sanity: venv ## ansible-test sanity
 .PHONY: galaxy
 galaxy: venv ## What Galaxy's importer and ansible-builder make of the archive
 	$(call say,galaxy)
-	@$(KIT) $(BIN)/python -m kit.galaxy
+	@$(KIT) $(BIN)/python -m kit.galaxy $(if $(WEEKLY),--lint)
 
 .PHONY: unit
 unit: venv ## Unit tests
@@ -175,7 +175,7 @@ prefetch: venv ## Download and make what the tests need once: PostgreSQL servers
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
 # Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py.
-TARGETS ?= lint+sanity,galaxy+unit integration+matrix,versions,molecule,e2e
+TARGETS ?= lint+sanity+unit,galaxy integration+matrix,versions,molecule,e2e
 
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv

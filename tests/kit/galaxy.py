@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The archive that people install, and what Galaxy's importer and ansible-builder make of it.
 
-Usage: python -m kit.galaxy
+Usage: python -m kit.galaxy [--lint]
+
+With --lint the importer lints what is in the archive, too, which `make lint` has done with stricter rules.
 """
 
 from __future__ import annotations
@@ -50,11 +52,12 @@ def extract(packed: Path, folder: Path) -> Path:
     return home
 
 
-def refusals(packed: Path, folder: Path) -> list[str]:
+def refusals(packed: Path, folder: Path, lint: bool) -> list[str]:
     """What Galaxy's importer says against the archive; it prints nothing else with these words."""
     settings = {
         "GALAXY_IMPORTER_ANSIBLE_LOCAL_TMP": str(folder / "importer"),
         "GALAXY_IMPORTER_CHECK_REQUIRED_TAGS": "true",
+        "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": str(lint).lower(),
         "GALAXY_IMPORTER_REQUIRE_V1_OR_GREATER": "true",
     }
     done = _run(folder, settings, "galaxy_importer.main", str(packed))
@@ -87,7 +90,7 @@ def _run(folder: Path, settings: Mapping[str, str], module: str, *arguments: str
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="user-bridge-galaxy-") as name:
         folder = Path(name)
         packed = archive(folder)
@@ -95,7 +98,7 @@ def main() -> None:
         found = needs(home, folder)
         if found != declared(home):
             raise KitError(f"ansible-builder reads other needs than {', '.join(NEEDS.values())} name: {found}")
-        said = refusals(packed, folder)
+        said = refusals(packed, folder, arguments == ["--lint"])
         if said:
             raise KitError("Galaxy's importer is not content:\n" + "\n".join(said))
         say(f"{packed.name}: Galaxy's importer and ansible-builder have nothing to say against it")
@@ -103,6 +106,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        main(sys.argv[1:])
     except KitError as error:
         sys.exit(str(error))

@@ -198,7 +198,7 @@ CASES = {
 def shell(pair: Pair, command: str, folder: Path) -> int:
     """A command of the page, with the names of this pair's databases; the exit code."""
     program, *arguments = shlex.split(command)
-    names: dict[str, str] = {side: pair.databases[side] for side in SIDES}
+    names = {"litellm": pair.litellm_db, "openwebui": pair.openwebui_db}
     user = arguments[arguments.index("-U") + 1] if "-U" in arguments else ""
     words = [
         names.get(word, word) if before == "-d" or (program == "createdb" and place == len(arguments) - 1) else word

@@ -13,7 +13,7 @@ import pytest
 
 from kit import litellm
 from kit.pages import blocks
-from kit.pairs import OWN_ROLES, OWNER_ROLE, SIDES, SYNC_USER, Pair
+from kit.pairs import OWN_ROLES, OWNER_ROLE, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, forget_roles, play_hosts, refused, shipped, unchanged, variables
 
 # What docs/managed-postgresql.md lists, statement by statement.
@@ -67,8 +67,8 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
     )
     for needed, grant in zip(listed, GRANTS, strict=True):
         assert needed in asked
-        for side in SIDES:
-            grant = grant.replace(f"ON DATABASE {side} ", f"ON DATABASE {pair.databases[side]} ")
+        for side, name in (("litellm", pair.litellm_db), ("openwebui", pair.openwebui_db)):
+            grant = grant.replace(f"ON DATABASE {side} ", f"ON DATABASE {name} ")
         pair.cluster.execute(grant)
     assert "superuser, to create the extension dblink (or have an administrator create it)" in asked
     *create, wrapper = EXTENSION

@@ -144,7 +144,8 @@ def _refuse_another_role(cur: Any, login: str) -> None:
 def _open(quiet: SimpleNamespace, conn_params: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise ConnectionFailed(conn_params, str(error))
+        # Nothing else takes a secret out of the results that tell of this, see _unmasked().
+        raise ConnectionFailed(conn_params, remove_values(str(error), {conn_params.get("password") or ""} - {""}))
     return connection
 
 

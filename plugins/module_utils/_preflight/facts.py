@@ -21,7 +21,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restor
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 SIDES = ("litellm", "openwebui")
-PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 # LiteLLM's side calls Open WebUI's; Open WebUI's side hashes passwords.
 EXTENSIONS = {"litellm": "dblink", "openwebui": "pgcrypto"}
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
 from ansible_collections.llmops.user_bridge.plugins.module_utils._secret import explanation

@@ -29,6 +29,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
 MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -38,7 +39,14 @@ _FOR_PEOPLE = ("diff", "msg")
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
 # A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
-_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
+# Catalogs are read by many functions, of which each is thought to return a thousand rows: compiling takes far longer.
+_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp; SET jit = off"
+_DATABASE_ROLE = """
+SELECT true AS is_set
+  FROM pg_db_role_setting AS s
+  JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
+ CROSS JOIN unnest(s.setconfig) AS c(setting)
+ WHERE s.setrole = 0 AND starts_with(c.setting, 'role=')"""
 # Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
 _SESSION = (
     f"{_SEARCH_PATH}; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
@@ -121,13 +129,25 @@ def open_connection(login: dict[str, Any]) -> Any:
         connection.close()
         # Locks, roles and settings of a session would be lost, or those of somebody else.
         raise ConnectionFailed(conn_params, "it is a connection pooler, whose sessions are not the server's own")
+    _refuse_another_role(cur, connection.info.user)
     return connection
+
+
+def _refuse_another_role(cur: Any, login: str) -> None:
+    """A database's owner can also have every login act as another role, which whoever deploys would then be."""
+    (now,) = rows(cur, "SELECT current_user::text AS role, current_database()::text AS database")
+    if now["role"] != login and value(cur, _DATABASE_ROLE):
+        raise BridgeError(
+            f"every login to database {now['database']} acts as {now['role']}, because somebody has given the database "
+            f"a setting for that: ALTER DATABASE {quote(now['database'])} RESET role"
+        )
 
 
 def _open(quiet: SimpleNamespace, conn_params: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise ConnectionFailed(conn_params, str(error))
+        # Nothing else takes a secret out of the results that tell of this, see _unmasked().
+        raise ConnectionFailed(conn_params, remove_values(str(error), {conn_params.get("password") or ""} - {""}))
     return connection
 
 

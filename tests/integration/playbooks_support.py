@@ -134,7 +134,8 @@ def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
 
 def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
     """One run of ansible-playbook."""
-    return recap.read(forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env)).stdout)
+    done = forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env))
+    return replace(recap.read(done.stdout), code=done.returncode)
 
 
 def _run_process(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:

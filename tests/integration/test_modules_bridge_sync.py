@@ -366,8 +366,8 @@ def test_pause_and_resume(queued: Pair) -> None:
     assert moved["changed"] is True and moved["paused_until"].endswith("Z")
     assert moved["diff"]["before"] == "paused until somebody resumes it\n"
     # Minutes later it would be another end; what is paused already stays so without one.
-    for until in ("2h", moved["paused_until"], None):
-        same = sync(queued, action="pause", env=env, **({"until": until} if until else {}))
+    for end in ({"until": "2h"}, {"until": moved["paused_until"]}, {}):
+        same = sync(queued, action="pause", env=env, **end)
         assert (same["changed"], same["paused_until"]) == (False, moved["paused_until"])
     assert sync(queued, action="pause", until="3h", check=True, env=env)["changed"] is True
     with pytest.raises(ModuleFailed, match="is over: name a time to come"):

@@ -28,7 +28,7 @@ LICENCE = """\
 _PRIVATE = "This {kind} is PRIVATE to the collection. It can have breaking changes at any time."
 _OTHER = re.compile(r"S\((\w+)\)")
 _KNOWN = {
-    *("type", "default", "choices", "minimum", "maximum", "pattern", "pattern_text", "unequal_to", "roles"),
+    *("type", "elements", "options", "default", "choices", "minimum", "maximum", "pattern", "pattern_text", "unequal_to", "roles"),
     *("variable", "key", "openwebui", "shapes_rows", "version_added", "description"),
 }
 
@@ -120,7 +120,7 @@ def _option(declaration: Declaration, setting: Mapping[str, Any], role: str) -> 
         return f"O({role}_{path(match[1], declaration.settings[match[1]])})"
 
     option = {"description": _OTHER.sub(other, _description(setting)), "type": setting["type"]}
-    return {**option, "choices": setting["choices"]} if "choices" in setting else option
+    return {**option, **{key: setting[key] for key in ("choices", "elements", "options") if key in setting}}
 
 
 def _description(setting: Mapping[str, Any]) -> str:
@@ -141,7 +141,8 @@ def doc_fragment(declaration: Declaration) -> str:
     suboptions = {
         name: {
             "description": _OTHER.sub(r"O(settings.\1)", _description(setting)),
-            **{key: setting[key] for key in ("type", "choices", "version_added") if key in setting},
+            **{key: setting[key] for key in ("type", "elements", "choices", "version_added") if key in setting},
+            **({"suboptions": setting["options"]} if "options" in setting else {}),
         }
         for name, setting in declaration.settings.items()
     }
@@ -178,7 +179,12 @@ def module_spec(declaration: Declaration) -> str:
     spec, ranges, patterns, unequal, variables = {}, {}, {}, {}, {}
     shared = "\n".join(f'    "{name}",' for name, setting in declaration.settings.items() if setting.get("openwebui"))
     for name, setting in declaration.settings.items():
-        spec[name] = {key: setting[key] for key in ("type", "choices") if key in setting}
+        spec[name] = {key: setting[key] for key in ("type", "elements", "choices") if key in setting}
+        if "options" in setting:
+            spec[name]["options"] = {
+                option: {key: value for key, value in declared.items() if key != "description"}
+                for option, declared in setting["options"].items()
+            }
         if "password" in name and setting["type"] != "bool" and "choices" not in setting:
             # By its name alone AnsibleModule takes it for a secret.
             spec[name]["no_log"] = False

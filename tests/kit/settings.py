@@ -28,7 +28,19 @@ LICENCE = """\
 _PRIVATE = "This {kind} is PRIVATE to the collection. It can have breaking changes at any time."
 _OTHER = re.compile(r"S\((\w+)\)")
 _KNOWN = {
-    *("type", "elements", "options", "default", "choices", "minimum", "maximum", "pattern", "pattern_text", "unequal_to", "roles"),
+    *(
+        "type",
+        "elements",
+        "options",
+        "default",
+        "choices",
+        "minimum",
+        "maximum",
+        "pattern",
+        "pattern_text",
+        "unequal_to",
+        "roles",
+    ),
     *("variable", "key", "openwebui", "shapes_rows", "version_added", "description"),
 }
 

@@ -39,7 +39,15 @@ SPEC: dict[str, dict[str, Any]] = {
     "model_policy": {"type": "str", "choices": ["assigned", "effective", "teams", "user", "keys"]},
     "model_unassigned": {"type": "str", "choices": ["all", "none"]},
     "models_for_everyone": {"type": "list", "elements": "str"},
-    "extra_models": {"type": "list", "elements": "dict", "options": {"name": {"type": "str", "required": True}, "access_groups": {"type": "list", "elements": "str"}, "provider": {"type": "str"}}},
+    "extra_models": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "access_groups": {"type": "list", "elements": "str"},
+            "provider": {"type": "str"},
+        },
+    },
     "openwebui_model_prefix": {"type": "str"},
     "model_takeover": {"type": "bool"},
 }
@@ -62,7 +70,10 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "user_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "team_group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
-    "openwebui_model_prefix": ("([A-Za-z0-9._/:-]{1,63}[.])?", "the prefix of Open WebUI's connection with a dot at its end, or empty"),
+    "openwebui_model_prefix": (
+        "([A-Za-z0-9._/:-]{1,63}[.])?",
+        "the prefix of Open WebUI's connection with a dot at its end, or empty",
+    ),
 }
 
 # Settings that must have another value than the one named.

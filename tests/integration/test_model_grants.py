@@ -318,9 +318,7 @@ def test_a_group_of_an_organization_with_the_id_of_a_set_is_another(people: Pair
     send(people, {"type": "organization", "id": "models_s1", "desired": named})
     send(people, model("fake-a"), model_set("s1", "fake-a"), user_models("alice", sets=("s1",)))
     assert openwebui.groups(people)["grp_models_s1"] == ("Odd", [])
-    assert readers(people, "fake-a") == {("group", "grp_models_s1_2")} and members(people, "grp_models_s1_2") == [
-        "usr_alice"
-    ]
+    assert readers(people, "fake-a") == {("group", "grp_models_s1_2")} and members(people, "grp_models_s1_2") == ["usr_alice"]
 
 
 def test_an_organization_never_gets_the_group_of_a_set(people: Pair) -> None:
@@ -337,11 +335,7 @@ def test_what_an_older_installation_left_in_a_group_goes(people: Pair) -> None:
     openwebui.add_member(people, "grp_models_s1", "usr_carl")
     save_access(people, "fake-b", {SET})
     send(people, model_set("s1", "fake-a"))
-    assert (
-        members(people, "grp_models_s1") == []
-        and readers(people, "fake-b") == set()
-        and readers(people, "fake-a") == {SET}
-    )
+    assert members(people, "grp_models_s1") == [] and readers(people, "fake-b") == set() and readers(people, "fake-a") == {SET}
 
 
 def test_a_short_list_is_the_persons_and_a_wide_one_a_groups(people: Pair) -> None:
@@ -383,12 +377,7 @@ def test_a_large_set_has_several_groups(people: Pair) -> None:
 def test_nobody_is_granted_to_everybody(people: Pair) -> None:
     """Not by user:*, nor by a NULL: accounts made by hand would see it."""
     names = [f"fake-{number}" for number in range(30)]
-    send(
-        people,
-        *models(*names),
-        model_set("everyone", *names),
-        *(user_models(name, sets=("everyone",)) for name in ("alice", "bob")),
-    )
+    send(people, *models(*names), model_set("everyone", *names), *(user_models(name, sets=("everyone",)) for name in ("alice", "bob")))
     assert all(readers(people, name) == {("group", "grp_models_everyone")} for name in names)
 
 
@@ -529,12 +518,7 @@ def test_a_grant_by_hand_is_the_administrators(people: Pair) -> None:
 
 
 def test_what_a_stale_page_brings_back_is_taken_again(people: Pair) -> None:
-    send(
-        people,
-        *models("fake-a", "fake-b"),
-        team_models("blue", "fake-a", "fake-b"),
-        user_models("alice", "fake-a", "fake-b"),
-    )
+    send(people, *models("fake-a", "fake-b"), team_models("blue", "fake-a", "fake-b"), user_models("alice", "fake-a", "fake-b"))
     loaded = readers(people, "fake-a")
     send(people, team_models("blue", "fake-b"), user_models("alice", "fake-b"))
     save_access(people, "fake-a", loaded | {CARL})

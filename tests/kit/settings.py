@@ -20,6 +20,7 @@ ROLES = ("bridge", "triggers", "sync_user")
 NOTICE = 'Written by "make generate" from roles/triggers/templates/settings.yml.'
 # Of the type integer.
 LARGEST = 2**31 - 1
+_WIDTH = 120
 LICENCE = """\
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -268,9 +269,25 @@ def _yaml(data: Any, indent: int = 0) -> str:
 
 
 def _python(table: Mapping[str, Any]) -> str:
-    """A dict with one line for each entry."""
-    lines = (f"    {json.dumps(name)}: {_literal(value)},\n" for name, value in table.items())
+    """A dict with one line for each entry, and more for one that is too long for a line."""
+    lines = (
+        f"    {json.dumps(name)}: {_fitted(value, 4, len(json.dumps(name)) + 3)},\n" for name, value in table.items()
+    )
     return "{\n" + "".join(lines) + "}"
+
+
+def _fitted(value: Any, indent: int, before: int) -> str:
+    """As the formatter has it: on one line where that fits, behind `before` characters and in front of a comma."""
+    text = _literal(value)
+    if indent + before + len(text) <= _WIDTH or not isinstance(value, (dict, list, tuple)):
+        return text
+    names = [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    values = value.values() if isinstance(value, dict) else value
+    pad = " " * (indent + 4)
+    lines = [
+        f"{pad}{name}{_fitted(each, indent + 4, len(name) + 1)},\n" for name, each in zip(names, values, strict=True)
+    ]
+    return f"{text[0]}\n{''.join(lines)}{' ' * indent}{text[-1]}"
 
 
 def _literal(value: Any) -> str:

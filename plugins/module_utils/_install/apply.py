@@ -83,7 +83,8 @@ def _of_present_tables(cur: Any, wanted: Wanted) -> tuple[Definition, ...]:
         return wanted.definitions
     missing = _pg.rows(
         cur,
-        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name) WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
+        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
+        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
         {"tables": list(wanted.optional_tables)},
     )
     names = {row["name"] for row in missing}

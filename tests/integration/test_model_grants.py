@@ -693,7 +693,8 @@ def test_a_page_that_makes_a_taken_model_public_is_noticed(people: Pair) -> None
 
 
 def test_removal_takes_all_that_the_bridge_made(people: Pair) -> None:
-    add_row(people, "mine", {CARL})
+    openwebui.add_account(people, "by-hand", "hand@example.com")
+    add_row(people, "mine", {("user", "by-hand")})
     send(
         people,
         *models("fake-a", "mine"),
@@ -702,7 +703,8 @@ def test_removal_takes_all_that_the_bridge_made(people: Pair) -> None:
         team_models("blue", "fake-a", scopes=(scope("1", ["bob"], "mine"),)),
     )
     assert removed(people) == {"models": (1, 1), "groups": (2, 0), "accounts": (3, 0)}
-    assert rows_of(people) == {"mine"} and readers(people, "mine") == {CARL} and openwebui.groups(people) == {}
+    assert rows_of(people) == {"mine"} and readers(people, "mine") == {("user", "by-hand")}
+    assert openwebui.groups(people) == {}
     if has_grants(people):
         assert people.openwebui.value("SELECT count(*) FROM access_grant WHERE resource_id = 'fake-a'") == 0
 

@@ -178,7 +178,7 @@ def change_settings(pair: Pair, **settings: Any) -> None:
     """Change settings on each side that stores them."""
     for side in _sides_with_settings(pair):
         values = {
-            name: psycopg2.extras.Json(value) if isinstance(value, dict) else value
+            name: psycopg2.extras.Json(value) if isinstance(value, (dict, list)) else value
             for name, value in settings.items()
             if side == "litellm" or SETTINGS[name].get("openwebui")
         }

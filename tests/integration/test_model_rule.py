@@ -1,0 +1,753 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may see which model, by LiteLLM's rows: a table of examples for each clause of the rule, and its traps.
+
+Whether the rule is LiteLLM's is compared with LiteLLM's own functions elsewhere; here is what each clause is for.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from kit import rows
+from kit.bridge import change_settings
+from kit.model_rows import (
+    add_access_group,
+    add_budget,
+    add_membership,
+    add_model,
+    add_project,
+    add_scope,
+    change_access_group,
+    change_budget,
+    change_membership,
+    change_model,
+    change_project,
+    configure,
+    delete_model,
+    desired,
+    drain,
+    members,
+    own_models,
+    queued,
+    set_aliases,
+    team_models,
+)
+from kit.pairs import Pair
+
+OLD = pytest.mark.schemas(litellm="old")
+ALL = {"fake-a", "fake-b", "fake.c", "openai/gpt-4o", "solo"}
+PAST = datetime.datetime(2020, 1, 1)  # noqa: DTZ001 - as LiteLLM stores it
+
+
+@pytest.fixture
+def models(quick: Pair) -> Pair:
+    """A bridged pair whose LiteLLM serves ALL; fake-a and fake-b are in an access group."""
+    for name in sorted(ALL):
+        info = {"access_groups": ["grp"]} if name in ("fake-a", "fake-b") else {}
+        add_model(quick.litellm, name, model_info=info)
+    drain(quick)
+    return quick
+
+
+def by_list(pair: Pair, lists: Mapping[str, list[str]]) -> dict[str, set[str] | None]:
+    """What each list opens as a personal one."""
+    change_settings(pair, model_policy="effective")
+    rows.add_user(pair.litellm, "u", "u@example.com")
+    seen = {}
+    for case, each in lists.items():
+        rows.change_user(pair.litellm, "u", models=each)
+        seen[case] = own_models(pair, "u")
+    return seen
+
+
+# One list, one model
+
+
+def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
+    examples: dict[str, tuple[list[str], set[str]]] = {
+        "nothing said": ([], ALL),
+        "a name": (["fake-a"], {"fake-a"}),
+        "names": (["fake-a", "solo"], {"fake-a", "solo"}),
+        "a name nobody serves": (["later"], {"later"}),
+        "an access group": (["grp"], {"fake-a", "fake-b"}),
+        "a group and a name": (["grp", "solo"], {"fake-a", "fake-b", "solo"}),
+        "all": (["all-proxy-models"], ALL),
+        "a star": (["*"], ALL),
+        "a pattern": (["fake-*"], {"fake-a", "fake-b"}),
+        "a pattern with a provider": (["openai/*"], {"openai/gpt-4o"}),
+        "a star inside": (["*o"], {"openai/gpt-4o", "solo"}),
+        "a dot is any character": (["fake.*"], {"fake-a", "fake-b", "fake.c"}),
+        "letters in brackets": (["fake[-]*"], {"fake-a", "fake-b"}),
+        "a plus repeats": (["o+p*"], {"openai/gpt-4o"}),
+        "an alternative is bound at one end": (["sol|x*"], {"solo"}),
+        "the last one at both": (["x*|sol"], set()),
+        "per cent and underscore are letters": (["fake_%*"], set()),
+        "a word for teams": (["all-team-models"], set()),
+        "a word for teams and a name": (["all-team-models", "solo"], {"solo"}),
+        "more than sixteen names": (
+            [f"n{number}" for number in range(16)] + ["solo"],
+            {f"n{n}" for n in range(16)} | {"solo"},
+        ),
+    }
+    seen = by_list(models, {case: example[0] for case, example in examples.items()})
+    assert seen == {case: example[1] for case, example in examples.items()}
+
+
+def test_an_invalid_pattern_fails_the_request(models: Pair) -> None:
+    """LiteLLM compares access groups first, then the patterns in their order: at the invalid one its request fails."""
+    examples: dict[str, tuple[list[str], set[str]]] = {
+        "alone": (["fake[*"], set()),
+        "with a name": (["solo", "fake[*"], set()),
+        "behind a valid one": (["fake-*", "(*"], {"fake-a", "fake-b"}),
+        "before a valid one": (["(*", "fake-*"], set()),
+        "with all": (["(*", "all-proxy-models"], set()),
+        "with an access group": (["(*", "grp"], {"fake-a", "fake-b"}),
+        "unbalanced, but balanced between other parentheses": (["solo)(*"], set()),
+        "a letter that only PostgreSQL gives a meaning": ([r"solo\y*"], set()),
+    }
+    seen = by_list(models, {case: example[0] for case, example in examples.items()})
+    assert seen == {case: example[1] for case, example in examples.items()}
+
+
+def test_no_default_models_closes_the_personal_list(models: Pair) -> None:
+    seen = by_list(models, {"alone": ["no-default-models"], "with a name": ["no-default-models", "solo"]})
+    assert seen == {"alone": set(), "with a name": set()}
+
+
+# The catalogue
+
+
+def test_a_pattern_sees_the_provider_of_a_bare_name(models: Pair) -> None:
+    extra = [{"name": "gpt-4o", "provider": "openai"}, {"name": "meta/llama", "provider": "together_ai"}]
+    change_settings(models, extra_models=extra)
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
+    seen = by_list(models, {"openai": ["openai/*"], "with a namespace": ["together_ai/*"], "name": ["gpt-*"]})
+    assert seen == {"openai": {"openai/gpt-4o", "gpt-4o"}, "with a namespace": set(), "name": {"gpt-4o"}}
+
+
+def test_access_groups_come_from_the_most_specific_deployment(models: Pair) -> None:
+    for name, group in (("anthropic/*", "wide"), ("anthropic/claude-*", "close"), ("anthropic/claude-3", "exact")):
+        add_model(models.litellm, name, model_info={"access_groups": [group]})
+    names = ["anthropic/haiku", "anthropic/claude-2", "anthropic/claude-3"]
+    extra: list[dict[str, Any]] = [{"name": name} for name in names]
+    change_settings(models, extra_models=[*extra, {"name": "anthropic/claude-4", "access_groups": ["own"]}])
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
+    seen = by_list(models, {group: [group] for group in ("wide", "close", "exact", "own")})
+    assert seen == {
+        "wide": {"anthropic/haiku"},
+        "close": {"anthropic/claude-2"},
+        "exact": {"anthropic/claude-3"},
+        "own": {"anthropic/claude-4"},
+    }
+
+
+def test_the_database_counts_and_an_extra_of_the_same_name_adds_its_groups(models: Pair) -> None:
+    change_settings(models, extra_models=[{"name": "fake-a", "access_groups": ["more"]}])
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
+    seen = by_list(models, {"more": ["more"], "grp": ["grp"]})
+    assert seen == {"more": {"fake-a"}, "grp": {"fake-a", "fake-b"}}
+
+
+def test_a_router_alias_is_opened_by_either_name(models: Pair) -> None:
+    aliases: dict[str, Any] = {
+        "short": "fake-a",
+        "long": {"model": "openai/gpt-4o", "hidden": False},
+        "hidden": {"model": "fake-b", "hidden": True},
+        "dangling": "nothing",
+    }
+    configure(models.litellm, "router_settings", {"model_group_alias": aliases})
+    configure(models.litellm, "litellm_settings", {"model_alias_map": {"mapped": "solo"}})
+    drain(models)
+    lists = {"alias": ["short"], "target": ["fake-a"], "group": ["grp"], "pattern": ["openai/*"], "mapped": ["solo"]}
+    assert by_list(models, {**lists, "all": []}) == {
+        "alias": {"short"},
+        "target": {"fake-a", "short"},
+        "group": {"fake-a", "fake-b", "short"},
+        "pattern": {"openai/gpt-4o", "long"},
+        "mapped": {"solo", "mapped"},
+        "all": ALL | {"short", "long", "mapped"},
+    }
+
+
+def test_a_model_is_gone_when_all_its_deployments_are_blocked(models: Pair) -> None:
+    add_model(models.litellm, "fake-a", "second")
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a"}})
+    rows.add_user(models.litellm, "u", "u@example.com", models=["fake-a"])
+    change_model(models.litellm, "second", blocked=True)
+    drain(models)
+    assert desired(models, "model", "fake-a") is not None and own_models(models, "u") == {"fake-a", "short"}
+    change_model(models.litellm, "fake-a", model_info={"access_groups": ["grp"], "blocked": True})
+    drain(models)
+    assert desired(models, "model", "fake-a") is None and own_models(models, "u") == set()
+    assert desired(models, "model", "short") is None
+    change_model(models.litellm, "second", blocked=False)
+    drain(models)
+    assert desired(models, "model", "fake-a") is not None and own_models(models, "u") == {"fake-a", "short"}
+
+
+def test_a_teams_own_deployment_is_not_in_the_catalogue(models: Pair) -> None:
+    info = {"team_id": "t1", "team_public_model_name": "own", "access_groups": ["grp"]}
+    add_model(models.litellm, "model_name_t1_1", model_info=info)
+    drain(models)
+    assert desired(models, "model", "model_name_t1_1") is None and desired(models, "model", "own") is None
+    assert by_list(models, {"all": [], "group": ["grp"]}) == {"all": ALL, "group": {"fake-a", "fake-b"}}
+
+
+def test_json_that_is_kept_as_text_is_read(models: Pair) -> None:
+    models.litellm.run(
+        """UPDATE "LiteLLM_ProxyModelTable" SET model_info = '"{\\"access_groups\\": [\\"texts\\"]}"' """
+        "WHERE model_id = 'solo'"
+    )
+    drain(models)
+    assert by_list(models, {"texts": ["texts"]}) == {"texts": {"solo"}}
+
+
+# Teams
+
+
+def by_team(pair: Pair, **columns: Any) -> set[str]:
+    rows.add_team(pair.litellm, "t", "Team", members_with_roles=members("u"), **columns)
+    return team_models(pair, "t", "u")
+
+
+def test_a_team_gives_what_its_list_opens(models: Pair) -> None:
+    examples: dict[str, tuple[dict[str, Any], set[str]]] = {
+        "nothing said": ({}, ALL),
+        "names": ({"models": ["fake-a", "later"]}, {"fake-a", "later"}),
+        "all of the team": ({"models": ["all-team-models"]}, ALL),
+        "nothing": ({"models": ["no-default-models"]}, set()),
+        "blocked": ({"models": ["fake-a"], "blocked": True}, set()),
+        "unified group": ({"models": ["solo"], "access_group_ids": ["ag", "gone"]}, {"solo", "fake-a", "fake-b"}),
+        "nothing said and a unified group": ({"access_group_ids": ["ag"]}, ALL),
+    }
+    add_access_group(models.litellm, "ag", ["grp"])
+    seen = {}
+    for case, (columns, _expected) in examples.items():
+        seen[case] = by_team(models, **columns)
+        rows.delete_team(models.litellm, "t")
+    assert seen == {case: expected for case, (_columns, expected) in examples.items()}
+
+
+@OLD
+def test_an_old_version_takes_the_word_for_teams_for_a_name(quick: Pair) -> None:
+    add_model(quick.litellm, "fake-a")
+    drain(quick)
+    assert by_team(quick, models=["all-team-models"]) == set()
+    rows.change_team(quick.litellm, "t", models=["fake-a"])
+    assert team_models(quick, "t", "u") == {"fake-a"}
+
+
+def test_a_scope_cuts_what_the_team_gives(models: Pair) -> None:
+    """Whoever has a scope keeps nothing of the team's own grants, and those without one lose nothing."""
+    rows.add_team(models.litellm, "t", "Team", models=["fake-*", "solo"], members_with_roles=members("u", "v", "w"))
+    add_scope(models.litellm, "t", "u", ["fake-a", "openai/gpt-4o"])
+    add_budget(models.litellm, "without a scope", allowed_models=[])
+    add_membership(models.litellm, "t", "v", "without a scope")
+    holders = desired(models, "team_models", "t")["holders"]
+    assert {"group": None, "models": []} in holders and len(holders) == 3
+    whole = {"fake-a", "fake-b", "solo"}
+    assert [team_models(models, "t", each) for each in ("u", "v", "w")] == [{"fake-a"}, whole, whole]
+
+
+def test_a_scope_of_somebody_who_left_leaves_the_teams_group_as_it_is(models: Pair) -> None:
+    rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
+    add_scope(models.litellm, "t", "left", ["fake-a"])
+    assert desired(models, "team_models", "t")["holders"] == [{"group": None, "models": ["solo"]}]
+
+
+def test_a_teams_alias_gives_what_it_stands_for(models: Pair) -> None:
+    """LiteLLM compares a scope with the alias; through Open WebUI's key the alias would be another model."""
+    set_aliases(models.litellm, 7, {"solo": "fake-b", "nothing": "not served", "mine": "fake.c"})
+    rows.add_team(models.litellm, "t", models=["solo", "fake-a"], model_id=7, members_with_roles=members("u", "v"))
+    assert team_models(models, "t", "u") == {"fake-a", "fake-b", "fake.c"}
+    add_scope(models.litellm, "t", "u", ["mi*"])
+    assert team_models(models, "t", "u") == {"fake.c"} and team_models(models, "t", "v") == {
+        "fake-a",
+        "fake-b",
+        "fake.c",
+    }
+
+
+def test_without_groups_of_teams_each_team_has_one_for_its_models(models: Pair) -> None:
+    change_settings(models, team_groups=False)
+    rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
+    (group, rest) = desired(models, "team_models", "t")["holders"]
+    assert (group["members"], group["models"], rest["models"]) == (["u"], ["solo"], [])
+
+
+def test_a_team_that_gives_nothing_any_more_has_an_empty_list_and_not_none(models: Pair) -> None:
+    rows.add_team(models.litellm, "t", "Team", models=["solo"], blocked=True)
+    assert desired(models, "team_models", "t") == {"holders": [{"group": None, "models": []}]}
+    rows.delete_team(models.litellm, "t")
+    assert desired(models, "team_models", "t") is None
+
+
+# Policies
+
+
+def person(pair: Pair, **columns: Any) -> None:
+    rows.add_user(pair.litellm, "u", "u@example.com", **columns)
+
+
+def by_policy(pair: Pair, user_id: str = "u") -> dict[str, set[str] | None]:
+    seen = {}
+    for policy in ("assigned", "effective", "teams", "user", "keys"):
+        change_settings(pair, model_policy=policy)
+        seen[policy] = own_models(pair, user_id)
+    change_settings(pair, model_policy="assigned")
+    return seen
+
+
+def same(models: set[str], **others: set[str]) -> dict[str, set[str]]:
+    return {**dict.fromkeys(("assigned", "effective", "user"), models), "teams": set(), "keys": set(), **others}
+
+
+def test_somebody_without_anything_sees_everything_or_nothing(models: Pair) -> None:
+    person(models)
+    assert by_policy(models) == same(ALL)
+    change_settings(models, model_unassigned="none")
+    assert by_policy(models) == same(ALL, assigned=set())
+
+
+def test_a_personal_list_is_its_own(models: Pair) -> None:
+    person(models, models=["solo"])
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"))
+    assert by_policy(models) == same({"solo"})
+
+
+def test_an_administrator_sees_everything(models: Pair) -> None:
+    person(models, user_role="proxy_admin", models=["no-default-models"])
+    assert by_policy(models) == dict.fromkeys(("assigned", "effective", "teams", "user", "keys"), ALL)
+
+
+def test_whoever_scim_has_disabled_sees_nothing(models: Pair) -> None:
+    change_settings(models, models_for_everyone=["solo"])
+    person(models, user_role="proxy_admin", metadata={"scim_active": False})
+    assert desired(models, "user_models", "u") == {"sets": [], "models": []}
+    rows.change_user(models.litellm, "u", metadata={"scim_active": True})
+    assert own_models(models, "u") == ALL
+
+
+@pytest.mark.parametrize("state", [{}, {"blocked": True}])
+def test_blocking_somebodys_only_team_never_widens(models: Pair, state: dict[str, Any]) -> None:
+    person(models)
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"), **state)
+    assert by_policy(models) == same(ALL, assigned=set())
+
+
+@pytest.mark.parametrize("state", [{}, {"blocked": True}, {"expires": PAST}, {"allowed_routes": ["info_routes"]}])
+def test_a_key_that_can_no_longer_be_used_never_widens(models: Pair, state: dict[str, Any]) -> None:
+    person(models)
+    rows.add_key(models.litellm, "k", "u", models=["solo"], **state)
+    usable = set() if state else {"solo"}
+    assert by_policy(models) == same(ALL, assigned=usable, keys=usable)
+
+
+def test_somebody_named_by_a_team_but_not_by_his_own_row_is_in_it(models: Pair) -> None:
+    person(models, teams=["gone"])
+    assert own_models(models, "u") == ALL
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"))
+    assert own_models(models, "u") == set()
+    rows.change_team(models.litellm, "t", members_with_roles=[])
+    assert own_models(models, "u") == ALL
+
+
+def test_deleting_the_only_team_makes_somebody_unassigned_again(models: Pair) -> None:
+    person(models)
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"))
+    drain(models)
+    rows.delete_team(models.litellm, "t")
+    assert ("team_people", "t") in queued(models)
+    drain(models)
+    assert own_models(models, "u") == ALL
+    # One of the same id comes without him.
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("v"))
+    assert own_models(models, "u") == ALL
+
+
+def test_personal_keys_that_follow_the_teams_add_nothing_to_them(models: Pair) -> None:
+    configure(models.litellm, "litellm_settings", {"personal_key_model_access_from_teams": True})
+    person(models, models=["solo", "fake-a"])
+    rows.add_team(models.litellm, "t", models=["fake-*"], members_with_roles=members("u"))
+    rows.add_key(models.litellm, "k", "u", models=["fake-a", "fake-b"])
+    assert by_policy(models) == same(set(), user={"fake-a"}, keys={"fake-a"})
+    assert team_models(models, "t", "u") == {"fake-a", "fake-b"}
+
+
+# Keys
+
+
+def key(pair: Pair, **columns: Any) -> None:
+    rows.add_key(pair.litellm, "k", "u", **columns)
+
+
+def test_a_key_without_a_team_lies_within_the_personal_list(models: Pair) -> None:
+    person(models, models=["fake-*"])
+    key(models, models=["fake-a", "solo"])
+    assert by_policy(models) == same({"fake-a", "fake-b"}, keys={"fake-a"})
+
+
+def test_a_key_with_a_team_lies_within_the_teams_list_and_scope(models: Pair) -> None:
+    person(models, models=["solo"])
+    rows.add_team(models.litellm, "t", models=["fake-*", "solo"])
+    key(models, models=["fake-a", "fake-b", "openai/gpt-4o"], team_id="t")
+    outside = {"fake-a", "fake-b", "solo"}
+    assert by_policy(models) == same(outside, user={"solo"}, keys={"fake-a", "fake-b"})
+    add_scope(models.litellm, "t", "u", ["fake-b", "solo"])
+    assert by_policy(models) == same({"fake-b", "solo"}, user={"solo"}, keys={"fake-b"})
+    # A member has the rest by the team.
+    rows.change_team(models.litellm, "t", members_with_roles=members("u"))
+    assert by_policy(models) == same({"solo"}, user={"solo"}, keys={"fake-b"})
+    rows.change_team(models.litellm, "t", blocked=True)
+    assert by_policy(models) == same({"solo"}, user={"solo"})
+
+
+def test_a_team_key_without_a_list_adds_nothing_of_its_own(models: Pair) -> None:
+    person(models, models=["solo"])
+    rows.add_team(models.litellm, "t", models=["fake-a"])
+    key(models, team_id="t")
+    assert by_policy(models) == same({"solo"}, effective={"solo", "fake-a"}, keys={"fake-a"})
+
+
+def test_the_word_for_teams_and_models_of_its_own_make_litellm_skip_a_keys_list(models: Pair) -> None:
+    person(models, models=["no-default-models"])
+    rows.add_team(models.litellm, "t", models=["fake-a"])
+    for columns in ({"models": ["all-team-models", "solo"]}, {"models": ["solo"], "config": {"model_list": []}}):
+        rows.delete(models.litellm, "LiteLLM_VerificationToken", {"token": "k"})
+        key(models, team_id="t", **columns)
+        assert by_policy(models) == same(set(), assigned={"fake-a"}, effective={"fake-a"}, keys={"fake-a"})
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ["llm_api_routes"],
+        ["openai_routes"],
+        ["/v1/chat/completions"],
+        ["/embeddings", "/chat/completions"],
+        ["/chat/*"],
+        ["*"],
+    ],
+)
+def test_a_key_that_may_chat_opens_models(models: Pair, routes: list[str]) -> None:
+    person(models)
+    key(models, models=["solo"], allowed_routes=routes)
+    assert own_models(models, "u") == {"solo"}
+
+
+@pytest.mark.parametrize("routes", [["management_routes"], ["info_routes"], ["/embeddings"], ["/key/*"]])
+def test_a_key_that_may_not_chat_opens_nothing(models: Pair, routes: list[str]) -> None:
+    person(models)
+    key(models, models=["solo"], allowed_routes=routes)
+    assert own_models(models, "u") == set()
+
+
+def test_an_agents_key_and_a_session_of_litellms_pages_open_nothing(models: Pair) -> None:
+    person(models)
+    key(models, models=["solo"], agent_id="agent")
+    rows.add_key(models.litellm, "session", "u", models=["fake-a"], team_id="litellm-dashboard")
+    assert own_models(models, "u") == set()
+    rows.delete(models.litellm, "LiteLLM_VerificationToken", {"token": "k"})
+    # The session is no list that somebody has assigned.
+    assert own_models(models, "u") == ALL
+
+
+def test_a_keys_access_groups_are_a_list_beside_its_own(models: Pair) -> None:
+    person(models)
+    add_access_group(models.litellm, "ag", ["fake.c"])
+    key(models, models=["solo"], access_group_ids=["ag"])
+    assert own_models(models, "u") == {"solo", "fake.c"}
+
+
+def test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list(models: Pair) -> None:
+    person(models, models=["no-default-models"])
+    rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"))
+    add_access_group(models.litellm, "ag", ["fake.c", "solo"])
+    key(models, team_id="t", models=["fake.c"], access_group_ids=["ag"])
+    assert own_models(models, "u") == set()
+    for assigned in ({"assigned_team_ids": ["t"]}, {"assigned_team_ids": [], "assigned_key_ids": ["k"]}):
+        change_access_group(models.litellm, "ag", **assigned)
+        assert own_models(models, "u") == {"fake.c", "solo"}
+    add_scope(models.litellm, "t", "u", ["solo"])
+    assert own_models(models, "u") == {"solo"}
+
+
+def test_a_project_cuts_a_key(models: Pair) -> None:
+    person(models)
+    add_project(models.litellm, "p", [])
+    key(models, models=["solo", "fake-a"], project_id="p")
+    assert own_models(models, "u") == {"solo", "fake-a"}
+    change_project(models.litellm, "p", models=["fake-*"])
+    assert own_models(models, "u") == {"fake-a"}
+    change_project(models.litellm, "p", blocked=True)
+    assert own_models(models, "u") == set()
+
+
+# How it is held
+
+
+def test_a_short_list_is_grants_and_a_wide_one_a_group(models: Pair) -> None:
+    person(models, models=["solo", "fake-a"])
+    assert desired(models, "user_models", "u") == {"sets": [], "models": ["fake-a", "solo"]}
+    for wide in (["grp"], ["fake-*"], ["all-proxy-models"], [f"n{number}" for number in range(17)]):
+        rows.change_user(models.litellm, "u", models=wide)
+        wanted = desired(models, "user_models", "u")
+        assert (len(wanted["sets"]), wanted["models"]) == (1, [])
+    # Whatever their order and however many hold it, one group.
+    rows.add_user(models.litellm, "v", "v@example.com", models=["grp", "fake-*"])
+    rows.change_user(models.litellm, "u", models=["fake-*", "grp"])
+    assert desired(models, "user_models", "u") == desired(models, "user_models", "v")
+
+
+def test_a_model_that_comes_moves_nobody_from_one_holder_to_another(models: Pair) -> None:
+    person(models, models=["later"])
+    before = desired(models, "user_models", "u")
+    add_model(models.litellm, "later")
+    drain(models)
+    assert desired(models, "user_models", "u") == before == {"sets": [], "models": ["later"]}
+
+
+def test_models_for_everyone_are_a_set_that_everybody_is_in(models: Pair) -> None:
+    change_settings(models, models_for_everyone=["solo"], model_policy="teams")
+    person(models)
+    assert desired(models, "user_models", "u") == {"sets": ["everyone"], "models": []}
+    assert desired(models, "model_set", "everyone") == {
+        **{"openwebui_id": "grp_models_everyone", "name": "LiteLLM models: everyone", "models": ["solo"]},
+    }
+
+
+def test_a_new_set_is_there_when_its_first_member_is(models: Pair) -> None:
+    person(models, models=["grp"])
+    (set_id,) = desired(models, "user_models", "u")["sets"]
+    assert models.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+    assert models.openwebui_admin.rows('SELECT name FROM "group" WHERE id = %s', [f"grp_models_{set_id}"]) == [
+        {"name": "LiteLLM models: grp"}
+    ]
+
+
+def test_a_set_that_nobody_has_goes_after_an_hour(models: Pair) -> None:
+    person(models, models=["grp"])
+    (set_id,) = desired(models, "user_models", "u")["sets"]
+    rows.change_user(models.litellm, "u", models=["solo"])
+    drain(models)
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    assert desired(models, "model_set", set_id) is not None and queued(models) == set()
+    models.litellm_admin.run("UPDATE user_bridge.model_set SET unused_since = unused_since - interval '2 hours'")
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    assert queued(models) == {("model_set", set_id)}
+    drain(models)
+    assert models.openwebui_admin.rows('SELECT id FROM "group" WHERE id = %s', [f"grp_models_{set_id}"]) == []
+    rows.change_user(models.litellm, "u", models=["grp"])
+    assert desired(models, "model_set", set_id)["models"] == ["fake-a", "fake-b"]
+
+
+# What changes whom
+
+
+def changed(pair: Pair) -> set[tuple[str, str]]:
+    """What waits, without what a drain would make of it; emptied."""
+    found = queued(pair)
+    pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+    return found
+
+
+@pytest.fixture
+def paused(models: Pair) -> Pair:
+    """Everybody depends on something; nothing is queued, and what is queued stays."""
+    session = models.litellm
+    rows.add_team(session, "t", models=["fake-*"], members_with_roles=members("u", "v"))
+    rows.add_user(session, "u", "u@example.com", models=["solo"])
+    rows.add_user(session, "v", "v@example.com")
+    add_budget(session, "b", allowed_models=["fake-a"])
+    add_membership(session, "t", "u", "b")
+    add_membership(session, "t", "v")
+    add_access_group(session, "ag", ["solo"])
+    add_project(session, "p", [])
+    rows.add_key(session, "k", "v", team_id="t", models=["fake-a"], project_id="p")
+    drain(models)
+    models.litellm_admin.run("SELECT user_bridge.pause()")
+    assert queued(models) == set()
+    return models
+
+
+def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
+    session = paused.litellm
+    key_id = paused.litellm_admin.value("SELECT user_bridge.key_id('v', 'k')")
+    keys = {("api_key", key_id), ("user_key", "v"), ("user_models", "v")}
+    of_team = {("team_models", "t"), ("team_key_owners", "t")}
+    steps: list[tuple[str, Any, set[tuple[str, str]]]] = [
+        ("a personal list", lambda: rows.change_user(session, "u", models=["fake-a"]), {("user_models", "u")}),
+        (
+            "a role",
+            lambda: rows.change_user(session, "u", user_role="proxy_admin"),
+            {("user", "u"), ("user_models", "u")},
+        ),
+        ("a name", lambda: rows.change_user(session, "u", user_alias="U"), {("user", "u")}),
+        ("a team's list", lambda: rows.change_team(session, "t", models=["solo"]), of_team),
+        ("a team's block", lambda: rows.change_team(session, "t", blocked=True), of_team),
+        ("a team's groups", lambda: rows.change_team(session, "t", access_group_ids=["ag"]), of_team),
+        (
+            "a member less",
+            lambda: rows.change_team(session, "t", members_with_roles=members("u")),
+            {("team_member", '["t", "v"]'), ("user_models", "v"), ("team_models", "t")},
+        ),
+        ("a scope's models", lambda: change_budget(session, "b", allowed_models=[]), {("budget_members", "b")}),
+        ("a budget's limit", lambda: change_budget(session, "b", max_budget=3.0), set()),
+        (
+            "no scope any more",
+            lambda: change_membership(session, "t", "u", budget_id=None),
+            {("team_models", "t"), ("user_models", "u")},
+        ),
+        ("a member's spend", lambda: change_membership(session, "t", "u", spend=3.0), set()),
+        (
+            "an access group",
+            lambda: change_access_group(session, "ag", access_model_names=["fake-b"]),
+            {("access_group_holders", "ag")},
+        ),
+        ("its name", lambda: change_access_group(session, "ag", access_group_name="other"), set()),
+        ("a project", lambda: change_project(session, "p", models=["solo"]), {("project_key_owners", "p")}),
+        ("a project's spend", lambda: change_project(session, "p", spend=3.0), set()),
+        ("a key's list", lambda: rows.update(session, *_KEY, {"models": ["solo"]}), keys),
+        ("a key's routes", lambda: rows.update(session, *_KEY, {"allowed_routes": ["/x"]}), keys),
+        ("a key's groups", lambda: rows.update(session, *_KEY, {"access_group_ids": ["ag"]}), keys),
+        ("a key's agent", lambda: rows.update(session, *_KEY, {"agent_id": "a"}), keys),
+        ("a key's spend", lambda: rows.update(session, *_KEY, {"spend": 3.0}), set()),
+        ("a model", lambda: add_model(session, "new"), {("model", "new")}),
+        ("its block", lambda: change_model(session, "new", blocked=True), {("model", "new")}),
+        ("its parameters", lambda: change_model(session, "new", litellm_params={"model": "x"}), set()),
+        ("no model any more", lambda: delete_model(session, "new"), {("model", "new")}),
+        (
+            "an alias",
+            lambda: configure(session, "router_settings", {"model_group_alias": {"short": "solo"}, "num_retries": 1}),
+            {("model", "short")},
+        ),
+        (
+            "another setting",
+            lambda: configure(session, "router_settings", {"model_group_alias": {"short": "solo"}, "num_retries": 2}),
+            set(),
+        ),
+        (
+            "personal keys",
+            lambda: configure(session, "litellm_settings", {"personal_key_model_access_from_teams": True}),
+            {("model_holders", "*")},
+        ),
+        ("a team's aliases", lambda: set_aliases(session, 7, {"x": "solo"}), {("alias_teams", "7")}),
+    ]
+    seen = {}
+    for name, step, _expected in steps:
+        step()
+        seen[name] = changed(paused)
+    assert seen == {name: expected for name, _step, expected in steps}
+    assert paused.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
+
+
+_KEY = ("LiteLLM_VerificationToken", {"token": "k"})
+
+
+def test_fan_outs_lead_to_whoever_depends_on_it(paused: Pair) -> None:
+    set_aliases(paused.litellm, 7, {"x": "solo"})
+    rows.change_team(paused.litellm, "t", access_group_ids=["ag"], model_id=7)
+    changed(paused)
+    examples = {
+        ("budget_members", "b"): {("team_models", "t"), ("user_models", "u")},
+        ("access_group_holders", "ag"): {("team_models", "t"), ("user_models", "v")},
+        ("project_key_owners", "p"): {("user_models", "v")},
+        ("team_key_owners", "t"): {("user_models", "v")},
+        ("team_people", "t"): {("user_models", "u"), ("user_models", "v")},
+        ("alias_teams", "7"): {("team_models", "t"), ("user_models", "v")},
+    }
+    query = "SELECT * FROM user_bridge.fan_out(ARRAY[%s], ARRAY[%s], NULL)"
+    seen = {
+        each: {(row["entity_type"], row["entity_id"]) for row in paused.litellm_admin.rows(query, list(each))}
+        for each in examples
+    }
+    assert seen == examples
+
+
+def test_a_model_that_comes_reaches_whoever_has_an_entry_for_it(models: Pair) -> None:
+    session = models.litellm
+    for team, entries in (
+        ("exact", ["new"]),
+        ("star", ["ne*"]),
+        ("all", []),
+        ("group", ["fresh"]),
+        ("other", ["solo"]),
+    ):
+        rows.add_team(session, team, models=entries, members_with_roles=members("u"))
+    rows.add_user(session, "named", "a@example.com", models=["new", "solo"])
+    rows.add_user(session, "other", "b@example.com", models=["solo"])
+    drain(models)
+    add_model(session, "new", model_info={"access_groups": ["fresh"]})
+    (waiting,) = queued(models)
+    assert waiting[0] == "model_holders"
+    rows_of = models.litellm_admin.rows(
+        "SELECT * FROM user_bridge.fan_out(ARRAY['model_holders'], ARRAY[%s], NULL)", [waiting[1]]
+    )
+    found = {(row["entity_type"], row["entity_id"]) for row in rows_of}
+    teams = {("team_models", team) for team in ("exact", "star", "all", "group")}
+    assert {each for each in found if each[0] != "model_set"} == teams | {("user_models", "named")}
+    drain(models)
+    assert [team_models(models, team, "u") for team in ("exact", "star", "group", "other")] == [
+        *({"new"}, {"new"}, {"new"}, {"solo"}),
+    ]
+
+
+def test_a_key_that_expires_takes_its_models_with_it(models: Pair) -> None:
+    person(models)
+    soon = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=1)
+    key(models, models=["solo"], expires=soon)
+    assert own_models(models, "u") == {"solo"}
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    assert queued(models) == set()
+    models.litellm_admin.run("SELECT pg_sleep(1)")
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    assert ("user_models", "u") in queued(models) and own_models(models, "u") == set()
+    drain(models)
+    # Once is enough.
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    assert queued(models) == set()
+
+
+def test_without_model_access_nothing_is_queued_recorded_or_granted(quick: Pair) -> None:
+    change_settings(quick, model_access=False)
+    session = quick.litellm
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    add_model(session, "solo")
+    rows.add_user(session, "u", "u@example.com", models=["solo"])
+    rows.add_team(session, "t", models=["solo"], members_with_roles=members("u"))
+    rows.change_team(session, "t", models=[])
+    add_scope(session, "t", "u", ["solo"])
+    change_budget(session, "budget of u in t", allowed_models=[])
+    add_access_group(session, "ag", ["solo"])
+    rows.add_key(session, "k", "u", models=["solo"])
+    configure(session, "router_settings", {"model_group_alias": {"short": "solo"}})
+    rows.delete_team(session, "t")
+    types = {entity_type for entity_type, _id in queued(quick)}
+    assert types == {"user", "team", "team_name", "team_member", "api_key", "user_key"}
+    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget", "lapsed_key"):
+        assert quick.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0
+    assert quick.litellm_admin.value("SELECT user_bridge.refresh_entities()") == 0
+    entities = quick.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'")
+    assert entities == []
+
+
+def test_what_the_triggers_missed_is_found_and_put_right(models: Pair) -> None:
+    person(models)
+    models.litellm_admin.run("SET session_replication_role = replica")
+    rows.add_team(models.litellm_admin, "t", models=["fake-a"], members_with_roles=members("u"))
+    add_scope(models.litellm_admin, "t", "u", ["fake-b"])
+    add_model(models.litellm_admin, "missed")
+    models.litellm_admin.run("RESET session_replication_role")
+    query = "SELECT entity_type, entity_id FROM user_bridge.reconcile(%s) WHERE field = 'missed'"
+    found = {(row["entity_type"], row["entity_id"]) for row in models.litellm_admin.rows(query, [False])}
+    assert found >= {("model", "missed"), ("team_models", "t"), ("user_models", "u")}
+    models.litellm_admin.run("SELECT count(*) FROM user_bridge.reconcile(true)")
+    drain(models)
+    assert models.litellm_admin.rows(query, [False]) == []
+    assert own_models(models, "u") == set() and team_models(models, "t", "u") == set()

@@ -92,7 +92,7 @@ def complete_schema(login: Login, wanted: str, log: Path) -> None:
     python = proxy_python(wanted)
     schema = _schema(python)
     if _models(_package(python, "litellm_proxy_extras") / "schema.prisma") != _models(schema):
-        command = ["node", _PRISMA / "push.js", login.url, schema]
+        command: list[str | Path] = ["node", _PRISMA / "push.js", login.url, schema]
         run_logged(command, log, f"the schema of LiteLLM {wanted}", env=environment(python))
 
 

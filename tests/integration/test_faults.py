@@ -38,6 +38,7 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_models import RULE
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -1383,6 +1384,7 @@ FAULTS += LOCKS + [
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
     *(Fault(*row) for row in SURROUNDINGS),
+    *(Fault(*row) for row in RULE),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",

@@ -857,8 +857,13 @@ def test_a_new_model_and_an_edited_pattern_do_not_miss_each_other(models: Pair) 
 
 
 def delivered(pair: Pair, team_id: str) -> set[str]:
-    query = "SELECT model FROM user_bridge.model_grant WHERE entity_type = 'team_models' AND entity_id = %s"
-    return {row["model"] for row in pair.openwebui_admin.rows(query, [team_id])}
+    query = (
+        "SELECT g.model FROM user_bridge.model_grant AS g "
+        "LEFT JOIN user_bridge.model_group AS m ON g.holder_type = 'group' AND m.group_id = g.holder_id "
+        "WHERE (g.holder_type, g.holder_id) = ('team', %(team)s) "
+        "OR (m.entity_type, m.entity_id) = ('team_models', %(team)s)"
+    )
+    return {row["model"] for row in pair.openwebui_admin.rows(query, {"team": team_id})}
 
 
 def test_a_scope_and_its_member_do_not_miss_each_other(models: Pair) -> None:

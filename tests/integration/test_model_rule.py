@@ -47,6 +47,7 @@ PAST = datetime.datetime(2020, 1, 1)  # noqa: DTZ001 - as LiteLLM stores it
 
 def stock(pair: Pair) -> Pair:
     """LiteLLM serves ALL; fake-a and fake-b are in an access group."""
+    change_settings(pair, model_access=True)
     for name in sorted(ALL):
         info = {"access_groups": ["grp"]} if name in ("fake-a", "fake-b") else {}
         add_model(pair.litellm, name, model_info=info)
@@ -240,6 +241,7 @@ def test_a_team_gives_what_its_list_opens(models: Pair) -> None:
 
 @OLD
 def test_an_old_version_takes_the_word_for_teams_for_a_name(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     add_model(quick.litellm, "fake-a")
     drain(quick)
     assert by_team(quick, models=["all-team-models"]) == set()
@@ -882,6 +884,7 @@ def test_a_scope_and_its_member_do_not_miss_each_other(models: Pair) -> None:
 
 @OLD
 def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     session = quick.litellm
     add_model(session, "solo")
     add_model(session, "fake-a")

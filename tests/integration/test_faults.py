@@ -39,6 +39,7 @@ import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
 from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
+from faults_of_models import RULE
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -1385,6 +1386,7 @@ FAULTS += LOCKS + [
     *(Fault(*row) for row in HEALING),
     *(Fault(*row) for row in MODEL_GRANTS),
     *(Fault(*row) for row in SURROUNDINGS),
+    *(Fault(*row) for row in RULE),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",

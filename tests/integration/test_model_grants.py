@@ -752,7 +752,10 @@ class Background(threading.Thread):
 
     def __init__(self, step: Callable[[int], None]) -> None:
         super().__init__(daemon=True)
-        self.step, self.stopping, self.done, self.error = step, threading.Event(), 0, None
+        self.step = step
+        self.stopping = threading.Event()
+        self.done = 0
+        self.error: Exception | None = None
 
     def run(self) -> None:
         try:
@@ -760,7 +763,7 @@ class Background(threading.Thread):
                 self.step(self.done)
                 self.done += 1
         except Exception as error:
-            self.error: Exception | None = error
+            self.error = error
 
     def __enter__(self) -> Background:
         self.start()

@@ -793,6 +793,11 @@ def test_each_way_is_explained(models: Pair) -> None:
     )
     granted, ways = explained(models, "U@Example.com", "fake-a")
     assert granted and ways["team Blue"] == (True, "the team's list is fake-*, solo")
+    query = "SELECT user_bridge.explain_model('u', %s) -> 'openwebui'"
+    assert models.litellm_admin.value(query, ["solo"])["reasons"] == ["no grant reaches the account"]
+    drain(models)
+    there = models.litellm_admin.value(query, ["fake-a"])
+    assert there["sees"] and there["ways"] == ['a grant to the group "Blue: fake-a, fake-b"']
 
 
 def test_an_empty_list_is_explained(models: Pair) -> None:

@@ -920,3 +920,19 @@ def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> No
     change_model(session, "solo", blocked=True)
     assert ("model", "solo") in changed(quick)
     assert quick.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
+
+
+def test_rights_are_counted(models: Pair) -> None:
+    rows.add_user(models.litellm, "a", "a@example.com")
+    rows.add_user(models.litellm, "b", "b@example.com", user_role="proxy_admin")
+    add_model(models.litellm, "model_name_t_1", model_info={"team_id": "t", "team_public_model_name": "own"})
+    change_model(models.litellm, "solo", blocked=True)
+    drain(models)
+    rights = "SELECT user_bridge.model_rights()"
+    counted = {"models": 4, "blocked": 1, "of_teams": 1, "sets": 1, "unassigned": 1, "unseen": []}
+    assert models.litellm_admin.value(rights) == counted
+    rows.delete_user(models.litellm, "b")
+    rows.change_user(models.litellm, "a", models=["fake-a"])
+    rows.add_team(models.litellm, "t", models=["openai/*"], members_with_roles=members("a"))
+    drain(models)
+    assert models.litellm_admin.value(rights) == {**counted, "sets": 0, "unassigned": 0, "unseen": ["fake-b", "fake.c"]}

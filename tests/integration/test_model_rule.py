@@ -95,6 +95,8 @@ def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
         "per cent and underscore are letters": (["fake_%*"], set()),
         "a word for teams": (["all-team-models"], set()),
         "a word for teams and a name": (["all-team-models", "solo"], {"solo"}),
+        "a word that only the bridge uses": (["\x01ggrp"], set()),
+        "a text of any length": (["x" * 100_000], set()),
         "more than sixteen names": (
             [f"n{number}" for number in range(16)] + ["solo"],
             {f"n{n}" for n in range(16)} | {"solo"},

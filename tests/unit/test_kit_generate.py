@@ -26,7 +26,8 @@ settings:
   mark: {type: str, pattern: "[a-z]+", pattern_text: letters, unequal_to: greeting, default: it's, description: A mark.}
   password_rounds: {type: int, minimum: 1, default: 2, shapes_rows: true, description: More.}
   many:
-    {type: list, elements: dict, default: [], description: Some., options: {name: {type: str, description: A long name.},
+    {type: list, elements: dict, default: [], description: Some.,
+     options: {name: {type: str, description: A long name.},
      other_name: {type: list, elements: str, description: More.}, third_name: {type: str, description: The last.}}}
   extra: {type: dict, default: {a: b}, shapes_rows: true, description: Anything.}
 dicts:

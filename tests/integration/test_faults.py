@@ -38,6 +38,8 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
+from faults_of_models import RULE
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -1382,7 +1384,9 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in MODEL_GRANTS),
     *(Fault(*row) for row in SURROUNDINGS),
+    *(Fault(*row) for row in RULE),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
@@ -1896,6 +1900,7 @@ OLD_FAULTS = [
         ),
     ),
     *(Fault(*row) for row in ADOPTION_BY_OLD),
+    *(Fault(*row) for row in MODEL_GRANTS_BY_OLD),
 ]
 
 

@@ -8,15 +8,22 @@ Both ways in which Open WebUI stores it: model.access_control (0.6.30) and acces
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
 from typing import Any
 
+import psycopg2.errors
 import pytest
 
 from kit import openwebui
-from kit.bridge import change_settings, request
-from kit.pairs import Pair
+from kit.bridge import change_settings, install_bridge, request
+from kit.pairs import Pair, Session
+from kit.schemas import migrate_openwebui
 
 pytestmark = pytest.mark.schemas(openwebui="all")
 NEWEST = pytest.mark.schemas(openwebui="new")
@@ -33,10 +40,10 @@ _VERSIONS = itertools.count(1)
 # Requests
 
 
-def send(pair: Pair, *items: Item) -> list[dict[str, Any]]:
+def send(pair: Pair, *items: Item, **more: Any) -> list[dict[str, Any]]:
     """What LiteLLM's side delivers in one request; returns the outcomes."""
     version = 1_000_000_000_000_000 + next(_VERSIONS)
-    payload = {"version": version, "txid": "1", "now_ms": 0, "budget_ms": 60_000, "items": list(items)}
+    payload = {"version": version, "txid": "1", "now_ms": 0, "budget_ms": 60_000, "items": list(items), **more}
     reply = pair.sync_user.value("SELECT user_bridge.apply(%s)", [request(pair, payload)])
     assert [outcome["status"] for outcome in reply["items"] if outcome["status"] == "FAILED"] == [], reply
     outcomes: list[dict[str, Any]] = reply["items"]
@@ -118,8 +125,7 @@ def readers(pair: Pair, model_id: str) -> Readers:
     if lists is None:
         exists = pair.openwebui.value("SELECT count(*) FROM model WHERE id = %s", [model_id])
         return {PUBLIC} if exists else set()
-    read = lists.get("read", {})
-    return {(kind, name) for kind in ("group", "user") for name in read.get(f"{kind}_ids", [])}
+    return _listed(lists)
 
 
 def rows_of(pair: Pair) -> set[str]:
@@ -189,11 +195,16 @@ def report(pair: Pair) -> dict[str, Any]:
     return found
 
 
+def peopled(pair: Pair) -> Pair:
+    """Alice, Bob and Carl have accounts, the team Blue a group."""
+    change_settings(pair, model_access=True)
+    send(pair, *(user(name) for name in ("alice", "bob", "carl")), team("blue"))
+    return pair
+
+
 @pytest.fixture
 def people(quick: Pair) -> Pair:
-    """Alice, Bob and Carl have accounts, the team Blue a group."""
-    send(quick, *(user(name) for name in ("alice", "bob", "carl")), team("blue"))
-    return quick
+    return peopled(quick)
 
 
 # Rows
@@ -225,6 +236,14 @@ def test_a_row_by_hand_is_adopted_and_only_gets_grants(people: Pair) -> None:
     assert row(people, "fake-a") == before and readers(people, "fake-a") == {ALICE, CARL}
     send(people, model("fake-a", gone=True))
     assert row(people, "fake-a") == before and readers(people, "fake-a") == {CARL}
+
+
+def test_a_row_by_hand_stays_though_it_looks_like_the_bridges(people: Pair) -> None:
+    plain = {"name": "fake-a", "params": "{}", "meta": "{}", "user_id": ""}
+    add_row(people, "fake-a", set(), **plain)
+    send(people, model("fake-a"), user_models("alice", "fake-a"))
+    send(people, model("fake-a", gone=True))
+    assert rows_of(people) == {"fake-a"} and readers(people, "fake-a") == set()
 
 
 def test_what_an_administrator_edits_is_never_written_again(people: Pair) -> None:
@@ -318,7 +337,9 @@ def test_a_group_of_an_organization_with_the_id_of_a_set_is_another(people: Pair
     send(people, {"type": "organization", "id": "models_s1", "desired": named})
     send(people, model("fake-a"), model_set("s1", "fake-a"), user_models("alice", sets=("s1",)))
     assert openwebui.groups(people)["grp_models_s1"] == ("Odd", [])
-    assert readers(people, "fake-a") == {("group", "grp_models_s1_2")} and members(people, "grp_models_s1_2") == ["usr_alice"]
+    assert readers(people, "fake-a") == {("group", "grp_models_s1_2")} and members(people, "grp_models_s1_2") == [
+        "usr_alice"
+    ]
 
 
 def test_an_organization_never_gets_the_group_of_a_set(people: Pair) -> None:
@@ -335,7 +356,11 @@ def test_what_an_older_installation_left_in_a_group_goes(people: Pair) -> None:
     openwebui.add_member(people, "grp_models_s1", "usr_carl")
     save_access(people, "fake-b", {SET})
     send(people, model_set("s1", "fake-a"))
-    assert members(people, "grp_models_s1") == [] and readers(people, "fake-b") == set() and readers(people, "fake-a") == {SET}
+    assert (
+        members(people, "grp_models_s1") == []
+        and readers(people, "fake-b") == set()
+        and readers(people, "fake-a") == {SET}
+    )
 
 
 def test_a_short_list_is_the_persons_and_a_wide_one_a_groups(people: Pair) -> None:
@@ -377,7 +402,12 @@ def test_a_large_set_has_several_groups(people: Pair) -> None:
 def test_nobody_is_granted_to_everybody(people: Pair) -> None:
     """Not by user:*, nor by a NULL: accounts made by hand would see it."""
     names = [f"fake-{number}" for number in range(30)]
-    send(people, *models(*names), model_set("everyone", *names), *(user_models(name, sets=("everyone",)) for name in ("alice", "bob")))
+    send(
+        people,
+        *models(*names),
+        model_set("everyone", *names),
+        *(user_models(name, sets=("everyone",)) for name in ("alice", "bob")),
+    )
     assert all(readers(people, name) == {("group", "grp_models_everyone")} for name in names)
 
 
@@ -428,6 +458,7 @@ def test_a_grant_waits_for_its_model(people: Pair) -> None:
 
 
 def test_grants_follow_an_account_and_a_group_that_come_later(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     scoped = scope("1", ["alice", "bob"], "fake-b")
     send(quick, *models("fake-a", "fake-b"), model_set("s1", "fake-b"), user_models("alice", "fake-a", sets=("s1",)))
     send(quick, team_models("blue", "fake-a"), team_models("red", scopes=(scoped,)))
@@ -438,6 +469,7 @@ def test_grants_follow_an_account_and_a_group_that_come_later(quick: Pair) -> No
 
 
 def test_grants_follow_many_accounts_that_come_later(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     names = [f"u{number}" for number in range(30)]
     send(quick, model("fake-a"), model_set("s1"), *(user_models(name, "fake-a", sets=("s1",)) for name in names))
     send(quick, *(user(name) for name in names))
@@ -465,6 +497,27 @@ def test_a_team_that_is_gone_leaves_nothing(people: Pair) -> None:
     assert readers(people, "fake-a") == set()
     send(people, team_models("blue", gone=True))
     assert readers(people, "fake-b") == set() and list(openwebui.groups(people)) == []
+
+
+def test_grants_follow_a_team_and_a_user_to_other_ids(people: Pair) -> None:
+    scoped = scope("1", ["alice"], "fake-b")
+    send(
+        people,
+        *models("fake-a", "fake-b"),
+        team_models("blue", "fake-a", scopes=(scoped,)),
+        user_models("alice", "fake-b"),
+    )
+    renamed = [("team", "blue", "navy"), ("user", "alice", "ann")]
+    moves = [
+        {"id": str(uuid.uuid4()), "ord": place, "entity_type": kind, "old_id": old, "new_id": new}
+        for place, (kind, old, new) in enumerate(renamed)
+    ]
+    send(people, {**team("navy"), "desired": {**team("navy")["desired"], "name": "blue"}}, moves=moves)
+    assert readers(people, "fake-a") == {BLUE} and readers(people, "fake-b") == {("group", "grp_scope_1")}
+    send(people, user_models("alice", gone=True), team_models("blue", gone=True))
+    send(people, team_models("navy", scopes=(scope("9", ["ann"], "fake-a"),)), user_models("ann", "fake-b"))
+    assert readers(people, "fake-a") == {("group", "grp_scope_9")} and readers(people, "fake-b") == {ALICE}
+    assert members(people, "grp_scope_9") == ["usr_alice"] and "grp_scope_1" not in openwebui.groups(people)
 
 
 def test_a_deleted_account_gets_its_grants_back(people: Pair) -> None:
@@ -518,7 +571,12 @@ def test_a_grant_by_hand_is_the_administrators(people: Pair) -> None:
 
 
 def test_what_a_stale_page_brings_back_is_taken_again(people: Pair) -> None:
-    send(people, *models("fake-a", "fake-b"), team_models("blue", "fake-a", "fake-b"), user_models("alice", "fake-a", "fake-b"))
+    send(
+        people,
+        *models("fake-a", "fake-b"),
+        team_models("blue", "fake-a", "fake-b"),
+        user_models("alice", "fake-a", "fake-b"),
+    )
     loaded = readers(people, "fake-a")
     send(people, team_models("blue", "fake-b"), user_models("alice", "fake-b"))
     save_access(people, "fake-a", loaded | {CARL})
@@ -534,8 +592,8 @@ def test_what_a_stale_page_brings_back_of_a_blocked_model_is_taken_again(people:
     people.openwebui.run("UPDATE model SET name = 'Fine' WHERE id = 'fake-a'")
     send(people, model("fake-a", gone=True))
     save_access(people, "fake-a", {ALICE})
-    assert returned(people) == {("model", "fake-a")}
-    (outcome,) = send(people, model("fake-a", gone=True))
+    assert returned(people) == {("user_models", "alice")}
+    (outcome,) = send(people, user_models("alice", "fake-a"))
     assert outcome["status"] == "WARNING" and readers(people, "fake-a") == set()
 
 
@@ -689,6 +747,109 @@ def test_a_page_that_makes_a_taken_model_public_is_noticed(people: Pair) -> None
     assert ask(people, marks_of="model", after=[], limit=10, buckets=list(range(1024)))["marks"] == marks
 
 
+# The upgrade from access_control to access_grant
+
+
+class Background(threading.Thread):
+    """Does something again and again while the with block runs; an error in it is the block's."""
+
+    def __init__(self, step: Callable[[int], None]) -> None:
+        super().__init__(daemon=True)
+        self.step = step
+        self.stopping = threading.Event()
+        self.done = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.wait(0.01):
+                self.step(self.done)
+                self.done += 1
+        except Exception as error:
+            self.error = error
+
+    def __enter__(self) -> Background:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self.join()
+        if self.error:
+            raise self.error
+
+
+@OLDEST
+def test_nobody_sees_more_while_open_webui_is_upgraded(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "model_access": True})
+    add_row(pair, "public", {PUBLIC})
+    add_row(pair, "mine", {CARL})
+    wanted = (team_models("blue", "fake-a"), model_set("s1", "fake-a", "fake-b"), user_models("bob", sets=("s1",)))
+    send(peopled(pair), *models("fake-a", "fake-b", "public", "mine"), *wanted)
+    allowed: dict[str, Readers] = {
+        "public": {PUBLIC},
+        "mine": {CARL},
+        "fake-a": {ALICE, BLUE, SET},
+        "fake-b": {ALICE, SET},
+    }
+    reader = pair.connect("openwebui")
+
+    def deliver(step: int) -> None:
+        reply = attempt(
+            pair, model(f"new-{step}"), user_models("alice", "fake-a", *["fake-b"] * (step % 2), f"new-{step}")
+        )
+        # While a migration has the tables everything waits for it, and is delivered again.
+        assert {each["status"] for each in reply["items"]} <= {"SUCCESS", "DEFERRED"}, reply
+
+    def watch(_step: int) -> None:
+        seen = seen_by(reader)
+        unknown = {ALICE} if any(name.startswith("new-") for name in seen) else set()
+        wider = {name: who - allowed.get(name, unknown) for name, who in seen.items()}
+        assert not any(wider.values()), wider
+
+    with Background(deliver) as deliveries, Background(watch) as watched:
+        migrate_openwebui(pair.login("openwebui"), "new", revision="a1b2c3d4e5f6")
+        time.sleep(0.3)
+    assert has_grants(pair) and deliveries.done > 10 and watched.done > 10
+    send(pair, user_models("alice", "fake-b"))
+    now = {name: readers(pair, name) for name in allowed}
+    assert now == {"public": {PUBLIC}, "mine": {CARL}, "fake-a": {BLUE, SET}, "fake-b": {ALICE, SET}}
+    assert returned(pair) == set()
+    send(pair, team_models("blue"), model_set("s1", "fake-b"), model("fake-b", gone=True))
+    assert readers(pair, "fake-a") == set() == readers(pair, "fake-b")
+
+
+def attempt(pair: Pair, *items: Item) -> Any:
+    """One request, or what the bridge makes of it when the tables are not free."""
+    payload = {"version": 1_000_000_000_000_000 + next(_VERSIONS), "txid": "1", "budget_ms": 200, "items": list(items)}
+    try:
+        return pair.sync_user.value("SELECT user_bridge.apply(%s)", [request(pair, payload)])
+    except psycopg2.errors.LockNotAvailable:
+        return {"items": [{"status": "DEFERRED"} for _item in items]}
+
+
+def seen_by(session: Session) -> dict[str, Readers]:
+    """Who may read which model, by whichever of the two there is at this moment."""
+    seen: dict[str, Readers] = {}
+    try:
+        found = session.rows(
+            "SELECT resource_id, principal_type, principal_id FROM access_grant WHERE permission = 'read'"
+        )
+        for each in found:
+            seen.setdefault(each["resource_id"], set()).add((each["principal_type"], each["principal_id"]))
+    except psycopg2.errors.UndefinedTable:
+        # It may go just now.
+        with contextlib.suppress(psycopg2.errors.UndefinedColumn):
+            for each in session.rows("SELECT id, access_control FROM model"):
+                lists = each["access_control"]
+                seen[each["id"]] = {PUBLIC} if lists is None else _listed(lists)
+    return seen
+
+
+def _listed(lists: Any) -> Readers:
+    return {(kind, name) for kind in ("group", "user") for name in lists["read"][f"{kind}_ids"]}
+
+
 # Removal
 
 
@@ -720,6 +881,7 @@ def test_a_late_delivery_changes_nothing(people: Pair) -> None:
 
 
 def test_many_end_as_they_would_one_by_one(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     names = [f"u{number:02}" for number in range(40)]
     people_first = [user(name) for name in names if name > "u10"]
     rights = [user_models(name, *(["fake-a", "nowhere"] if name < "u20" else []), sets=("s1",)) for name in names]

@@ -38,21 +38,26 @@ from kit.model_rows import (
     set_aliases,
     team_models,
 )
-from kit.pairs import Pair
+from kit.pairs import Pair, Session
 
 OLD = pytest.mark.schemas(litellm="old")
 ALL = {"fake-a", "fake-b", "fake.c", "openai/gpt-4o", "solo"}
 PAST = datetime.datetime(2020, 1, 1)  # noqa: DTZ001 - as LiteLLM stores it
 
 
-@pytest.fixture
-def models(quick: Pair) -> Pair:
-    """A bridged pair whose LiteLLM serves ALL; fake-a and fake-b are in an access group."""
+def stock(pair: Pair) -> Pair:
+    """LiteLLM serves ALL; fake-a and fake-b are in an access group."""
+    change_settings(pair, model_access=True)
     for name in sorted(ALL):
         info = {"access_groups": ["grp"]} if name in ("fake-a", "fake-b") else {}
-        add_model(quick.litellm, name, model_info=info)
-    drain(quick)
-    return quick
+        add_model(pair.litellm, name, model_info=info)
+    drain(pair)
+    return pair
+
+
+@pytest.fixture
+def models(quick: Pair) -> Pair:
+    return stock(quick)
 
 
 def by_list(pair: Pair, lists: Mapping[str, list[str]]) -> dict[str, set[str] | None]:
@@ -90,6 +95,8 @@ def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
         "per cent and underscore are letters": (["fake_%*"], set()),
         "a word for teams": (["all-team-models"], set()),
         "a word for teams and a name": (["all-team-models", "solo"], {"solo"}),
+        "a word that only the bridge uses": (["\x01ggrp"], set()),
+        "a text of any length": (["x" * 100_000], set()),
         "more than sixteen names": (
             [f"n{number}" for number in range(16)] + ["solo"],
             {f"n{n}" for n in range(16)} | {"solo"},
@@ -236,6 +243,7 @@ def test_a_team_gives_what_its_list_opens(models: Pair) -> None:
 
 @OLD
 def test_an_old_version_takes_the_word_for_teams_for_a_name(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     add_model(quick.litellm, "fake-a")
     drain(quick)
     assert by_team(quick, models=["all-team-models"]) == set()
@@ -557,8 +565,7 @@ def changed(pair: Pair) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.fixture
-def paused(models: Pair) -> Pair:
+def entangle(models: Pair) -> Pair:
     """Everybody depends on something; nothing is queued, and what is queued stays."""
     session = models.litellm
     rows.add_team(session, "t", models=["fake-*"], members_with_roles=members("u", "v"))
@@ -574,6 +581,11 @@ def paused(models: Pair) -> Pair:
     models.litellm_admin.run("SELECT user_bridge.pause()")
     assert queued(models) == set()
     return models
+
+
+@pytest.fixture
+def paused(models: Pair) -> Pair:
+    return entangle(models)
 
 
 def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
@@ -751,3 +763,178 @@ def test_what_the_triggers_missed_is_found_and_put_right(models: Pair) -> None:
     drain(models)
     assert models.litellm_admin.rows(query, [False]) == []
     assert own_models(models, "u") == set() and team_models(models, "t", "u") == set()
+
+
+# In words
+
+
+def explained(pair: Pair, user_id: str, model: str) -> tuple[bool, dict[str, tuple[bool, str]]]:
+    found = pair.litellm_admin.value("SELECT user_bridge.explain_model(%s, %s)", [user_id, model])
+    return found["granted"], {way["way"]: (way["opens"], way["reason"]) for way in found["ways"]}
+
+
+def test_each_way_is_explained(models: Pair) -> None:
+    person(models, models=["no-default-models"])
+    rows.add_team(models.litellm, "b", "Blue", models=["fake-*", "solo"], members_with_roles=members("u"))
+    add_scope(models.litellm, "b", "u", ["fake-a", "fake-b"])
+    rows.add_team(models.litellm, "r", "Red", models=["solo"], blocked=True, members_with_roles=members("u"))
+    rows.add_team(models.litellm, "g", "Green", models=["fake.c"])
+    rows.add_key(models.litellm, "k1", "u", key_alias="old", models=["solo"], blocked=True)
+    rows.add_key(models.litellm, "k2", "u", key_alias="own", models=["solo"])
+    rows.add_key(models.litellm, "k3", "u", key_alias="green", models=["solo"], team_id="g")
+    assert explained(models, "u", "solo") == (
+        False,
+        {
+            "team Blue": (False, "the team lists it, but the scope there is fake-a, fake-b"),
+            "team Red": (False, "the team is blocked"),
+            "personal list": (False, "it says no-default-models: only what teams give"),
+            "key old": (False, "the key is blocked"),
+            "key own": (False, "the personal list says no-default-models"),
+            "key green": (False, "the team's list is fake.c"),
+        },
+    )
+    granted, ways = explained(models, "U@Example.com", "fake-a")
+    assert granted and ways["team Blue"] == (True, "the team's list is fake-*, solo")
+    query = "SELECT user_bridge.explain_model('u', %s) -> 'openwebui'"
+    assert models.litellm_admin.value(query, ["solo"])["reasons"] == ["no grant reaches the account"]
+    drain(models)
+    there = models.litellm_admin.value(query, ["fake-a"])
+    assert there["sees"] and there["ways"] == ['a grant to the group "Blue: fake-a, fake-b"']
+
+
+def test_an_empty_list_is_explained(models: Pair) -> None:
+    person(models)
+    assert explained(models, "u", "solo") == (True, {"personal list": (True, "the list is everything")})
+    rows.add_team(models.litellm, "t", "Blue", models=["fake-a"], members_with_roles=members("u"))
+    granted, ways = explained(models, "u", "solo")
+    assert not granted and ways["team Blue"] == (False, "the team's list is fake-a")
+    assert ways["personal list"][1].startswith("the list is empty, which counts only for somebody who is in no team")
+    change_settings(models, model_policy="user")
+    granted, ways = explained(models, "u", "fake-a")
+    assert granted and ways["team Blue"] == (False, "it would, but by bridge_model_policy teams do not count")
+
+
+def test_why_nobody_sees_a_model_is_explained(models: Pair) -> None:
+    person(models)
+    change_model(models.litellm, "solo", blocked=True)
+    problem = "SELECT user_bridge.explain_model(%s, %s) ->> 'problem'"
+    assert models.litellm_admin.value(problem, ["u", "solo"]) == "all deployments of the model are blocked in LiteLLM"
+    assert "bridge_extra_models" in models.litellm_admin.value(problem, ["u", "other"])
+    assert models.litellm_admin.value(problem, ["u", "fake-a"]) is None
+    assert models.litellm_admin.value(problem, ["nobody", "solo"]) == "LiteLLM has no user with this id or email"
+
+
+def test_the_explanation_is_what_the_rule_says(models: Pair) -> None:
+    """For each policy and model: somebody is said to see what the groups and grants let him see."""
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a"}})
+    set_aliases(models.litellm, 7, {"solo": "fake.c"})
+    person(models, models=["grp"])
+    rows.add_team(models.litellm, "t", models=["openai/*", "solo"], model_id=7, members_with_roles=members("u"))
+    rows.add_team(models.litellm, "other", models=[])
+    rows.add_key(models.litellm, "k1", "u", models=["fake-a"])
+    rows.add_key(models.litellm, "k2", "u", models=["solo"], team_id="other")
+    drain(models)
+    for policy in ("assigned", "effective", "teams", "user", "keys"):
+        change_settings(models, model_policy=policy)
+        seen = (own_models(models, "u") or set()) | team_models(models, "t", "u")
+        assert {model for model in ALL | {"short"} if explained(models, "u", model)[0]} == seen, policy
+
+
+# At the same time, and under a live bridge
+
+
+def test_a_new_model_and_an_edited_pattern_do_not_miss_each_other(models: Pair) -> None:
+    """Either is delivered before it is committed; the other commits meanwhile, and sees nothing of it."""
+    other = models.connect("litellm")
+    for first, name in ((True, "one"), (False, "two")):
+        rows.add_team(models.litellm, name, models=["solo"], members_with_roles=members("u"))
+
+        def comes(session: Session, name: str = name) -> None:
+            add_model(session, f"new-{name}")
+
+        def is_edited(session: Session, name: str = name) -> None:
+            rows.change_team(session, name, models=["new-*"])
+
+        with models.litellm.transaction():
+            (comes if first else is_edited)(models.litellm)
+            models.litellm.run("SET CONSTRAINTS ALL IMMEDIATE")
+            (is_edited if first else comes)(other)
+        # What could not be locked waits for nothing else.
+        models.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        drain(models)
+        assert f"new-{name}" in delivered(models, name)
+
+
+def delivered(pair: Pair, team_id: str) -> set[str]:
+    query = (
+        "SELECT g.model FROM user_bridge.model_grant AS g "
+        "LEFT JOIN user_bridge.model_group AS m ON g.holder_type = 'group' AND m.group_id = g.holder_id "
+        "WHERE (g.holder_type, g.holder_id) = ('team', %(team)s) "
+        "OR (m.entity_type, m.entity_id) = ('team_models', %(team)s)"
+    )
+    return {row["model"] for row in pair.openwebui_admin.rows(query, {"team": team_id})}
+
+
+def test_a_scope_and_its_member_do_not_miss_each_other(models: Pair) -> None:
+    other = models.connect("litellm")
+    rows.add_team(models.litellm, "t", models=["fake-*"], members_with_roles=members("u"))
+    add_budget(models.litellm, "b")
+    add_membership(models.litellm, "t", "u")
+    with models.litellm.transaction():
+        change_membership(models.litellm, "t", "u", budget_id="b")
+        models.litellm.run("SET CONSTRAINTS ALL IMMEDIATE")
+        change_budget(other, "b", allowed_models=["fake-a"])
+    models.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+    drain(models)
+    assert delivered(models, "t") == {"fake-a"}
+
+
+@OLD
+def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    session = quick.litellm
+    add_model(session, "solo")
+    add_model(session, "fake-a")
+    rows.add_team(session, "t", models=["solo"], members_with_roles=members("u"))
+    add_budget(session, "b")
+    add_membership(session, "t", "u", "b")
+    rows.add_user(session, "u", "u@example.com", models=["no-default-models"])
+    rows.add_key(session, "k", "u", team_id="t", models=["solo"])
+    drain(quick)
+    for table, column, kind in (
+        ("TeamTable", "access_group_ids", "text[] DEFAULT '{}'"),
+        ("BudgetTable", "allowed_models", "text[] DEFAULT '{}'"),
+        ("VerificationToken", "access_group_ids", "text[] DEFAULT '{}'"),
+        ("VerificationToken", "agent_id", "text"),
+        ("ProxyModelTable", "blocked", "boolean NOT NULL DEFAULT false"),
+    ):
+        session.run(f'ALTER TABLE "LiteLLM_{table}" ADD COLUMN {column} {kind}')
+    quick.litellm_admin.run("SELECT user_bridge.follow_columns()")
+    drain(quick)
+    assert team_models(quick, "t", "u") == {"solo"}
+    change_budget(session, "b", allowed_models=["fake-a"])
+    assert team_models(quick, "t", "u") == set() and queued(quick) == set()
+    quick.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.change_team(session, "t", access_group_ids=["ag"])
+    assert ("team_models", "t") in changed(quick)
+    rows.update(session, *_KEY, {"agent_id": "a"})
+    assert ("user_models", "u") in changed(quick)
+    change_model(session, "solo", blocked=True)
+    assert ("model", "solo") in changed(quick)
+    assert quick.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
+
+
+def test_rights_are_counted(models: Pair) -> None:
+    rows.add_user(models.litellm, "a", "a@example.com")
+    rows.add_user(models.litellm, "b", "b@example.com", user_role="proxy_admin")
+    add_model(models.litellm, "model_name_t_1", model_info={"team_id": "t", "team_public_model_name": "own"})
+    change_model(models.litellm, "solo", blocked=True)
+    drain(models)
+    rights = "SELECT user_bridge.model_rights()"
+    counted = {"models": 4, "blocked": 1, "of_teams": 1, "sets": 1, "unassigned": 1, "unseen": []}
+    assert models.litellm_admin.value(rights) == counted
+    rows.delete_user(models.litellm, "b")
+    rows.change_user(models.litellm, "a", models=["fake-a"])
+    rows.add_team(models.litellm, "t", models=["openai/*"], members_with_roles=members("a"))
+    drain(models)
+    assert models.litellm_admin.value(rights) == {**counted, "sets": 0, "unassigned": 0, "unseen": ["fake-b", "fake.c"]}

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect, sync_playwright
 
 from e2e.webui_server import Server
 from kit.common import KitError
@@ -76,11 +77,33 @@ def dismiss_release_notes(page: Page) -> None:
     expect(button).to_be_hidden()
 
 
-def take_picture(page: Page, path: Path) -> None:
+def open_model_menu(page: Page) -> None:
+    """At the top of the chat page."""
+    page.locator("button[id^=model-selector-][id$=-button]").first.click()
+
+
+def take_picture(page: Page, path: Path, width: int = SIZE["width"]) -> Path:
     """As a person sees it once everything is there: texts are waited for before, pictures and fonts here."""
     page.wait_for_function("Array.from(document.images).every(image => image.complete)")
     page.evaluate("document.fonts.ready")
-    page.screenshot(path=path, animations="disabled", caret="hide")
+    part: FloatRect = {"x": 0, "y": 0, "width": width, "height": SIZE["height"]}
+    page.screenshot(path=path, clip=part, animations="disabled", caret="hide")
+    return path
+
+
+def put_side_by_side(browser: Browser, pictures: Sequence[Path], path: Path) -> None:
+    """Each in a frame of its own."""
+    page = browser.new_page(viewport={"width": SIZE["width"], "height": 100})
+    try:
+        frame = "width: 50%; box-sizing: border-box; border: 1px solid #ccc"
+        images = (
+            f'<img style="{frame}" src="data:image/png;base64,{base64.b64encode(each.read_bytes()).decode()}">'
+            for each in pictures
+        )
+        page.set_content(f'<body style="margin: 0; display: flex; gap: 8px">{"".join(images)}</body>')
+        page.locator("body").screenshot(path=path)
+    finally:
+        page.close()
 
 
 def ask(page: Page, question: str, answer: str) -> None:

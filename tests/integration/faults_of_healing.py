@@ -69,8 +69,8 @@ HEALING: list[Row] = [
     (
         "a deleted group is a parent",
         "entities/group/openwebui/apply.sql.j2",
-        "SET parent_group_id = here.id",
-        "SET parent_group_id = parent.openwebui_id",
+        "LEFT JOIN public.\"group\" AS here ON",
+        "LEFT JOIN (SELECT x.openwebui_id AS id FROM user_bridge.entity AS x) AS here ON",
         _group("grp_o1", healing.add_a_team_below),
     ),
     (

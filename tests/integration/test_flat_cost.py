@@ -181,6 +181,13 @@ WRITES: dict[str, Write] = {
 }
 # Where Open WebUI has no index: on the email before 0.11.0, on its lists of members up to 0.6.36.
 UNINDEXED = {"a user comes": 'openwebui "user"', "email": 'openwebui "user"', "the user goes": 'openwebui "group"'}
+# What LiteLLM's foreign keys read: many have no index, and PostgreSQL keeps its plans for the others, too.
+FOREIGN_KEYS = {
+    "an organization goes": 'litellm "LiteLLM_',
+    "joins an organization": 'litellm "LiteLLM_OrganizationTable"',
+    "organization in the own row": 'litellm "LiteLLM_OrganizationTable"',
+    "the user goes": 'litellm "LiteLLM_OrganizationMembership"',
+}
 
 
 def _work(meter: Meter, turns: int, names: Sequence[str]) -> dict[str, Work]:
@@ -203,6 +210,9 @@ def check(pair: Pair, *names: str) -> None:
     install_bridge(pair, SETTINGS)
     meter = Meter(pair)
     load(pair, 1, FEW)
+    # As autovacuum does at some time: a plan for tables that are known to be small is the one that ages worst.
+    for session in (pair.litellm_admin, pair.openwebui_admin):
+        session.run("ANALYZE")
     # So often that PostgreSQL keeps its plans.
     few = _work(meter, 7, names or list(WRITES))
     load(pair, FEW + 1, MANY)
@@ -217,8 +227,7 @@ def check(pair: Pair, *names: str) -> None:
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:
     if not openwebui.has_member_table(pair) and place == UNINDEXED.get(name):
         return True
-    # LiteLLM's own foreign keys have no indexes.
-    return name == "an organization goes" and place.startswith('litellm "LiteLLM_')
+    return place.startswith(FOREIGN_KEYS.get(name, "none"))
 
 
 @pytest.mark.schemas(litellm="new", openwebui="new")

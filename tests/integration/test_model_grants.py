@@ -197,6 +197,7 @@ def report(pair: Pair) -> dict[str, Any]:
 
 def peopled(pair: Pair) -> Pair:
     """Alice, Bob and Carl have accounts, the team Blue a group."""
+    change_settings(pair, model_access=True)
     send(pair, *(user(name) for name in ("alice", "bob", "carl")), team("blue"))
     return pair
 
@@ -457,6 +458,7 @@ def test_a_grant_waits_for_its_model(people: Pair) -> None:
 
 
 def test_grants_follow_an_account_and_a_group_that_come_later(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     scoped = scope("1", ["alice", "bob"], "fake-b")
     send(quick, *models("fake-a", "fake-b"), model_set("s1", "fake-b"), user_models("alice", "fake-a", sets=("s1",)))
     send(quick, team_models("blue", "fake-a"), team_models("red", scopes=(scoped,)))
@@ -467,6 +469,7 @@ def test_grants_follow_an_account_and_a_group_that_come_later(quick: Pair) -> No
 
 
 def test_grants_follow_many_accounts_that_come_later(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     names = [f"u{number}" for number in range(30)]
     send(quick, model("fake-a"), model_set("s1"), *(user_models(name, "fake-a", sets=("s1",)) for name in names))
     send(quick, *(user(name) for name in names))
@@ -778,7 +781,7 @@ class Background(threading.Thread):
 
 @OLDEST
 def test_nobody_sees_more_while_open_webui_is_upgraded(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none"})
+    install_bridge(pair, {"initial_password": "none", "model_access": True})
     add_row(pair, "public", {PUBLIC})
     add_row(pair, "mine", {CARL})
     wanted = (team_models("blue", "fake-a"), model_set("s1", "fake-a", "fake-b"), user_models("bob", sets=("s1",)))
@@ -878,6 +881,7 @@ def test_a_late_delivery_changes_nothing(people: Pair) -> None:
 
 
 def test_many_end_as_they_would_one_by_one(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     names = [f"u{number:02}" for number in range(40)]
     people_first = [user(name) for name in names if name > "u10"]
     rights = [user_models(name, *(["fake-a", "nowhere"] if name < "u20" else []), sets=("s1",)) for name in names]

@@ -47,6 +47,7 @@ PAST = datetime.datetime(2020, 1, 1)  # noqa: DTZ001 - as LiteLLM stores it
 
 def stock(pair: Pair) -> Pair:
     """LiteLLM serves ALL; fake-a and fake-b are in an access group."""
+    change_settings(pair, model_access=True)
     for name in sorted(ALL):
         info = {"access_groups": ["grp"]} if name in ("fake-a", "fake-b") else {}
         add_model(pair.litellm, name, model_info=info)
@@ -94,6 +95,8 @@ def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
         "per cent and underscore are letters": (["fake_%*"], set()),
         "a word for teams": (["all-team-models"], set()),
         "a word for teams and a name": (["all-team-models", "solo"], {"solo"}),
+        "a word that only the bridge uses": (["\x01ggrp"], set()),
+        "a text of any length": (["x" * 100_000], set()),
         "more than sixteen names": (
             [f"n{number}" for number in range(16)] + ["solo"],
             {f"n{n}" for n in range(16)} | {"solo"},
@@ -240,6 +243,7 @@ def test_a_team_gives_what_its_list_opens(models: Pair) -> None:
 
 @OLD
 def test_an_old_version_takes_the_word_for_teams_for_a_name(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     add_model(quick.litellm, "fake-a")
     drain(quick)
     assert by_team(quick, models=["all-team-models"]) == set()
@@ -791,6 +795,11 @@ def test_each_way_is_explained(models: Pair) -> None:
     )
     granted, ways = explained(models, "U@Example.com", "fake-a")
     assert granted and ways["team Blue"] == (True, "the team's list is fake-*, solo")
+    query = "SELECT user_bridge.explain_model('u', %s) -> 'openwebui'"
+    assert models.litellm_admin.value(query, ["solo"])["reasons"] == ["no grant reaches the account"]
+    drain(models)
+    there = models.litellm_admin.value(query, ["fake-a"])
+    assert there["sees"] and there["ways"] == ['a grant to the group "Blue: fake-a, fake-b"']
 
 
 def test_an_empty_list_is_explained(models: Pair) -> None:
@@ -857,8 +866,13 @@ def test_a_new_model_and_an_edited_pattern_do_not_miss_each_other(models: Pair) 
 
 
 def delivered(pair: Pair, team_id: str) -> set[str]:
-    query = "SELECT model FROM user_bridge.model_grant WHERE entity_type = 'team_models' AND entity_id = %s"
-    return {row["model"] for row in pair.openwebui_admin.rows(query, [team_id])}
+    query = (
+        "SELECT g.model FROM user_bridge.model_grant AS g "
+        "LEFT JOIN user_bridge.model_group AS m ON g.holder_type = 'group' AND m.group_id = g.holder_id "
+        "WHERE (g.holder_type, g.holder_id) = ('team', %(team)s) "
+        "OR (m.entity_type, m.entity_id) = ('team_models', %(team)s)"
+    )
+    return {row["model"] for row in pair.openwebui_admin.rows(query, {"team": team_id})}
 
 
 def test_a_scope_and_its_member_do_not_miss_each_other(models: Pair) -> None:
@@ -877,6 +891,7 @@ def test_a_scope_and_its_member_do_not_miss_each_other(models: Pair) -> None:
 
 @OLD
 def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
     session = quick.litellm
     add_model(session, "solo")
     add_model(session, "fake-a")
@@ -907,3 +922,19 @@ def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> No
     change_model(session, "solo", blocked=True)
     assert ("model", "solo") in changed(quick)
     assert quick.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
+
+
+def test_rights_are_counted(models: Pair) -> None:
+    rows.add_user(models.litellm, "a", "a@example.com")
+    rows.add_user(models.litellm, "b", "b@example.com", user_role="proxy_admin")
+    add_model(models.litellm, "model_name_t_1", model_info={"team_id": "t", "team_public_model_name": "own"})
+    change_model(models.litellm, "solo", blocked=True)
+    drain(models)
+    rights = "SELECT user_bridge.model_rights()"
+    counted = {"models": 4, "blocked": 1, "of_teams": 1, "sets": 1, "unassigned": 1, "unseen": []}
+    assert models.litellm_admin.value(rights) == counted
+    rows.delete_user(models.litellm, "b")
+    rows.change_user(models.litellm, "a", models=["fake-a"])
+    rows.add_team(models.litellm, "t", models=["openai/*"], members_with_roles=members("a"))
+    drain(models)
+    assert models.litellm_admin.value(rights) == {**counted, "sets": 0, "unassigned": 0, "unseen": ["fake-b", "fake.c"]}

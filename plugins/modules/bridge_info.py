@@ -540,10 +540,11 @@ models:
           sample: []
     openwebui:
       description:
-        - What Open WebUI has, null without O(openwebui_login_db) or when it could not be seen. Numbers of C(models) with
-          a row, rows that the bridge C(made), C(grants), grants that are C(not_written), C(groups) and C(members); and
-          the models that are C(public), C(taken_over) or C(switched_off), and C(wider_presets), which people see who do
-          not see the model below.
+        - What Open WebUI has, null without O(openwebui_login_db) or when it could not be seen.
+        - Numbers of C(models) with a row, rows that the bridge C(made), C(grants), grants that are C(not_written),
+          C(groups) and C(members).
+        - Models that are C(public), C(taken_over) or C(switched_off), and C(wider_presets), which people see who do not
+          see the model below.
       type: dict
       sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], taken_over: [],
         switched_off: [], wider_presets: []}

@@ -372,7 +372,7 @@ RULE: list[Row] = [
     (
         "a new model reaches nobody",
         _CATALOG,
-        "PERFORM user_bridge.enqueue_for_drain('model_holders', v_holders) WHERE v_holders IS NOT NULL;",
+        "PERFORM user_bridge.enqueue_access('model_holders', v_holders) WHERE v_holders IS NOT NULL;",
         "",
         _caught(rule.test_a_model_that_comes_reaches_whoever_has_an_entry_for_it),
     ),

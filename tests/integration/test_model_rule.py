@@ -769,6 +769,25 @@ def test_without_model_access_nothing_is_queued_recorded_or_granted(quick: Pair)
     assert entities == []
 
 
+def test_switched_off_it_leaves_nothing(models: Pair) -> None:
+    person(models, models=["grp"])
+    rows.add_user(models.litellm, "v", "v@example.com", models=["solo"])
+    rows.add_team(models.litellm, "t", models=["solo"], members_with_roles=members("u", "v"))
+    add_scope(models.litellm, "t", "u", ["solo"])
+    drain(models)
+    assert models.litellm_admin.value("SELECT user_bridge.backfill()") > 0
+    drain(models)
+    change_settings(models, model_access=False)
+    assert models.litellm_admin.value("SELECT user_bridge.backfill()") > 0
+    drain(models)
+    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget"):
+        assert models.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0, table
+    assert models.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'") == []
+    assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_grant") == 0
+    groups = models.openwebui_admin.rows('SELECT id FROM "group"')
+    assert [row["id"] for row in groups] == ["grp_team_t"] and queued(models) == set()
+
+
 def test_what_the_triggers_missed_is_found_and_put_right(models: Pair) -> None:
     person(models)
     models.litellm_admin.run("SET session_replication_role = replica")

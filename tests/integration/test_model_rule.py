@@ -780,6 +780,8 @@ def test_switched_off_it_leaves_nothing(models: Pair) -> None:
     change_settings(models, model_access=False)
     assert models.litellm_admin.value("SELECT user_bridge.backfill()") > 0
     drain(models)
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    drain(models)
     for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget"):
         assert models.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0, table
     assert models.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'") == []

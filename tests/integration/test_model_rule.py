@@ -550,8 +550,17 @@ def test_models_for_everyone_are_a_set_that_everybody_is_in(models: Pair) -> Non
     }
 
 
+def test_somebody_new_has_rights_when_the_drainer_has_seen_the_account(models: Pair) -> None:
+    person(models)
+    assert queued(models) == {("user_models", "u")}
+    drain(models)
+    assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_member WHERE user_id = 'u'") == 1
+
+
 def test_a_new_set_is_there_when_its_first_member_is(models: Pair) -> None:
-    person(models, models=["grp"])
+    person(models, models=["solo"])
+    drain(models)
+    rows.change_user(models.litellm, "u", models=["grp"])
     (set_id,) = desired(models, "user_models", "u")["sets"]
     assert models.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
     assert models.openwebui_admin.rows('SELECT name FROM "group" WHERE id = %s', [f"grp_models_{set_id}"]) == [

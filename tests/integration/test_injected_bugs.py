@@ -311,18 +311,18 @@ def _models(pair: Pair) -> None:
     model_rows.configure(session, "litellm_settings", {"model_alias_map": {"other": "m2"}})
     model_rows.set_aliases(session, 7, {"mine": "m2"})
     model_rows.add_access_group(session, "ag", ["m2"], assigned_team_ids=["t1"])
-    model_rows.add_project(session, "p", ["m1", "m+*"], team_id="t1")
     member = [{"role": "user", "user_id": "u0"}]
     rows.add_team(
         session, "t1", "T1", models=["m*", "(*"], access_group_ids=["ag"], model_id=7, members_with_roles=member
     )
     rows.change_team(session, "t1", models=["m*", "all-team-models", "g"])
+    model_rows.add_project(session, "p", ["m1", "m+*"], team_id="t1")
     model_rows.add_scope(session, "t1", "u0", ["m1", "min*"])
     rows.add_key(session, "9d" * 32, "u0", models=["m1"], allowed_routes=["/chat/*"])
     rows.add_key(session, "0e" * 32, "u0", models=["g"], team_id="t1", access_group_ids=["ag"], project_id="p")
     for models in (["m1", "m2"], ["m1", "no-default-models"], ["g"], []):
         rows.change_user(session, "u0", models=models)
-    drain_all(pair)
+    model_rows.drain(pair)
     model_rows.change_budget(session, "budget of u0 in t1", allowed_models=["m2"])
     model_rows.change_access_group(session, "ag", access_model_names=["m1"])
     model_rows.change_project(session, "p", models=["m2"])
@@ -330,7 +330,7 @@ def _models(pair: Pair) -> None:
     model_rows.change_model(session, "m2", blocked=True)
     model_rows.add_model(session, "m4")
     model_rows.configure(session, "litellm_settings", {"personal_key_model_access_from_teams": True})
-    drain_all(pair)
+    model_rows.drain(pair)
     for policy in ("keys", "effective"):
         change_settings(pair, model_policy=policy)
         for model in ("m1", "m2", "mine", "nothing"):
@@ -339,7 +339,7 @@ def _models(pair: Pair) -> None:
     pair.litellm_admin.run("UPDATE user_bridge.model_set SET unused_since = unused_since - interval '2 hours'")
     pair.litellm_admin.run("SELECT setval('user_bridge.litellm_columns', 64)")
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
-    drain_all(pair)
+    model_rows.drain(pair)
 
 
 def _models_missed(pair: Pair) -> None:

@@ -304,7 +304,7 @@ def _models(pair: Pair) -> None:
     """Rights on models by each clause of the rule, and what changes them."""
     session = writer(pair)
     extra = [{"name": "routed/m", "provider": "openai"}, {"name": "m3", "access_groups": ["g"], "provider": "openai"}]
-    change_settings(pair, model_access=True, models_for_everyone=["m1"], extra_models=extra)
+    change_settings(pair, model_access=True, model_policy="assigned", models_for_everyone=["m1"], extra_models=extra)
     for name in ("m1", "m2", "routed/*"):
         model_rows.add_model(session, name, model_info={"access_groups": ["g"]})
     model_rows.configure(session, "router_settings", {"model_group_alias": {"short": "m1"}})
@@ -347,7 +347,10 @@ def _models_missed(pair: Pair) -> None:
     change_settings(pair, model_access=True)
     session = pair.litellm_admin
     member = [{"role": "user", "user_id": "u0"}]
-    rows.add_team(writer(pair), "t1", "T1", members_with_roles=member)
+    for team in ("t1", "t3"):
+        rows.add_team(writer(pair), team, members_with_roles=member)
+    rows.delete_team(writer(pair), "t3")
+    model_rows.drain(pair)
     session.run("SET session_replication_role = replica")
     rows.add_team(session, "t2", "T2", members_with_roles=member)
     rows.delete_team(session, "t1")

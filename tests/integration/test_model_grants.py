@@ -557,6 +557,15 @@ def test_a_deleted_group_of_a_set_or_a_scope_comes_back_whole(people: Pair) -> N
     assert members(people, "grp_models_s1") == ["usr_alice"] and members(people, "grp_scope_1") == ["usr_bob"]
 
 
+def test_who_needs_a_deleted_group_of_a_set_says_so(people: Pair) -> None:
+    send(people, model("fake-a"), model_set("s1", "fake-a"), user_models("alice", sets=("s1",)))
+    people.openwebui.run("DELETE FROM \"group\" WHERE id = 'grp_models_s1'")
+    (one, two) = send(people, user_models("alice", sets=("s1",)), user_models("bob", sets=("s1",)))
+    assert one["due"] == [["model_set", "s1"]] == two["due"]
+    send(people, model_set("s1", "fake-a"))
+    assert members(people, "grp_models_s1") == ["usr_alice", "usr_bob"] and readers(people, "fake-a") == {SET}
+
+
 # Administrators who save a page
 
 
@@ -721,6 +730,15 @@ def test_a_takeover_takes_it_and_removal_gives_it_back(people: Pair) -> None:
     send(people, model("fake-a"))
     assert removed(people)["models"] == (0, 1)
     assert readers(people, "fake-a") == {PUBLIC} and row(people, "fake-a") == before
+
+
+def test_removal_gives_back_a_model_that_litellm_no_longer_serves(people: Pair) -> None:
+    change_settings(people, model_takeover=True)
+    add_row(people, "fake-a", {PUBLIC})
+    send(people, model("fake-a"))
+    send(people, model("fake-a", gone=True))
+    removed(people)
+    assert readers(people, "fake-a") == {PUBLIC}
 
 
 def test_switching_the_feature_off_gives_back_what_a_takeover_took(people: Pair) -> None:

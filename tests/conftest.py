@@ -60,8 +60,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         every = metafunc.config.getoption("--schemas")
         litellm = _versions("litellm", every or wanted.get("litellm", "new"))
         openwebui = _versions("open-webui", every or wanted.get("openwebui", "new"))
-        versions = list(product(litellm, openwebui))
-        metafunc.parametrize("schema_versions", versions, ids=[f"{one}-{two}" for one, two in versions])
+        versions = [
+            # Of all, both oldest and both newest on every push.
+            pytest.param((one, two), id=f"{one}-{two}", marks=[pytest.mark.weekly] if across else [])
+            for (number, one), (other, two) in product(enumerate(litellm), enumerate(openwebui))
+            for across in [len(litellm) == len(openwebui) > 1 and number != other]
+        ]
+        metafunc.parametrize("schema_versions", versions)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ HEALING: list[Row] = [
     (
         "a deleted group is a parent",
         "entities/group/openwebui/apply.sql.j2",
-        "LEFT JOIN public.\"group\" AS here ON",
+        'LEFT JOIN public."group" AS here ON',
         "LEFT JOIN (SELECT x.openwebui_id AS id FROM user_bridge.entity AS x) AS here ON",
         _group("grp_o1", healing.add_a_team_below),
     ),

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import yaml
 
 import module_forks
@@ -23,6 +24,8 @@ from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, 
 
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
+# Where a module's own way of working is meant: test_modules_login puts every module through both drivers.
+USUAL_DRIVER = [DRIVERS[0], *(pytest.param(name, marks=pytest.mark.weekly) for name in DRIVERS[1:])]
 _Result = TypeVar("_Result")
 READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
 # psycopg 3 wins where both are installed; a None in sys.modules hides one of them from the import.

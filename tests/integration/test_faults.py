@@ -455,7 +455,7 @@ FAULTS = [
         "entities/user/litellm/enqueue.sql.j2",
         "p_old_id IS NOT DISTINCT FROM p_new_id AND p_old_email IS NOT DISTINCT FROM p_new_email",
         "false",
-        lambda pair: test_addresses.TestCost().test_what_moves_no_address_writes_nothing_here(pair),
+        lambda pair: test_addresses.TestTheRecord().test_what_moves_no_address_writes_nothing_here(pair),
     ),
     Fault(
         "an email that was left is kept for its former user",
@@ -502,8 +502,8 @@ FAULTS = [
     Fault(
         "a write waits for a repair",
         "entities/user/litellm/address.sql.j2",
-        "LANGUAGE plpgsql SET lock_timeout = '50ms' AS $body$\nDECLARE\n    v_before",
-        "LANGUAGE plpgsql AS $body$\nDECLARE\n    v_before",
+        "LANGUAGE plpgsql SET lock_timeout = '50ms'\n-- A plan",
+        "LANGUAGE plpgsql\n-- A plan",
         test_addresses.TestTheRecord().test_a_write_does_not_wait_for_a_repair,
     ),
     Fault(
@@ -512,7 +512,7 @@ FAULTS = [
         "SELECT a.user_id FROM user_bridge.address AS a WHERE a.email = ANY (p_ids)",
         'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u '
         "WHERE user_bridge.fold_email(u.user_email) = ANY (p_ids)",
-        test_addresses.TestCost().test_no_write_reads_all_users,
+        lambda pair: test_flat_cost.check(pair, "email"),
     ),
     Fault(
         "team alias left out of the name",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import psycopg2
 import pytest
@@ -532,8 +533,8 @@ def _bookkeeping(pair: Pair) -> None:
         run_module("bridge_install", {**login_options(pair, side), **options})
 
 
-def _each_function(pair: Pair, side: Side, signatures: set[str] | None = None) -> set[str]:
-    """Inject a bug into each function (None: all); returns those that no part calls."""
+def _each_function(pair: Pair, side: Side, share: int, signatures: set[str] | None = None) -> set[str]:
+    """Inject a bug into one of `share` functions (None: of all); returns those that no part calls."""
     world(pair)
     _bookkeeping(pair)
     session = admin(pair, side)
@@ -549,7 +550,9 @@ def _each_function(pair: Pair, side: Side, signatures: set[str] | None = None) -
     left = {
         function.signature
         for function in found
-        if not any(_is_harmless(pair, session, hits, function, part) for part in reached.get(function.number, []))
+        if function.number not in reached
+        or crc32(function.signature.encode()) % share == 0
+        and not any(_is_harmless(pair, session, hits, function, part) for part in reached[function.number])
     }
     assert differences(pair) == []
     return left
@@ -568,12 +571,14 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side) -> None:
-    left = _each_function(pair, side)
+def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side, pytestconfig: pytest.Config) -> None:
+    # All weekly; on every push it is known of all that something here calls them.
+    share = 1 if pytestconfig.getoption("--weekly") else 3
+    left = _each_function(pair, side, share)
     if left:
         # What only an old Open WebUI needs.
         with pairs.pair(pair.cluster, openwebui="old") as old:
-            left = _each_function(old, side, left)
+            left = _each_function(old, side, share, left)
     assert sorted(left - ELSEWHERE) == []
 
 

@@ -182,6 +182,17 @@ def test_a_router_alias_is_opened_by_either_name(models: Pair) -> None:
     }
 
 
+def test_an_alias_has_the_access_groups_of_what_it_stands_for(models: Pair) -> None:
+    add_model(models.litellm, "sho*", model_info={"access_groups": ["route"]})
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a", "shore": "shoal"}})
+    drain(models)
+    # A route of the alias's own counts only where that stands for no deployment.
+    assert by_list(models, {"grp": ["grp"], "route": ["route"]}) == {
+        "grp": {"fake-a", "fake-b", "short"},
+        "route": {"shore"},
+    }
+
+
 def test_a_model_is_gone_when_all_its_deployments_are_blocked(models: Pair) -> None:
     add_model(models.litellm, "fake-a", "second")
     configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a"}})
@@ -495,6 +506,15 @@ def test_a_project_cuts_a_key(models: Pair) -> None:
     assert own_models(models, "u") == {"fake-a"}
     change_project(models.litellm, "p", blocked=True)
     assert own_models(models, "u") == set()
+
+
+def test_a_project_cuts_the_aliases_of_the_keys_team(models: Pair) -> None:
+    person(models)
+    set_aliases(models.litellm, 7, {"mine": "fake-b", "yours": "solo"})
+    rows.add_team(models.litellm, "t", models=["fake-a"], model_id=7)
+    add_project(models.litellm, "p", ["mine"], team_id="t")
+    key(models, models=["fake-a"], team_id="t", project_id="p")
+    assert own_models(models, "u") == {"fake-b"}
 
 
 # How it is held

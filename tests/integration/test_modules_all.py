@@ -25,9 +25,9 @@ from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
 from kit.rows import add_user
 from modules_support import (
-    DRIVERS,
     MODULES,
     READ_ONLY,
+    USUAL_DRIVER,
     ModuleFailed,
     a_call,
     ensure_roles,
@@ -75,7 +75,7 @@ def checked(message: str) -> str:
 
 
 @every_module
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -248,7 +248,7 @@ def cut_off(cluster: Cluster, answers: int) -> Iterator[Cut]:
 
 
 @every_module
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
 def test_the_server_goes_away_in_the_middle(deployed: Pair, module: str, driver: str) -> None:
     """At one answer after the other, until the module gets through; then all is as if nothing had happened."""
     options = a_call(deployed, module)
@@ -276,7 +276,7 @@ def test_the_server_goes_away_in_the_middle(deployed: Pair, module: str, driver:
 
 
 @every_module
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
 def test_pgoptions_of_the_target_are_honoured(deployed: Pair, module: str, driver: str) -> None:
     """Proved by an option that the server refuses."""
     message = failure(module, a_call(deployed, module), driver=driver, env={"PGOPTIONS": "-c no_such.thing"})

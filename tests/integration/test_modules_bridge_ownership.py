@@ -18,7 +18,7 @@ from kit import binaries, cluster, openwebui, rows
 from kit.bridge import SERVER, install_bridge
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
-from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, without_a_write
+from modules_support import READ_ONLY, USUAL_DRIVER, ModuleFailed, login_options, run_module, without_a_write
 from test_delivery import unanswered
 from test_installation import a_copy, forget_sessions, from_dump, from_template, waiting
 
@@ -64,7 +64,7 @@ def second_litellm(pair: Pair) -> Iterator[Pair]:
         )
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
 def test_a_new_bridge_gets_an_owner_once(pair: Pair, driver: str) -> None:
     install_bridge(pair, SETTINGS)
     forget(pair)

@@ -91,18 +91,6 @@ def logging_everything(pair: Pair) -> Iterator[None]:
     assert not leaks(written)
 
 
-def test_a_first_and_a_second_run_and_a_new_password(pair: Pair, tmp_path: Path) -> None:
-    check = verbose(pair, tmp_path, "--check")
-    assert (check.changed > 0, check.failed) == (True, 0) and "CREATE ROLE" in check.output, check.output
-    with logging_everything(pair):
-        first = verbose(pair, tmp_path)
-        assert (first.changed > 0, first.failed) == (True, 0), first.output
-        second = verbose(pair, tmp_path, env=READ_ONLY)
-        assert (second.changed, second.failed) == (0, 0), second.output
-        rotated = verbose(pair, tmp_path, bridge_sync_password="canary-of-another-day")
-        assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
-
-
 def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> None:
     # The look: the maintenance password is wrong.
     assert verbose(pair, tmp_path, bridge_login_password="canary-of-nobody").failed == 1
@@ -133,7 +121,7 @@ ELSEWHERE = {
     ("sync_user", "Connect with it"): "test_playbooks_managed; the same module as for a superuser",
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
     ("bridge", "Remove roles | Report which stay"): "it names roles, and only those that another database uses",
-    ("sync_user", "Show the statements"): "check mode: the first test",
+    ("sync_user", "Show the statements"): "check mode: test_secrets_in_statements",
     ("triggers", "Take from the owner role"): "an upgrade of the first version; the login is its neighbours'",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
     (

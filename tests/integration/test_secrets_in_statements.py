@@ -26,7 +26,7 @@ from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
 from kit.rows import add_key, add_user, change_user, delete_user
-from modules_support import DRIVERS, ModuleFailed, a_call, login_options, run_module
+from modules_support import USUAL_DRIVER, ModuleFailed, a_call, login_options, run_module
 from playbooks_support import READ_ONLY, Plays, forget_roles, play, role_play, variables
 
 EVERYTHING = {
@@ -188,7 +188,7 @@ def prepare(pair: Pair) -> None:
     pair.litellm_admin.run(f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA user_bridge TO "{OWNER_ROLE}"')
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
 def test_modules(pair: Pair, driver: str) -> None:
     prepare(pair)
     with hidden(pair.cluster, FIRST, SECOND):
@@ -344,18 +344,20 @@ def test_playbooks(pair: Pair, tmp_path: Path) -> None:
     outputs = []
     upstreams = PASSWORDS["openwebui"]
     with hidden(pair.cluster, FIRST, SECOND, OWNER, timer["bridge_maintenance_password"], upstreams) as secrets:
-        runs: list[tuple[str | Plays, dict[str, Any], Mapping[str, str]]] = [
-            (f"{name}deploy_bridge", values, {}),
-            (f"{name}deploy_bridge", values, READ_ONLY),
-            (f"{name}rotate_sync_password", rotated, {}),
-            (role_play("sync_user"), {**rotated, **timer}, {}),
-            (f"{name}remove_bridge", {**rotated, "bridge_remove_data": True}, {}),
+        runs: list[tuple[str | Plays, dict[str, Any], str, Mapping[str, str]]] = [
+            (f"{name}deploy_bridge", values, "--check", {}),
+            (f"{name}deploy_bridge", values, "--diff", {}),
+            (f"{name}deploy_bridge", values, "--diff", READ_ONLY),
+            (f"{name}rotate_sync_password", rotated, "--diff", {}),
+            (role_play("sync_user"), {**rotated, **timer}, "--diff", {}),
+            (f"{name}remove_bridge", {**rotated, "bridge_remove_data": True}, "--diff", {}),
         ]
-        for playbook, given, env in runs:
-            run = play(playbook, given, tmp_path, "-vvv", "--diff", env=env)
+        for playbook, given, mode, env in runs:
+            run = play(playbook, given, tmp_path, "-vvv", "--diff", mode, env=env)
             assert run.failed == 0, run.output
             assert (run.changed > 0) is (env != READ_ONLY), run.output
             outputs.append(run.output)
+        assert "CREATE ROLE" in outputs[0], outputs[0]
         secrets += hashes(pair)
     assert not seen({"output": "\n".join(outputs)}, *secrets)
 

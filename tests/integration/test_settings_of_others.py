@@ -260,7 +260,10 @@ def compare(with_them: dict[str, Any], without: dict[str, Any]) -> None:
 
 
 @EVERY_OPEN_WEBUI
-@pytest.mark.parametrize("way", ["session", "role", "database"])
+# Those of a database reach every session; the others repeat it for some.
+@pytest.mark.parametrize(
+    "way", ["database", *(pytest.param(way, marks=pytest.mark.weekly) for way in ("session", "role"))]
+)
 def test_all_of_them_together_change_nothing(pair: Pair, server: Cluster, way: str) -> None:
     compare(with_settings(pair, known(pair, VALUES), [way]), without_settings(server, pair))
 

@@ -617,7 +617,7 @@ def test_a_grant_that_litellm_gives_again_was_never_made_by_hand(people: Pair) -
 
 
 def test_what_a_page_drops_is_written_again(people: Pair) -> None:
-    scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a"),))
+    scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a"), scope("2", [], "fake-a")))
     wanted = (team_models("blue", "fake-a"), user_models("alice", "fake-a"), model_set("s1", "fake-a"), scoped)
     send(people, model("fake-a"), *wanted)
     before = readers(people, "fake-a")

@@ -70,7 +70,7 @@ MODEL_GRANTS: list[Row] = [
         _people(grants.test_a_row_has_the_prefix_of_the_connection_and_moves_with_it),
     ),
     (
-        "grants of a row that is made again pass for made by hand",
+        "a row that is made again has no grants",
         _APPLY,
         "PERFORM user_bridge.take_model(p_link.entity_id, c_id);",
         "",
@@ -257,12 +257,12 @@ MODEL_GRANTS: list[Row] = [
     (
         "a team that is made again has no grants",
         _GROUP,
-        "        PERFORM user_bridge.leave_principal(p_link.entity_type, p_link.entity_id, p_link.openwebui_id);\n    END IF;",
-        "    END IF;",
+        "PERFORM user_bridge.leave_principal(p_link.entity_type, p_link.entity_id, p_link.openwebui_id);\n    END IF;",
+        "END IF;",
         _people(grants.test_a_deleted_group_of_a_team_gets_its_grants_back),
     ),
     (
-        "a team that is gone leaves its grants to the next of its id",
+        "grants do not follow a team to another id",
         _PEOPLE,
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_new_id",
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_old_id",
@@ -278,7 +278,7 @@ MODEL_GRANTS: list[Row] = [
     (
         "nothing is given back",
         _TAKEOVER,
-        "PERFORM user_bridge.make_public(p_model);",
+        "PERFORM user_bridge.make_public(v_model);",
         "",
         _people(grants.test_a_takeover_takes_it_and_removal_gives_it_back),
     ),

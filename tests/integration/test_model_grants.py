@@ -272,6 +272,7 @@ def test_a_row_with_a_grant_by_hand_stays(people: Pair) -> None:
 
 def test_a_row_that_somebody_deleted_comes_back_with_its_grants(people: Pair) -> None:
     send(people, model("fake-a"), user_models("alice", "fake-a"), team_models("blue", "fake-a"))
+    save_access(people, "fake-a", set())
     people.openwebui.run("DELETE FROM model WHERE id = 'fake-a'")
     (outcome,) = send(people, model("fake-a"))
     assert outcome["before"] == {"exists": False} and readers(people, "fake-a") == {ALICE, BLUE}

@@ -156,6 +156,13 @@ MODEL_GRANTS: list[Row] = [
         _people(grants.test_what_a_page_drops_is_written_again),
     ),
     (
+        "only the first group of several gets its grants again",
+        _HEAL,
+        "                          user_bridge.restore_grants(",
+        "                          CASE WHEN v_restored IS NULL THEN '' END || user_bridge.restore_grants(",
+        _people(grants.test_what_a_page_drops_is_written_again),
+    ),
+    (
         "what is written again passes for made by hand",
         _HEAL,
         "    PERFORM user_bridge.write_grants(p_holder_type, p_holder_ids);\n    RETURN",
@@ -281,6 +288,13 @@ MODEL_GRANTS: list[Row] = [
         "PERFORM user_bridge.make_public(v_model);",
         "",
         _people(grants.test_a_takeover_takes_it_and_removal_gives_it_back),
+    ),
+    (
+        "what LiteLLM no longer serves is not given back",
+        _TAKEOVER,
+        "            OR NOT EXISTS (SELECT FROM user_bridge.entity AS e",
+        "            OR false AND EXISTS (SELECT FROM user_bridge.entity AS e",
+        _people(grants.test_removal_gives_back_a_model_that_litellm_no_longer_serves),
     ),
     (
         "a public model is taken over unasked",

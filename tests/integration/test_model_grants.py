@@ -20,8 +20,10 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
-from kit import openwebui
+from kit import openwebui, rows
 from kit.bridge import change_settings, install_bridge, request
+from kit.model_rows import add_model, add_scope, drain
+from kit.model_rows import members as litellm_members
 from kit.pairs import Pair, Session
 from kit.schemas import migrate_openwebui
 
@@ -947,6 +949,54 @@ def test_a_preview_says_what_would_change_and_changes_nothing(people: Pair) -> N
     ]
     assert previews[2]["after"]["exists"] is True
     assert readers(people, "fake-a") == {BLUE} and readers(people, "fake-b") == set() and len(rows_of(people)) == 2
+
+
+# From LiteLLM's rows to grants and back
+
+
+@pytest.mark.schemas(litellm="all", openwebui="all")
+def test_the_lookout_puts_right_what_a_page_did_and_nothing_else(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    for name in ("fake-a", "fake-b"):
+        add_model(quick.litellm, name)
+    rows.add_user(quick.litellm, "wide", "wide@example.com")
+    for name in ("narrow", "other"):
+        rows.add_user(quick.litellm, name, f"{name}@example.com", models=["fake-a", "fake-b"])
+    rows.add_team(quick.litellm, "blue", models=["fake-a"], members_with_roles=litellm_members("narrow", "other"))
+    if has_scopes(quick):
+        add_scope(quick.litellm, "blue", "other", ["fake-b"])
+    drain(quick)
+    narrow, other = ("user", "usr_narrow"), ("user", "usr_other")
+    loaded = readers(quick, "fake-b")
+    assert {narrow, other} < loaded and len(loaded) == 3
+    assert looked_out(quick) == 0 and differences(quick) == []
+    rows.change_user(quick.litellm, "narrow", models=["fake-a"])
+    kept = readers(quick, "fake-a")
+    save_access(quick, "fake-b", loaded)
+    save_access(quick, "fake-a", set())
+    assert {each["entity_type"] for each in differences(quick)} == {"user_models", "team_models", "model_set"}
+    assert looked_out(quick) == len(kept)
+    assert readers(quick, "fake-a") == kept and readers(quick, "fake-b") == loaded - {narrow}
+    audit = "SELECT error_message FROM user_bridge.sync_audit WHERE record_id = 'narrow' AND sync_result = 'WARNING'"
+    (warning,) = quick.litellm_admin.rows(audit)
+    assert "brought back" in warning["error_message"] and "written again" in warning["error_message"]
+    assert looked_out(quick) == 0 and differences(quick) == []
+
+
+def has_scopes(pair: Pair) -> bool:
+    sql = "SELECT 1 FROM information_schema.columns WHERE table_name = 'LiteLLM_BudgetTable' AND column_name = 'allowed_models'"
+    return pair.litellm.value(sql) == 1
+
+
+def looked_out(pair: Pair) -> int:
+    """How many entities a lookout found, which are delivered again."""
+    done = pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain(pair)
+    return next(each["done"] for each in done if each["task"] == "changes in Open WebUI queued for repair")
+
+
+def differences(pair: Pair) -> list[dict[str, Any]]:
+    return pair.litellm_admin.rows("SELECT entity_type, entity_id, field FROM user_bridge.reconcile(false)")
 
 
 # Reports

@@ -984,7 +984,7 @@ def test_the_lookout_puts_right_what_a_page_did_and_nothing_else(quick: Pair) ->
 
 
 def has_scopes(pair: Pair) -> bool:
-    sql = "SELECT 1 FROM information_schema.columns WHERE table_name = 'LiteLLM_BudgetTable' AND column_name = 'allowed_models'"
+    sql = "SELECT 1 FROM information_schema.columns WHERE column_name = 'allowed_models'"
     return pair.litellm.value(sql) == 1
 
 

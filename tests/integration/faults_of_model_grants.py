@@ -70,7 +70,7 @@ MODEL_GRANTS: list[Row] = [
         _people(grants.test_a_row_has_the_prefix_of_the_connection_and_moves_with_it),
     ),
     (
-        "grants of a row that is made again pass for made by hand",
+        "a row that is made again has no grants",
         _APPLY,
         "PERFORM user_bridge.take_model(p_link.entity_id, c_id);",
         "",
@@ -153,6 +153,13 @@ MODEL_GRANTS: list[Row] = [
         _HEAL,
         "SELECT DISTINCT g.holder_id FROM user_bridge.model_grant AS g WHERE g.holder_type = t.type",
         "SELECT DISTINCT g.holder_id FROM user_bridge.model_grant AS g WHERE false",
+        _people(grants.test_what_a_page_drops_is_written_again),
+    ),
+    (
+        "only the first group of several gets its grants again",
+        _HEAL,
+        "                          user_bridge.restore_grants(",
+        "                          CASE WHEN v_restored IS NULL THEN '' END || user_bridge.restore_grants(",
         _people(grants.test_what_a_page_drops_is_written_again),
     ),
     (
@@ -257,12 +264,12 @@ MODEL_GRANTS: list[Row] = [
     (
         "a team that is made again has no grants",
         _GROUP,
-        "        PERFORM user_bridge.leave_principal(p_link.entity_type, p_link.entity_id, p_link.openwebui_id);\n    END IF;",
-        "    END IF;",
+        "PERFORM user_bridge.leave_principal(p_link.entity_type, p_link.entity_id, p_link.openwebui_id);\n    END IF;",
+        "END IF;",
         _people(grants.test_a_deleted_group_of_a_team_gets_its_grants_back),
     ),
     (
-        "a team that is gone leaves its grants to the next of its id",
+        "grants do not follow a team to another id",
         _PEOPLE,
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_new_id",
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_old_id",
@@ -278,9 +285,16 @@ MODEL_GRANTS: list[Row] = [
     (
         "nothing is given back",
         _TAKEOVER,
-        "PERFORM user_bridge.make_public(p_model);",
+        "PERFORM user_bridge.make_public(v_model);",
         "",
         _people(grants.test_a_takeover_takes_it_and_removal_gives_it_back),
+    ),
+    (
+        "what LiteLLM no longer serves is not given back",
+        _TAKEOVER,
+        "            OR NOT EXISTS (SELECT FROM user_bridge.entity AS e",
+        "            OR false AND EXISTS (SELECT FROM user_bridge.entity AS e",
+        _people(grants.test_removal_gives_back_a_model_that_litellm_no_longer_serves),
     ),
     (
         "a public model is taken over unasked",

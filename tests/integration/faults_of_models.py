@@ -300,6 +300,20 @@ RULE: list[Row] = [
         _caught(rule.test_a_project_cuts_a_key),
     ),
     (
+        "a project does not look at aliases",
+        _CLAUSES,
+        "user_bridge.scoped_aliases(user_bridge.scoped_aliases(t.aliases, s.scope), p.list)",
+        "user_bridge.scoped_aliases(t.aliases, s.scope)",
+        _caught(rule.test_a_project_cuts_the_aliases_of_the_keys_team),
+    ),
+    (
+        "an alias has the access groups of its own route",
+        _CATALOG,
+        "CASE WHEN s.is_deployed OR t.is_deployed IS NOT TRUE THEN s.groups ELSE '{}' END",
+        "s.groups",
+        _caught(rule.test_an_alias_has_the_access_groups_of_what_it_stands_for),
+    ),
+    (
         "a blocked project is open",
         _CLAUSES,
         "CASE WHEN p.blocked THEN 'its project is blocked' END",
@@ -358,7 +372,7 @@ RULE: list[Row] = [
     (
         "a new model reaches nobody",
         _CATALOG,
-        "PERFORM user_bridge.enqueue_for_drain('model_holders', v_holders) WHERE v_holders IS NOT NULL;",
+        "PERFORM user_bridge.enqueue_access('model_holders', v_holders) WHERE v_holders IS NOT NULL;",
         "",
         _caught(rule.test_a_model_that_comes_reaches_whoever_has_an_entry_for_it),
     ),

@@ -20,8 +20,10 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
-from kit import openwebui
+from kit import openwebui, rows
 from kit.bridge import change_settings, install_bridge, request
+from kit.model_rows import add_model, add_scope, drain
+from kit.model_rows import members as litellm_members
 from kit.pairs import Pair, Session
 from kit.schemas import migrate_openwebui
 
@@ -272,6 +274,7 @@ def test_a_row_with_a_grant_by_hand_stays(people: Pair) -> None:
 
 def test_a_row_that_somebody_deleted_comes_back_with_its_grants(people: Pair) -> None:
     send(people, model("fake-a"), user_models("alice", "fake-a"), team_models("blue", "fake-a"))
+    save_access(people, "fake-a", set())
     people.openwebui.run("DELETE FROM model WHERE id = 'fake-a'")
     (outcome,) = send(people, model("fake-a"))
     assert outcome["before"] == {"exists": False} and readers(people, "fake-a") == {ALICE, BLUE}
@@ -557,6 +560,15 @@ def test_a_deleted_group_of_a_set_or_a_scope_comes_back_whole(people: Pair) -> N
     assert members(people, "grp_models_s1") == ["usr_alice"] and members(people, "grp_scope_1") == ["usr_bob"]
 
 
+def test_who_needs_a_deleted_group_of_a_set_says_so(people: Pair) -> None:
+    send(people, model("fake-a"), model_set("s1", "fake-a"), user_models("alice", sets=("s1",)))
+    people.openwebui.run("DELETE FROM \"group\" WHERE id = 'grp_models_s1'")
+    (one, two) = send(people, user_models("alice", sets=("s1",)), user_models("bob", sets=("s1",)))
+    assert one["due"] == [["model_set", "s1"]] == two["due"]
+    send(people, model_set("s1", "fake-a"))
+    assert members(people, "grp_models_s1") == ["usr_alice", "usr_bob"] and readers(people, "fake-a") == {SET}
+
+
 # Administrators who save a page
 
 
@@ -608,7 +620,7 @@ def test_a_grant_that_litellm_gives_again_was_never_made_by_hand(people: Pair) -
 
 
 def test_what_a_page_drops_is_written_again(people: Pair) -> None:
-    scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a"),))
+    scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a"), scope("2", [], "fake-a")))
     wanted = (team_models("blue", "fake-a"), user_models("alice", "fake-a"), model_set("s1", "fake-a"), scoped)
     send(people, model("fake-a"), *wanted)
     before = readers(people, "fake-a")
@@ -721,6 +733,15 @@ def test_a_takeover_takes_it_and_removal_gives_it_back(people: Pair) -> None:
     send(people, model("fake-a"))
     assert removed(people)["models"] == (0, 1)
     assert readers(people, "fake-a") == {PUBLIC} and row(people, "fake-a") == before
+
+
+def test_removal_gives_back_a_model_that_litellm_no_longer_serves(people: Pair) -> None:
+    change_settings(people, model_takeover=True)
+    add_row(people, "fake-a", {PUBLIC})
+    send(people, model("fake-a"))
+    send(people, model("fake-a", gone=True))
+    removed(people)
+    assert readers(people, "fake-a") == {PUBLIC}
 
 
 def test_switching_the_feature_off_gives_back_what_a_takeover_took(people: Pair) -> None:
@@ -928,6 +949,54 @@ def test_a_preview_says_what_would_change_and_changes_nothing(people: Pair) -> N
     ]
     assert previews[2]["after"]["exists"] is True
     assert readers(people, "fake-a") == {BLUE} and readers(people, "fake-b") == set() and len(rows_of(people)) == 2
+
+
+# From LiteLLM's rows to grants and back
+
+
+@pytest.mark.schemas(litellm="all", openwebui="all")
+def test_the_lookout_puts_right_what_a_page_did_and_nothing_else(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    for name in ("fake-a", "fake-b"):
+        add_model(quick.litellm, name)
+    rows.add_user(quick.litellm, "wide", "wide@example.com")
+    for name in ("narrow", "other"):
+        rows.add_user(quick.litellm, name, f"{name}@example.com", models=["fake-a", "fake-b"])
+    rows.add_team(quick.litellm, "blue", models=["fake-a"], members_with_roles=litellm_members("narrow", "other"))
+    if has_scopes(quick):
+        add_scope(quick.litellm, "blue", "other", ["fake-b"])
+    drain(quick)
+    narrow, other = ("user", "usr_narrow"), ("user", "usr_other")
+    loaded = readers(quick, "fake-b")
+    assert {narrow, other} < loaded and len(loaded) == 3
+    assert looked_out(quick) == 0 and differences(quick) == []
+    rows.change_user(quick.litellm, "narrow", models=["fake-a"])
+    kept = readers(quick, "fake-a")
+    save_access(quick, "fake-b", loaded)
+    save_access(quick, "fake-a", set())
+    assert {each["entity_type"] for each in differences(quick)} == {"user_models", "team_models", "model_set"}
+    assert looked_out(quick) == len(kept)
+    assert readers(quick, "fake-a") == kept and readers(quick, "fake-b") == loaded - {narrow}
+    audit = "SELECT error_message FROM user_bridge.sync_audit WHERE record_id = 'narrow' AND sync_result = 'WARNING'"
+    (warning,) = quick.litellm_admin.rows(audit)
+    assert "brought back" in warning["error_message"] and "written again" in warning["error_message"]
+    assert looked_out(quick) == 0 and differences(quick) == []
+
+
+def has_scopes(pair: Pair) -> bool:
+    sql = "SELECT 1 FROM information_schema.columns WHERE column_name = 'allowed_models'"
+    return pair.litellm.value(sql) == 1
+
+
+def looked_out(pair: Pair) -> int:
+    """How many entities a lookout found, which are delivered again."""
+    done = pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain(pair)
+    return next(each["done"] for each in done if each["task"] == "changes in Open WebUI queued for repair")
+
+
+def differences(pair: Pair) -> list[dict[str, Any]]:
+    return pair.litellm_admin.rows("SELECT entity_type, entity_id, field FROM user_bridge.reconcile(false)")
 
 
 # Reports

@@ -182,6 +182,17 @@ def test_a_router_alias_is_opened_by_either_name(models: Pair) -> None:
     }
 
 
+def test_an_alias_has_the_access_groups_of_what_it_stands_for(models: Pair) -> None:
+    add_model(models.litellm, "sho*", model_info={"access_groups": ["route"]})
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a", "shore": "shoal"}})
+    drain(models)
+    # A route of the alias's own counts only where that stands for no deployment.
+    assert by_list(models, {"grp": ["grp"], "route": ["route"]}) == {
+        "grp": {"fake-a", "fake-b", "short"},
+        "route": {"shore"},
+    }
+
+
 def test_a_model_is_gone_when_all_its_deployments_are_blocked(models: Pair) -> None:
     add_model(models.litellm, "fake-a", "second")
     configure(models.litellm, "router_settings", {"model_group_alias": {"short": "fake-a"}})
@@ -497,6 +508,15 @@ def test_a_project_cuts_a_key(models: Pair) -> None:
     assert own_models(models, "u") == set()
 
 
+def test_a_project_cuts_the_aliases_of_the_keys_team(models: Pair) -> None:
+    person(models)
+    set_aliases(models.litellm, 7, {"mine": "fake-b", "yours": "solo"})
+    rows.add_team(models.litellm, "t", models=["fake-a"], model_id=7)
+    add_project(models.litellm, "p", ["mine"], team_id="t")
+    key(models, models=["fake-a"], team_id="t", project_id="p")
+    assert own_models(models, "u") == {"fake-b"}
+
+
 # How it is held
 
 
@@ -530,8 +550,17 @@ def test_models_for_everyone_are_a_set_that_everybody_is_in(models: Pair) -> Non
     }
 
 
+def test_somebody_new_has_rights_when_the_drainer_has_seen_the_account(models: Pair) -> None:
+    person(models)
+    assert queued(models) == {("user_models", "u")}
+    drain(models)
+    assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_member WHERE user_id = 'u'") == 1
+
+
 def test_a_new_set_is_there_when_its_first_member_is(models: Pair) -> None:
-    person(models, models=["grp"])
+    person(models, models=["solo"])
+    drain(models)
+    rows.change_user(models.litellm, "u", models=["grp"])
     (set_id,) = desired(models, "user_models", "u")["sets"]
     assert models.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
     assert models.openwebui_admin.rows('SELECT name FROM "group" WHERE id = %s', [f"grp_models_{set_id}"]) == [
@@ -747,6 +776,27 @@ def test_without_model_access_nothing_is_queued_recorded_or_granted(quick: Pair)
     assert quick.litellm_admin.value("SELECT user_bridge.refresh_entities()") == 0
     entities = quick.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'")
     assert entities == []
+
+
+def test_switched_off_it_leaves_nothing(models: Pair) -> None:
+    person(models, models=["grp"])
+    rows.add_user(models.litellm, "v", "v@example.com", models=["solo"])
+    rows.add_team(models.litellm, "t", models=["solo"], members_with_roles=members("u", "v"))
+    add_scope(models.litellm, "t", "u", ["solo"])
+    drain(models)
+    assert models.litellm_admin.value("SELECT user_bridge.backfill()") > 0
+    drain(models)
+    change_settings(models, model_access=False)
+    assert models.litellm_admin.value("SELECT user_bridge.backfill()") > 0
+    drain(models)
+    models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
+    drain(models)
+    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget"):
+        assert models.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0, table
+    assert models.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'") == []
+    assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_grant") == 0
+    groups = models.openwebui_admin.rows('SELECT id FROM "group"')
+    assert [row["id"] for row in groups] == ["grp_team_t"] and queued(models) == set()
 
 
 def test_what_the_triggers_missed_is_found_and_put_right(models: Pair) -> None:

@@ -103,6 +103,8 @@ class TestUsers:
         live = company.site.sign_in(person)
         me = live.ok(live.get("/api/v1/auths/"))
         assert (me["name"], me["email"], me["role"]) == ("AI Development Team-John Doe", person.email, "user")
+        assert company.site.try_password(person.email.upper(), person.email) is not None
+        assert company.site.try_password(person.email, "a guess") is None
         known = company.litellm.get(f"/user/info?user_id={person.user_id}")
         assert known["user_info"]["user_email"] == person.email
 
@@ -115,7 +117,7 @@ class TestUsers:
         assert api.is_let_in(live) and not api.is_admin(live)
         company.litellm.post("/user/update", user_id=person.user_id, user_role="proxy_admin")
         assert api.is_admin(live) and company.row(person)["role"] == "admin"
-        company.litellm.post("/user/update", user_id=person.user_id, user_role="internal_user")
+        company.litellm.post("/user/update", user_id=person.user_id, user_role="proxy_admin_viewer")
         assert api.is_let_in(live) and not api.is_admin(live)
 
     def test_a_new_name_and_email(self, company: Company) -> None:
@@ -128,6 +130,7 @@ class TestUsers:
         name = company.litellm.get(f"/user/info?user_id={person.user_id}")["user_info"]["user_alias"]
         assert name == "Jane Doe" or company.site.age == "old"
         assert (row["id"], row["name"]) == (person.account_id, name)
+        assert company.site.try_password(person.email, person.email) is None
         assert company.site.try_password(other.email, person.email) is not None
 
     def test_who_is_switched_off_and_on_again(self, company: Company) -> None:
@@ -137,7 +140,10 @@ class TestUsers:
         company.litellm.post("/user/update", user_id=person.user_id, metadata={"scim_active": False})
         assert not api.is_let_in(live) and company.row(person)["role"] == "pending"
         assert company.site.try_password(person.email, person.email) is None
+        assert company.site.try_sso(person.email) is None
         company.litellm.post("/user/update", user_id=person.user_id, metadata={"scim_active": True})
+        # Before 0.12.0 only the role kept the session out.
+        assert api.is_let_in(live) == (not company.site.can_end_sessions)
         assert api.is_let_in(company.site.sign_in(person))
 
     def test_who_is_deleted(self, company: Company) -> None:
@@ -146,6 +152,7 @@ class TestUsers:
         live = company.site.sign_in(person)
         company.litellm.post("/user/delete", user_ids=[person.user_id])
         assert not api.is_let_in(live)
+        assert company.site.try_password(person.email, person.email) is None
         assert person.email not in company.site.look()[0] and company.members(team_group(team)) == []
         assert company.keys(person) == {}
 

@@ -37,9 +37,7 @@ class Company:
         """Served by the site's provider; its id."""
         upstream = {"model": f"openai/{name}", "api_base": self.site.provider.url, "api_key": "dummy"}
         prices = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.001}
-        made = self.litellm.post(
-            "/model/new", model_name=name, litellm_params={**upstream, **prices}, model_info=info
-        )
+        made = self.litellm.post("/model/new", model_name=name, litellm_params={**upstream, **prices}, model_info=info)
         return str(made["model_id"])
 
     def hire(self, name: str, **fields: Any) -> Person:
@@ -73,11 +71,6 @@ class Company:
 
     def members(self, group: str) -> list[str]:
         return api.members(self.site.admin, group)
-
-    def drain(self) -> None:
-        """As the drainer does it, within a second."""
-        while self.site.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-            pass
 
     def keys(self, person: Person) -> dict[str | None, list[str]]:
         """Alias to models of the keys that the bridge maps to the person's account."""

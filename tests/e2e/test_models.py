@@ -10,7 +10,6 @@ change is made once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from e2e.company import MODEL, OTHER_MODEL, Company
 from e2e.provider import answer_to
 from e2e.site import Person
 from e2e.webui_api import Visitor
+from kit.drains import drain_on
 
 QUESTION = "Why is the grass green?"
 BOTH = {MODEL, OTHER_MODEL}
@@ -29,10 +29,10 @@ CACHE_SECONDS = 10
 
 
 @pytest.fixture
-def somebody(company: Company) -> Iterator[tuple[Person, Visitor]]:
+def somebody(company: Company) -> tuple[Person, Visitor]:
     """Whom LiteLLM allows nothing, but for teams and keys; with an open window."""
     person = company.hire("Ann Model", **NOBODYS)
-    yield person, company.site.sign_in(person)
+    return person, company.site.sign_in(person)
 
 
 def sees(visitor: Visitor) -> set[str]:
@@ -97,7 +97,7 @@ class TestAtOnce:
         assert (sees(live), sees(colleagues)) == (BOTH, BOTH)
         scope = {"team_id": team, "user_id": person.user_id, "allowed_models": [OTHER_MODEL]}
         company.litellm.post("/team/member_update", **scope)
-        company.drain()
+        drain_on(company.site.pair)
         assert (sees(live), sees(colleagues)) == ({OTHER_MODEL}, BOTH)
 
     def test_a_key(self, company: Company, somebody: tuple[Person, Visitor]) -> None:
@@ -125,11 +125,11 @@ class TestAtOnce:
         group = answer.body["access_group_id"]
         team = company.new_team("Vision", models=["no-default-models"], access_group_ids=[group])
         company.join(team, person)
-        company.drain()
+        drain_on(company.site.pair)
         assert sees(live) == {MODEL}
         changed = {"access_model_names": [MODEL, OTHER_MODEL]}
         assert company.litellm.call("PUT", f"/v1/access_group/{group}", changed).status == 200
-        company.drain()
+        drain_on(company.site.pair)
         assert sees(live) == BOTH
 
 
@@ -140,7 +140,7 @@ def test_a_model_that_comes_and_goes(company: Company) -> None:
     group = company.site.sign_in(company.hire("Carol Model", models=["brand-group"]))
     nothing = company.site.sign_in(company.hire("Dan Model", models=[MODEL]))
     model_id = company.new_model("brand-new", access_groups=["brand-group"])
-    company.drain()
+    drain_on(company.site.pair)
     _await_listed(company, "brand-new")
     assert [("brand-new" in api.models(each)) for each in (everything, pattern, group, nothing)] == [True] * 3 + [False]
     assert api.ask(pattern, "brand-new", QUESTION).status == 200

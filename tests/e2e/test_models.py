@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which models people see and can ask in the real Open WebUI, at once after the real LiteLLM's HTTP API has changed it.
 
-Open WebUI has one connection to LiteLLM, with one key for all. Which list opens what is proved in SQL; here each kind of
-change is made once.
+Open WebUI has one connection to LiteLLM, with one key for all. Which list opens what is proved in SQL; here each kind
+of change is made once.
 """
 
 from __future__ import annotations

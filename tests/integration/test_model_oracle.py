@@ -50,7 +50,7 @@ FAULTS = [
     Fault("entry_models(text[])", "UNION ALL SELECT unnest(c.groups), true", "", "effective"),
     Fault("entries_of(text[], boolean)", "v_list[:v_invalid - 1]", "v_list", "effective"),
     Fault("matches(text, text)", "'^(?:^'", "'(?:^'", "effective"),
-    Fault("route_groups(text, text[], jsonb)", "length(r.name) DESC", "length(r.name)", "effective"),
+    Fault("route_groups(text, text[], jsonb)", "route_length(r.name) DESC", "route_length(r.name)", "effective"),
     Fault("deployed_names()", "bool_and(d.is_blocked)", "bool_or(d.is_blocked)", "effective", needs_newest=True),
     Fault("expands_team_word()", "RETURN EXISTS", "RETURN NOT EXISTS", "teams"),
     Fault("team_lists(text[])", "coalesce(t.blocked, false)", "false", "teams"),

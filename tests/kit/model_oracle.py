@@ -78,7 +78,8 @@ _MODELS = (
         "mé",
     ),
 )
-_WILDCARDS = ("mistral/*", "mistral/l*", "openai/*", "*")
+# No two of them are equally specific for one name: which counts then depends on the order in which LiteLLM reads them.
+_WILDCARDS = ("mistral/*", "mistral/l*", "mistral/*-2", "open*/m", "openai/*", "*")
 _EXPANDED = ("mistral/large-2", "mistral/small", "openai/m3")
 _GROUPS = ("grp-a", "grp-b", "grp-c")
 _PATTERNS = (
@@ -143,7 +144,7 @@ class World:
             alias: target
             for row in self.rows["LiteLLM_Config"]
             for alias, target in _aliases(row["param_value"]).items()
-            if states.get(target, any(fnmatchcase(target, each) for each in routes))
+            if states.get(target, any(_is_route_of(target, each) for each in routes))
         }
         return sorted({*aliases, *(name for name, is_open in states.items() if is_open and "*" not in name)})
 
@@ -236,7 +237,7 @@ class _Maker:
                 groups = self.some(_GROUPS, 1)
                 self.config_models.append({"model_name": name, "model_info": {"access_groups": groups}})
                 self.extra_models.append({"name": name, "access_groups": groups, "provider": PROVIDERS.get(name)})
-        expanded = [name for name in _EXPANDED if any(fnmatchcase(name, route) for route in routes)]
+        expanded = [name for name in _EXPANDED if any(_is_route_of(name, route) for route in routes)]
         self.extra_models += [{"name": name} for name in self.some(expanded, 3)]
 
     def router_aliases(self) -> None:
@@ -420,6 +421,11 @@ def _desired(session: Session, entity_type: str, ids: Iterable[str]) -> dict[str
 def _members(team: Row) -> set[str]:
     entries = team["members_with_roles"]
     return {each["user_id"] for each in entries if "user_id" in each} if isinstance(entries, list) else set()
+
+
+def _is_route_of(name: str, deployment: str) -> bool:
+    """LiteLLM's router compares the beginning only."""
+    return fnmatchcase(name, f"{deployment}*")
 
 
 def _is_disabled(user: Row | None) -> bool:

@@ -639,6 +639,11 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
             {("user", "u"), ("user_models", "u")},
         ),
         ("a name", lambda: rows.change_user(session, "u", user_alias="U"), {("user", "u")}),
+        (
+            "a team's name, which is in those of its scopes' groups",
+            lambda: rows.change_team(session, "t", team_alias="T"),
+            {("team", "t"), ("team_name", "t"), ("team_models", "t")},
+        ),
         ("a team's list", lambda: rows.change_team(session, "t", models=["solo"]), of_team),
         ("a team's block", lambda: rows.change_team(session, "t", blocked=True), of_team),
         ("a team's groups", lambda: rows.change_team(session, "t", access_group_ids=["ag"]), of_team),

@@ -545,9 +545,10 @@ models:
           C(groups) and C(members).
         - Models that are C(public), C(taken_over) or C(switched_off), and C(wider_presets), which people see who do not
           see the model below.
+        - Models that are C(owned) by somebody who is no administrator, and who sees them without a grant.
       type: dict
-      sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], taken_over: [],
-        switched_off: [], wider_presets: []}
+      sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], owned: [],
+        taken_over: [], switched_off: [], wider_presets: []}
 explanation:
   description:
     - Why the person of O(explain) sees the model or does not, null without that or when it could not be asked.

@@ -28,6 +28,13 @@ def _people(test: Callable[..., None], *more: Any) -> Callable[[Pair], None]:
 
 MODEL_GRANTS: list[Row] = [
     (
+        "nobody is told whose a model is",
+        _TAKEOVER,
+        "m.id = ANY (p_models) AND u.role <> 'admin'",
+        "m.id = ANY (p_models) AND u.role = 'admin'",
+        _people(grants.test_who_owns_the_row_of_a_model_and_is_no_administrator_is_named),
+    ),
+    (
         "grants that outlived a row make the next one public",
         _APPLY,
         "PERFORM user_bridge.make_private(p_id);",

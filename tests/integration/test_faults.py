@@ -633,7 +633,7 @@ FAULTS = [
     Fault(
         "parent not written",
         "entities/group/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', coalesce(v_is_new, false));",
+        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', v_is_new);",
         "NULL;",
         lambda pair: test_mapping.TestTeams().test_parent_is_the_organizations_group(pair),
     ),
@@ -1389,10 +1389,8 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
-    *(Fault(*row) for row in MODEL_GRANTS),
     *(Fault(*row) for row in INITIAL_PASSWORDS),
     *(Fault(*row) for row in SURROUNDINGS),
-    *(Fault(*row) for row in RULE),
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
@@ -1925,8 +1923,11 @@ OLD_FAULTS = [
         _unreadable_list("not only texts"),
     ),
     *(Fault(*row) for row in ADOPTION_BY_OLD),
-    *(Fault(*row) for row in MODEL_GRANTS_BY_OLD),
 ]
+
+
+FAULTS_OF_MODELS = [Fault(*row) for row in (*RULE, *MODEL_GRANTS)]
+OLD_FAULTS_OF_MODELS = [Fault(*row) for row in MODEL_GRANTS_BY_OLD]
 
 
 # What the oracle must notice as well, with nobody pointing at it. The first few are found soon.
@@ -1970,12 +1971,13 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
         yield
 
 
-# All of them take ten minutes: every third on every push, the others weekly.
+# All of them take ten minutes: every third on every push, of those about rights on models every tenth; all weekly.
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=fault.name, marks=[] if number % 3 == 0 else pytest.mark.weekly)
-        for number, fault in enumerate(FAULTS)
+        pytest.param(fault, id=fault.name, marks=[] if number % share == 0 else pytest.mark.weekly)
+        for faults, share in ((FAULTS, 3), (FAULTS_OF_MODELS, 10))
+        for number, fault in enumerate(faults)
     ],
 )
 def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
@@ -1984,7 +1986,14 @@ def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
 
 
 @pytest.mark.schemas(openwebui="old")
-@pytest.mark.parametrize("fault", OLD_FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=marks)
+        for faults, marks in ((OLD_FAULTS, []), (OLD_FAULTS_OF_MODELS, pytest.mark.weekly))
+        for fault in faults
+    ],
+)
 def test_a_fault_with_an_old_open_webui_is_caught(pair: Pair, fault: Fault) -> None:
     with installed(pair, fault), pytest.raises(CAUGHT):
         fault.caught_by(pair)

@@ -27,6 +27,7 @@ from kit.drains import drain_all, drain_on
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import ModuleFailed, admin, login_options, run_module
+from test_model_grants import PUBLIC, readers, save_access
 
 SIDES: tuple[Side, ...] = ("openwebui", "litellm")
 Part = Callable[[Pair], None]
@@ -368,6 +369,65 @@ def _models_missed(pair: Pair) -> None:
     session.rows("SELECT * FROM user_bridge.reconcile(true)")
 
 
+def _models_there(pair: Pair) -> None:
+    """What administrators' pages do to rights on models in Open WebUI, and what becomes of it."""
+    change_settings(pair, model_access=True)
+    session = writer(pair)
+    names = ("m1", "m2", "m3")
+    for name in names:
+        model_rows.add_model(session, name, model_info={"access_groups": ["g"]})
+    rows.add_user(session, "u1", "u1@example.com", models=["m1", "m2"])
+    rows.change_user(session, "u0", models=["g"])
+    rows.add_team(session, "t1", "T1", models=["m*"], members_with_roles=model_rows.members("u0", "u1"))
+    model_rows.drain(pair)
+    loaded = {name: readers(pair, name) for name in names}
+    rows.change_user(session, "u1", models=["m1"])
+    rows.change_user(session, "u0", models=["g", "m4"])
+    rows.change_team(session, "t1", models=["m1", "m3"])
+    model_rows.add_scope(session, "t1", "u1", ["m1"])
+    model_rows.drain(pair)
+    for name in ("m1", "m2"):
+        save_access(pair, name, loaded[name])
+    save_access(pair, "m3", set())
+    _without_members(pair)
+    _looked_out(pair)
+    pair.openwebui.run("DELETE FROM \"group\" WHERE id LIKE 'grp_scope_%' OR id LIKE 'grp_models_%'")
+    pair.openwebui.run("DELETE FROM model WHERE id = 'm3'")
+    _looked_out(pair)
+    rows.change_user(session, "u0", models=["g"])
+    save_access(pair, "m1", {PUBLIC})
+    change_settings(pair, model_takeover=True)
+    model_rows.change_model(session, "m1", model_info={})
+    pair.openwebui_admin.value("SELECT user_bridge.model_report()")
+    pair.litellm_admin.value("SELECT user_bridge.explain_model('u1', 'm1')")
+    session.run("""UPDATE "LiteLLM_UserTable" SET user_id = 'u2' WHERE user_id = 'u1'""")
+    session.run("""UPDATE "LiteLLM_TeamTable" SET team_id = 't2' WHERE team_id = 't1'""")
+    for number in range(25):
+        rows.add_user(session, f"bulk{number}", f"bulk{number}@example.com", models=["g" if number % 2 else "m1"])
+        rows.add_team(session, f"bulk{number}", models=["m2"], members_with_roles=model_rows.members(f"bulk{number}"))
+        model_rows.add_scope(session, f"bulk{number}", f"bulk{number}", ["m*"])
+    model_rows.drain(pair)
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()")
+    with _rolled_back(pair.openwebui_admin):
+        pair.openwebui_admin.rows("SELECT * FROM user_bridge.remove_data()")
+    for name in names:
+        model_rows.delete_model(session, name)
+    model_rows.drain(pair)
+
+
+def _without_members(pair: Pair) -> None:
+    if openwebui.has_member_table(pair):
+        pair.openwebui.run("DELETE FROM group_member")
+    else:
+        pair.openwebui.run("UPDATE \"group\" SET user_ids = '[]'")
+
+
+def _looked_out(pair: Pair) -> None:
+    pair.litellm_admin.run("DELETE FROM user_bridge.upkeep WHERE task = 'lookout'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    model_rows.drain(pair)
+
+
 def _removed_data(pair: Pair) -> None:
     rows.add_key(writer(pair), "8c" * 32, "u0")
     with _rolled_back(pair.openwebui_admin):
@@ -454,6 +514,7 @@ PARTS: list[Part] = [
     _bulk,
     _models,
     _models_missed,
+    _models_there,
     _removed_data,
     _taken_over,
     _waiting,
@@ -522,6 +583,7 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     """The world as it was before a part, and both sides equal."""
     pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
     change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none", model_access=False)
+    change_settings(pair, model_takeover=False)
     for condition in (
         'VerificationToken"',
         'OrganizationMembership"',
@@ -554,6 +616,8 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     drain_all(pair)
     for table in ("auth", "user"):
         pair.openwebui.run(f"DELETE FROM \"{table}\" WHERE id IN ('boss', 'theirs')")
+    # Those of models that somebody had made public stay.
+    pair.openwebui.run("DELETE FROM model")
     # What a broken row trigger could not queue is found by comparing both sides.
     while compare and pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)"):
         drain_all(pair)

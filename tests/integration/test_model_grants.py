@@ -1017,10 +1017,25 @@ def test_the_report_counts_and_names(people: Pair) -> None:
         "groups": 1,
         "members": 1,
         "public": ["fake-p"],
+        "owned": [],
         "taken_over": [],
         "switched_off": ["fake-b"],
         "wider_presets": [{"preset": "preset", "base": "fake-a", "people": 1}],
     }
+
+
+def test_who_owns_the_row_of_a_model_and_is_no_administrator_is_named(people: Pair) -> None:
+    """Whoever may make models can take a name before LiteLLM has it, and Open WebUI lets owners use what is theirs."""
+    add_row(people, "mine", set(), user_id="usr_bob")
+    (outcome,) = send(people, model("mine"))
+    assert outcome["message"] == "it belongs to the account usr_bob, who sees it without a grant"
+    assert report(people)["owned"] == [{"model_id": "mine", "account": "usr_bob"}]
+    found = explain(people, "bob", "mine")
+    assert found["sees"] and found["ways"] == ["the model's row belongs to the person"]
+    assert not explain(people, "alice", "mine")["sees"]
+    add_row(people, "ours", set())
+    (outcome,) = send(people, model("ours"))
+    assert "message" not in outcome and len(report(people)["owned"]) == 1
 
 
 def explain(pair: Pair, name: str, model_name: str) -> dict[str, Any]:

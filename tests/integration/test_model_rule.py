@@ -9,7 +9,7 @@ Whether the rule is LiteLLM's is compared with LiteLLM's own functions elsewhere
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -60,7 +60,7 @@ def models(quick: Pair) -> Pair:
     return stock(quick)
 
 
-def by_list(pair: Pair, lists: Mapping[str, list[str]]) -> dict[str, set[str] | None]:
+def by_list(pair: Pair, lists: Mapping[str, Sequence[str | None]]) -> dict[str, set[str] | None]:
     """What each list opens as a personal one."""
     change_settings(pair, model_policy="effective")
     rows.add_user(pair.litellm, "u", "u@example.com")
@@ -75,7 +75,7 @@ def by_list(pair: Pair, lists: Mapping[str, list[str]]) -> dict[str, set[str] | 
 
 
 def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
-    examples: dict[str, tuple[list[str], set[str]]] = {
+    examples: dict[str, tuple[list[str] | list[None], set[str]]] = {
         "nothing said": ([], ALL),
         "a name": (["fake-a"], {"fake-a"}),
         "names": (["fake-a", "solo"], {"fake-a", "solo"}),
@@ -97,6 +97,8 @@ def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
         "a word for teams and a name": (["all-team-models", "solo"], {"solo"}),
         "a word that only the bridge uses": (["\x01ggrp"], set()),
         "a text of any length": (["x" * 100_000], set()),
+        "one longer than a name": (["x" * 256], set()),
+        "no text": ([None], set()),
         "more than sixteen names": (
             [f"n{number}" for number in range(16)] + ["solo"],
             {f"n{n}" for n in range(16)} | {"solo"},
@@ -571,6 +573,13 @@ def test_models_for_everyone_are_a_set_that_everybody_is_in(models: Pair) -> Non
     }
 
 
+def test_models_for_everyone_are_a_list_like_others(models: Pair) -> None:
+    person(models)
+    for entries, opened in ((["grp", "solo"], ["fake-a", "fake-b", "solo"]), (["solo", "(*"], [])):
+        change_settings(models, models_for_everyone=entries)
+        assert desired(models, "model_set", "everyone")["models"] == opened
+
+
 def test_somebody_new_has_rights_when_the_drainer_has_seen_the_account(models: Pair) -> None:
     person(models)
     assert queued(models) == {("user_models", "u")}
@@ -651,6 +660,11 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
             {("user", "u"), ("user_models", "u")},
         ),
         ("a name", lambda: rows.change_user(session, "u", user_alias="U"), {("user", "u")}),
+        (
+            "a team's name, which is in those of its scopes' groups",
+            lambda: rows.change_team(session, "t", team_alias="T"),
+            {("team", "t"), ("team_name", "t"), ("team_models", "t")},
+        ),
         ("a team's list", lambda: rows.change_team(session, "t", models=["solo"]), of_team),
         ("a team's block", lambda: rows.change_team(session, "t", blocked=True), of_team),
         ("a team's groups", lambda: rows.change_team(session, "t", access_group_ids=["ag"]), of_team),
@@ -724,12 +738,26 @@ def test_fan_outs_lead_to_whoever_depends_on_it(paused: Pair) -> None:
         ("team_people", "t"): {("user_models", "u"), ("user_models", "v")},
         ("alias_teams", "7"): {("team_models", "t"), ("user_models", "v")},
     }
+    assert {each: fanned_out(paused, *each) for each in examples} == examples
+
+
+def fanned_out(pair: Pair, entity_type: str, entity_id: str) -> set[tuple[str, str]]:
     query = "SELECT * FROM user_bridge.fan_out(ARRAY[%s], ARRAY[%s], NULL)"
-    seen = {
-        each: {(row["entity_type"], row["entity_id"]) for row in paused.litellm_admin.rows(query, list(each))}
-        for each in examples
-    }
-    assert seen == examples
+    found = pair.litellm_admin.rows(query, [entity_type, entity_id])
+    return {(row["entity_type"], row["entity_id"]) for row in found}
+
+
+def test_where_personal_keys_follow_the_teams_so_do_the_members(paused: Pair) -> None:
+    session = paused.litellm
+    rows.change_team(session, "t", access_group_ids=["ag"])
+    configure(session, "litellm_settings", {"personal_key_model_access_from_teams": True})
+    change_settings(paused, model_policy="user")
+    changed(paused)
+    rows.change_team(session, "t", models=["solo"])
+    assert ("team_people", "t") in changed(paused)
+    people = {("user_models", "u"), ("user_models", "v")}
+    assert people <= fanned_out(paused, "access_group_holders", "ag")
+    assert people <= fanned_out(paused, "model_holders", '{"names": ["x"], "groups": []}')
 
 
 def test_a_model_that_comes_reaches_whoever_has_an_entry_for_it(models: Pair) -> None:
@@ -792,7 +820,16 @@ def test_without_model_access_nothing_is_queued_recorded_or_granted(quick: Pair)
     rows.delete_team(session, "t")
     types = {entity_type for entity_type, _id in queued(quick)}
     assert types == {"user", "team", "team_name", "team_member", "api_key", "user_key"}
-    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget", "lapsed_key"):
+    own = (
+        "model_catalog",
+        "model_set",
+        "set_holder",
+        "listed_member",
+        "member_budget",
+        "lapsed_key",
+        "recorded_rights",
+    )
+    for table in own:
         assert quick.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0
     assert quick.litellm_admin.value("SELECT user_bridge.refresh_entities()") == 0
     entities = quick.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'")
@@ -812,12 +849,56 @@ def test_switched_off_it_leaves_nothing(models: Pair) -> None:
     drain(models)
     models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
     drain(models)
-    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget"):
+    for table in ("model_catalog", "model_set", "set_holder", "listed_member", "member_budget", "recorded_rights"):
         assert models.litellm_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0, table
     assert models.litellm_admin.rows("SELECT * FROM user_bridge.all_entities() WHERE entity_type LIKE '%model%'") == []
     assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_grant") == 0
     groups = models.openwebui_admin.rows('SELECT id FROM "group"')
     assert [row["id"] for row in groups] == ["grp_team_t"] and queued(models) == set()
+
+
+def switch(pair: Pair, on: bool) -> None:
+    """As bridge_install does, and nothing else."""
+    for session in (pair.litellm_admin, pair.openwebui_admin):
+        session.run("UPDATE user_bridge.settings SET model_access = %s", [on])
+
+
+@pytest.mark.parametrize("by", ["backfill()", "follow_columns()"])
+def test_nobody_sees_anything_until_all_that_litellm_had_is_recorded(quick: Pair, by: str) -> None:
+    """Whose team, scope or key is not known yet must not be taken for somebody who has none."""
+    session = quick.litellm
+    add_model(session, "solo")
+    add_model(session, "fake-a")
+    person(quick)
+    rows.add_user(session, "v", "v@example.com")
+    rows.add_team(session, "t", models=["solo", "fake-a"], members_with_roles=members("u", "v"))
+    add_scope(session, "t", "u", ["solo"])
+    drain(quick)
+    switch(quick, on=True)
+    # They and their models are delivered before what they had is recorded.
+    add_model(session, "new")
+    rows.change_user(session, "u", user_role="internal_user")
+    rows.change_team(session, "t", models=["solo", "new"])
+    drain(quick)
+    assert own_models(quick, "u") is None and desired(quick, "team_models", "t") is None
+    grants = "SELECT count(*) FROM user_bridge.model_grant"
+    assert quick.openwebui_admin.value(grants) == 0
+    assert "not recorded yet" in quick.litellm_admin.value(
+        "SELECT user_bridge.explain_model('u', 'solo') ->> 'problem'"
+    )
+    quick.litellm_admin.run(f"SELECT user_bridge.{by}")
+    drain(quick)
+    assert own_models(quick, "u") == set()
+    assert (team_models(quick, "t", "u"), team_models(quick, "t", "v")) == ({"solo"}, {"solo", "new"})
+    assert quick.openwebui_admin.value(grants) > 0
+    # Switched off, nothing is recorded; and so again from the beginning.
+    switch(quick, on=False)
+    quick.litellm_admin.run("SELECT user_bridge.backfill()")
+    drain(quick)
+    switch(quick, on=True)
+    rows.change_team(session, "t", models=["fake-a"])
+    drain(quick)
+    assert desired(quick, "team_models", "t") is None and quick.openwebui_admin.value(grants) == 0
 
 
 def test_what_the_triggers_missed_is_found_and_put_right(models: Pair) -> None:

@@ -188,6 +188,9 @@ def change_settings(pair: Pair, **settings: Any) -> None:
         }
         for name, value in values.items():
             pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
+    if settings.get("model_access"):
+        # As the backfill of a deployment does.
+        pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
 def own(pair: Pair) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kit.drains import drain_on
 from kit.pairs import Pair, Session
 from kit.rows import Columns, delete, insert, update
 
@@ -128,5 +129,4 @@ def queued(pair: Pair) -> set[tuple[str, str]]:
 
 def drain(pair: Pair) -> None:
     """Everything that is queued, and what comes of it."""
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(1000, true)"):
-        pass
+    drain_on(pair, 1000, due_only=True)

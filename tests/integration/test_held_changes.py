@@ -145,6 +145,23 @@ def test_the_admin_role_goes_at_once(pair: Pair, lose: Any) -> None:
     assert openwebui.accounts(pair)["boss@example.com"][1] == "admin"
 
 
+@pytest.mark.parametrize("lose", [at_once, disable], ids=["deleted", "disabled"])
+def test_the_admin_role_that_a_page_brings_back_goes_again(pair: Pair, lose: Any) -> None:
+    people(pair)
+    for name in ("boss", "other"):
+        boss(pair, name)
+    lose(pair, [*names(0, MANY), "boss"])
+    shown = held(pair)
+    assert len(shown) == MANY + 1
+    for _page in range(2):
+        pair.openwebui.run("UPDATE \"user\" SET role = 'admin' WHERE id = 'usr_boss'")
+        age_removals(pair, 11)
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        drain_due(pair)
+        assert openwebui.accounts(pair)["boss@example.com"] == ("boss", "user")
+        assert [row["id"] for row in held(pair)] == [row["id"] for row in shown]
+
+
 def test_the_last_admins_role_does_not(pair: Pair) -> None:
     people(pair)
     boss(pair)
@@ -375,6 +392,40 @@ def test_what_is_rejected_stays_and_is_reported(pair: Pair) -> None:
     drain_due(pair)
     assert (held(pair), len(enabled(pair))) == (everything[4:], MANY)
     assert {row["entity_id"] for row in differences(pair)} == {row["entity_id"] for row in everything[:4]}
+
+
+@pytest.mark.parametrize("lose", [at_once, disable], ids=["deleted", "disabled"])
+def test_what_is_rejected_of_an_admin_does_not_happen_by_itself(pair: Pair, lose: Any) -> None:
+    """The lookout finds that the role is gone: that is no reason to deliver the rest."""
+    people(pair)
+    for name in ("boss", "other"):
+        boss(pair, name)
+    lose(pair, [*names(0, MANY), "boss"])
+    assert reject(pair, held(pair)) == MANY + 1
+    age_removals(pair, 11)
+    pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert openwebui.accounts(pair)["boss@example.com"] == ("boss", "user")
+    assert len(enabled(pair)) == MANY + 2
+
+
+def test_what_is_rejected_stays_whatever_a_page_changes(pair: Pair) -> None:
+    people(pair)
+    at_once(pair, names(0, MANY))
+    reject(pair, held(pair))
+    age_removals(pair, 11)
+    pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert len(enabled(pair)) == MANY
+    # It is LiteLLM's again when that has the user again.
+    rows.add_user(pair.litellm, "u1", "u1@example.com", user_alias="Back")
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert openwebui.accounts(pair)["u1@example.com"][0] == "Back"
 
 
 def test_decisions_need_no_open_webui(pair: Pair) -> None:

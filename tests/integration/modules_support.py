@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-import module_forks
+from kit import forks
 from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
@@ -82,12 +82,11 @@ def run_module(
         done = subprocess.run(
             module_command(name, driver), input=arguments, capture_output=True, text=True, timeout=120, env=environment
         )
-        output, errors = done.stdout, done.stderr
     else:
         *_, module, hidden = module_command(name, driver)
-        output, errors = module_forks.call(Path(module), hidden, arguments, environment)
-    assert output, errors
-    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+        done = forks.module(Path(module), hidden, arguments, environment)
+    assert done.stdout, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if result.get("failed"):
         raise ModuleFailed(result["msg"])
     return result

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the shipped playbooks and roles against pairs of databases, and looks at what they did to them.
 
-A process of ansible-playbook costs a second before its first task, so cases are hosts of one inventory (`play_hosts`)
-where they can be.
+A run costs what many tasks of a host more do, so cases are hosts of one inventory (`play_hosts`) where they can be.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from kit import recap
+from kit import forks, recap
 from kit.bridge import drop_bridged_templates, own
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
@@ -55,12 +54,17 @@ def play(
     tmp_path: Path,
     *arguments: str,
     env: Mapping[str, str] | None = None,
+    real: bool = False,
 ) -> Run:
-    """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
-    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
+    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data.
+
+    `real`: as a process of its own, and so is each module.
+    """
     given = tmp_path / "variables.json"
-    given.write_text(json.dumps(values), encoding="utf-8")
-    return _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+    interpreter = {} if real else {"ansible_python_interpreter": forks.interpreter()}
+    given.write_text(json.dumps({**interpreter, **values}), encoding="utf-8")
+    run = _run_process if real else _run
+    return run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
 
 
 def play_hosts(
@@ -71,15 +75,13 @@ def play_hosts(
     Ansible ends the run with a play in which every host fails, and leaves a host that failed out of later plays.
     """
     path = tmp_path / "inventory.json"
+    local = {"ansible_connection": "local", "ansible_python_interpreter": forks.interpreter()}
     groups = {
-        group: {"hosts": {name: {**_LOCAL, **host} for name, host in hosts.items()}}
+        group: {"hosts": {name: {**local, **host} for name, host in hosts.items()}}
         for group, hosts in inventory.items()
     }
     path.write_text(json.dumps(groups), encoding="utf-8")
     return _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
-
-
-_LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
 def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
@@ -91,7 +93,12 @@ def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
 
 
 def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
-    """One process of ansible-playbook."""
+    """One run of ansible-playbook."""
+    return recap.read(forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env)).stdout)
+
+
+def _run_process(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
+    """The same as people have it."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), playbook, *arguments],
         stdout=subprocess.PIPE,
@@ -99,21 +106,25 @@ def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str)
         text=True,
         timeout=1800,
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
-            "ANSIBLE_HOME": str(tmp_path / "ansible"),
-            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_LOCALHOST_WARNING": "0",
-            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
-            # Each module imports it in a third of the time that psycopg 3 takes.
-            "PYTHONPATH": str(Path(__file__).with_name("only_psycopg2")),
-            **env,
-        },
+        env=environment(tmp_path, env),
     )
     return recap.read(done.stdout)
+
+
+def environment(home: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Of a run that reads nothing of the user's own; Ansible writes below `home`."""
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+        "ANSIBLE_HOME": str(home / "ansible"),
+        "ANSIBLE_CONFIG": str(home / "none.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
+        "PYTHONPATH": forks.ONLY_PSYCOPG2,
+        **env,
+    }
 
 
 def on(group: str, playbook: Path | str) -> dict[str, Any]:
@@ -127,9 +138,16 @@ def shipped(playbook: str, group: str, **keywords: Any) -> Plays:
     return [{**each, "hosts": group, **keywords} for each in plays]
 
 
-def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:
+def deploy(
+    pair: Pair,
+    tmp_path: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    real: bool = False,
+    **overrides: Any,
+) -> Run:
     """The playbook that everybody runs; it must succeed."""
-    run = play(DEPLOY, variables(pair, **overrides), tmp_path, *arguments, env=env)
+    run = play(DEPLOY, variables(pair, **overrides), tmp_path, *arguments, env=env, real=real)
     assert run.failed == 0, run.output
     return run
 

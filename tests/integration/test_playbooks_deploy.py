@@ -69,16 +69,17 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed once for the tests that only look, because a run of a playbook takes seconds."""
+    """Deployed once for the tests that only look, by the program itself, in processes of its own."""
     folder = tmp_path_factory.mktemp("deployed")
     with pairs.pair(server) as pair:
         forget_roles(pair)
         existing_users.write(pair)
         before = snapshot(pair)
-        check = deploy(pair, folder, "--check", "--diff", **SETTINGS)
+        check = deploy(pair, folder, "--check", "--diff", real=True, **SETTINGS)
         after_check = snapshot(pair)
-        first = deploy(pair, folder, **SETTINGS)
-        yield Deployed(pair, before, after_check, check, first, deploy(pair, folder, env=READ_ONLY, **SETTINGS))
+        first = deploy(pair, folder, real=True, **SETTINGS)
+        second = deploy(pair, folder, env=READ_ONLY, real=True, **SETTINGS)
+        yield Deployed(pair, before, after_check, check, first, second)
 
 
 def test_check_mode_shows_what_it_would_make_and_makes_nothing(deployed: Deployed) -> None:

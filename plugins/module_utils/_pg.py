@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.community.postgresql.plugins.module_utils import postgres
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
@@ -30,6 +31,9 @@ READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
 UNDEFINED_TABLE = "42P01"
 LOCK_NOT_AVAILABLE = "55P03"
+
+# What no task decides by.
+_FOR_PEOPLE = ("diff", "msg")
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
@@ -76,10 +80,22 @@ def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]]
     try:
         result = action(module)
     except BridgeError as error:
-        module.fail_json(msg=to_native(error))
+        module.fail_json(**_unmasked(module, {"msg": to_native(error), **error.facts}))
     except PgError as error:
-        module.fail_json(msg=describe(error))
-    module.exit_json(**result)
+        module.fail_json(**_unmasked(module, {"msg": describe(error)}))
+    module.exit_json(**_unmasked(module, result))
+
+
+def _unmasked(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
+    """A result from which Ansible takes nothing: it masks in names and numbers whatever a password is a part of.
+
+    A login whose password is the name of a role or database would change what later tasks decide by. No result has a
+    secret in it; what only people read, and the options, are masked here all the same.
+    """
+    masked = {name: remove_values(result[name], module.no_log_values) for name in _FOR_PEOPLE if name in result}
+    invocation = {"module_args": remove_values(module.params, module.no_log_values)}
+    module.no_log_values = set()
+    return {**result, **masked, "invocation": invocation}
 
 
 def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -141,7 +157,7 @@ def connect(login: dict[str, Any], prefix: str = "") -> Any:
     try:
         connection = open_connection(login)
     except ConnectionFailed as error:
-        raise BridgeError(connection_message(error, prefix)) from None
+        raise BridgeError(connection_message(error, prefix), cause=error.remedy.name) from None
     version = postgres.get_server_version(connection)
     if version < MIN_SERVER_VERSION:
         connection.close()

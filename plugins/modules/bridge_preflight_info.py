@@ -275,6 +275,12 @@ sides:
       description: Whom the bridge belongs to that was restored from a dump without its owners, null where none was.
       type: str
       version_added: 1.1.0
+    paused:
+      description:
+        - Of LiteLLM's side, whether delivery is paused; null without a bridge, or where the login may not see it.
+      type: bool
+      sample: false
+      version_added: 1.1.0
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).
       type: list

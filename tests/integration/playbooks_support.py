@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from kit import forks, recap
 from kit.bridge import drop_bridged_templates, own
@@ -65,6 +67,16 @@ def play(
     given.write_text(json.dumps({**interpreter, **values}), encoding="utf-8")
     run = _run_process if real else _run
     return run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+
+
+def vaulted(tmp_path: Path, name: str, value: str) -> tuple[str, ...]:
+    """Arguments of a run that give a variable as `ansible-vault encrypt_string` prints it."""
+    secret = VaultSecret(b"of the vault")
+    text = VaultLib([("default", secret)]).encrypt(value, secret).decode()
+    given, password = tmp_path / "vaulted.yml", tmp_path / "vault_password"
+    given.write_text(f"{name}: !vault |\n{textwrap.indent(text, '  ')}", encoding="utf-8")
+    password.write_bytes(secret.bytes)
+    return ("-e", f"@{given}", "--vault-password-file", str(password))
 
 
 def play_hosts(

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import test_modules_bridge_install as bridge_install
+import test_modules_bridge_query_info as query_info
+import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
 from kit import sentinel
 from kit.pairs import Pair
@@ -49,6 +51,11 @@ def _restored(pair: Pair) -> None:
     bridge_install.ensure_roles(pair)
     options = bridge_install.litellm_options(pair)
     bridge_install.test_a_bridge_restored_without_owners_is_given_back_with_its_rows_only(pair, options)
+
+
+def _masked(pair: Pair) -> None:
+    with query_info.masking(pair, "litellm") as login:
+        query_info.test_rows_are_as_the_server_has_them(login)
 
 
 FAULTS = [
@@ -94,6 +101,23 @@ FAULTS = [
         '_of(found, "trigger", "index", ',
         '_of(found, "trigger", ',
         _restored,
+    ),
+    Fault("results are masked", "_pg.py", "    module.no_log_values = set()\n", "", _masked),
+    Fault(
+        "an invocation is not masked",
+        "_pg.py",
+        '{"module_args": remove_values(module.params, module.no_log_values)}',
+        '{"module_args": module.params}',
+        _masked,
+    ),
+    Fault(
+        "a paused bridge is refused whatever was asked for",
+        "_sync/run.py",
+        ' and params["while_paused"] == "refuse":',
+        ":",
+        lambda pair: bridge_sync.test_a_paused_bridge_only_queues_if_asked_to(
+            bridge_sync.queues(pair), {"backfill": True}
+        ),
     ),
     Fault(
         "a pooler passes for a server",

@@ -314,12 +314,14 @@ def test_a_server_that_answers_in_another_language(german: Pair) -> None:
     # The same between the two servers.
     install(german)
     options = a_call(german, "bridge_target")
-    for changes, said in (
-        ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password"),
-        ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db"),
+    for changes, said, cause in (
+        ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password", "login"),
+        ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db", "database"),
     ):
-        with pytest.raises(ModuleFailed, match=said):
+        with pytest.raises(ModuleFailed, match=said) as failed:
             run_module("bridge_target", {**options, **changes})
+        # By which the role sync_user decides whether to set the password.
+        assert failed.value.result["cause"] == cause
 
 
 @both_drivers

@@ -35,7 +35,7 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
         "unknown_rejected": (ids[:2], [4711], "no held change has the id 4711"),
         "unknown_approved": ([4711], ids[:2], "no held change has the id 4711"),
         "in_both": (ids[:2], ids[1:3], f"both name {ids[1]}"),
-        "no_number": ("first", [], "int"),
+        "no_number": ("first", [], "not a whole number"),
     }
     hosts = {
         "listed": lists([], []),
@@ -61,6 +61,7 @@ def test_review(pair: Pair, tmp_path: Path) -> None:
     run = play_hosts(plays, given, tmp_path)
     done, again = run.hosts["done"], run.hosts["again"]
     assert (done.changed, done.failed) == (2, 0), run.output
+    assert " delivered; queued now: " in run.words, run.output
     assert (again.changed, again.failed) == (0, 0), run.output
     assert held(pair) == shown[4:]
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, MANY)} - {

@@ -50,11 +50,26 @@ def test_every_playbook_is_sound() -> None:
     assert checked.count("playbook: ") == len(names)
 
 
+def test_a_limit_that_leaves_no_host_is_an_error() -> None:
+    """Without bridge_hosts the play is for localhost, whatever the limit names."""
+    command = ["ansible-playbook", "--list-hosts", "--inventory", "examples/inventory.yml", "--limit", "bridges"]
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / command[0]), *command[1:], f"{COLLECTION}.deploy_bridge"],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"), "ANSIBLE_NOCOLOR": "1"},
+    )
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0 and "No host that --limit bridges leaves matches" in said, said
+
+
 def test_every_module_has_a_page() -> None:
     pages = json.loads(ansible("ansible-doc", "--json", *(f"{COLLECTION}.{name}" for name in MODULES)))
     assert sorted(pages) == [f"{COLLECTION}.{name}" for name in MODULES]
     for name, page in pages.items():
-        assert page["doc"]["options"] and page["examples"] and page["return"], name
+        assert page["examples"] and page["return"], name
+        assert page["doc"]["options"] or name == f"{COLLECTION}.bridge_variables_info"
 
 
 def test_every_role_has_a_page() -> None:

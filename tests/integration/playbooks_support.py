@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -77,6 +78,32 @@ def vaulted(tmp_path: Path, name: str, value: str) -> tuple[str, ...]:
     given.write_text(f"{name}: !vault |\n{textwrap.indent(text, '  ')}", encoding="utf-8")
     password.write_bytes(secret.bytes)
     return ("-e", f"@{given}", "--vault-password-file", str(password))
+
+
+def follow(
+    line: str, values: Mapping[str, Any], tmp_path: Path, *given: str, env: Mapping[str, str] | None = None
+) -> Run:
+    """Run a line of the documentation as people do, with these values in the file of variables that it names.
+
+    `given`: more arguments.
+    """
+    program, playbook, *arguments = shlex.split(line)
+    assert program == "ansible-playbook" and "@vars.yml" in arguments
+    (tmp_path / "vars.yml").write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+    return _run_process(playbook, tmp_path, env or {}, *arguments, *given)
+
+
+def installed(line: str, tmp_path: Path) -> dict[str, str]:
+    """Install the collection by a line of README.md; what a run needs in its environment to find only that one."""
+    program, *arguments = shlex.split(line)
+    own = {"ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_CONFIG": str(tmp_path / "none.cfg")}
+    env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_COLLECTIONS_PATH"} | own
+    # Nobody is there: whoever wants the network fails at once.
+    env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1")
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, env=env, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "ansible" / "collections")}
 
 
 def play_hosts(

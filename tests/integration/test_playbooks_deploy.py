@@ -13,17 +13,21 @@ from typing import Any
 
 import psycopg2.errors
 import pytest
+import yaml
 
 import existing_users
 from kit import litellm, pairs
 from kit.cluster import Cluster
+from kit.pages import blocks, commands
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session
 from kit.recap import Run
 from playbooks_support import (
     READ_ONLY,
     deploy,
     described,
+    follow,
     forget_roles,
+    installed,
     play,
     play_hosts,
     role_play,
@@ -70,21 +74,28 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed once for the tests that only look, by the program itself, in processes of its own."""
+    """Deployed once for the tests that only look, because a run of a playbook takes seconds: as README.md says, from an
+    installed copy.
+    """
     folder = tmp_path_factory.mktemp("deployed")
+    _, install, checks, deploys = commands("README.md")[0]
+    env = installed(install, folder)
+    (variables_file,) = blocks("README.md", "yaml")
     with pairs.pair(server) as pair:
+        # The password is given by the remedy that the roles name where it is missing.
+        given = vaulted(folder, "bridge_sync_password", PASSWORDS[SYNC_USER])
+        values = {**yaml.safe_load(variables_file), **variables(pair, **SETTINGS), "bridge_sync_password": None}
         forget_roles(pair)
         existing_users.write(pair)
         before = snapshot(pair)
-        # The remedy that the roles give for a missing password.
-        given = vaulted(folder, "bridge_sync_password", PASSWORDS[SYNC_USER])
-        settings = {**SETTINGS, "bridge_sync_password": None}
-        check = deploy(pair, folder, "--check", "--diff", *given, real=True, **settings)
+        check = follow(checks, values, folder, *given, env=env)
         after_check = snapshot(pair)
-        first = deploy(pair, folder, *given, real=True, **settings)
-        # ansible-core 2.18 has it as a choice, newer ones always.
-        env = {**READ_ONLY, "ANSIBLE_JINJA2_NATIVE": "1", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
-        second = deploy(pair, folder, *given, env=env, real=True, **settings)
+        first = follow(deploys, values, folder, *given, env=env)
+        # ansible-core 2.18 has native types as a choice, newer ones always.
+        native = {"ANSIBLE_JINJA2_NATIVE": "1", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
+        second = follow(deploys, values, folder, *given, env={**env, **native, **READ_ONLY})
+        for run in (check, first, second):
+            assert run.failed == 0, run.output
         yield Deployed(pair, before, after_check, check, first, second)
 
 

@@ -20,7 +20,7 @@ ROLES = sorted(path.name for path in (REPO / "roles").iterdir())
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("*.py"))
 
 
-def ansible(program: str, *arguments: str) -> str:
+def ansible(program: str, *arguments: str, collections: Path = REPO / ".collections") -> str:
     """What one of Ansible's programs prints; it must succeed, and have nothing to warn about."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / program), *arguments],
@@ -29,7 +29,7 @@ def ansible(program: str, *arguments: str) -> str:
         cwd=REPO,
         env={
             **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
@@ -62,6 +62,12 @@ def test_a_limit_that_leaves_no_host_is_an_error() -> None:
     )
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0 and "No host that --limit bridges leaves matches" in said, said
+
+
+def test_a_clone_is_deployed_from_without_an_installation(tmp_path: Path) -> None:
+    """The folder collections/ beside the playbook leads to the clone itself."""
+    checked = ansible("ansible-playbook", "--syntax-check", "deploy-bridge.yml", collections=tmp_path)
+    assert "playbook: deploy-bridge.yml" in checked
 
 
 def test_every_module_has_a_page() -> None:

@@ -99,9 +99,30 @@ RULE: list[Row] = [
     (
         "the widest deployment gives the access groups",
         _CATALOG,
-        "ORDER BY length(r.name) DESC",
-        "ORDER BY length(r.name)",
+        "ORDER BY user_bridge.route_length(r.name) DESC",
+        "ORDER BY user_bridge.route_length(r.name)",
         _caught(rule.test_access_groups_come_from_the_most_specific_deployment),
+    ),
+    (
+        "a route is compared to its end",
+        _PATTERNS,
+        "'*', '%') || '%' ESCAPE",
+        "'*', '%') ESCAPE",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
+    ),
+    (
+        "a route is as specific as its name is long",
+        _PATTERNS,
+        "SELECT 2 * length(p_deployment) - length(translate(p_deployment,",
+        "SELECT 2 * length(p_deployment) - length(p_deployment) + 0 * length(translate(p_deployment,",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
+    ),
+    (
+        "one of equally specific routes is enough",
+        _CATALOG,
+        "HAVING count(*) = (SELECT count(*) FROM best)",
+        "HAVING true",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
     ),
     (
         "an alias is opened by its own name only",

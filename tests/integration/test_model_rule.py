@@ -156,6 +156,27 @@ def test_access_groups_come_from_the_most_specific_deployment(models: Pair) -> N
     }
 
 
+def test_a_route_is_compared_as_litellms_router_does(models: Pair) -> None:
+    """From the beginning only; and the most specific is the longest regular expression, with its backslashes."""
+    routes = {
+        "route*b": "beginning",
+        "route*": "rest",
+        "a-b-*": "dashes",
+        "*cdefg": "letters",
+        "tie*": "tie",
+        "ti*x": "x",
+    }
+    for name, group in routes.items():
+        add_model(models.litellm, name, model_info={"access_groups": [group, f"all-{name[0]}"]})
+    change_settings(models, extra_models=[{"name": name} for name in ("route-abc", "route-ac", "a-b-cdefg", "tiex")])
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
+    assert by_list(models, {group: [group] for group in (*routes.values(), "all-t")}) == {
+        **{"beginning": {"route-abc"}, "rest": {"route-ac"}, "dashes": {"a-b-cdefg"}, "letters": set()},
+        # Equally specific: only what both give is sure.
+        **{"tie": set(), "x": set(), "all-t": {"tiex"}},
+    }
+
+
 def test_the_database_counts_and_an_extra_of_the_same_name_adds_its_groups(models: Pair) -> None:
     change_settings(models, extra_models=[{"name": "fake-a", "access_groups": ["more"]}])
     models.litellm_admin.run("SELECT user_bridge.refresh_entities()")

@@ -52,6 +52,8 @@ SERVER = "user_bridge_target"
 DRAINER_ROLE = "drainer_of_tests"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
 SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
+# Every user and team has rights on models, which would only add to what a test counts: those about them follow them.
+DEFAULTS: Mapping[str, Any] = {"model_access": False}
 EXTENSIONS: Mapping[Side, str] = {"litellm": "dblink", "openwebui": "pgcrypto"}
 Mutate = Callable[[str, str], str]
 # Rendered SQL of each file, by side and path.
@@ -161,12 +163,14 @@ def install_bridge(
 
 
 def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
-    """The settings row of both sides: what is given; everything else gets the table's defaults."""
+    """The settings row of both sides: what is given; everything else gets the table's defaults, or those of tests."""
     for side in _sides_with_settings(pair):
         session = pair.superuser(side)
         session.run(f"DELETE FROM {SCHEMA}.settings")
         session.run(f"INSERT INTO {SCHEMA}.settings DEFAULT VALUES")
-    change_settings(pair, **settings)
+    # An older version has fewer.
+    known = pair.litellm_admin.value(f"SELECT to_jsonb(s) FROM {SCHEMA}.settings AS s") or {}
+    change_settings(pair, **{**{name: value for name, value in DEFAULTS.items() if name in known}, **settings})
 
 
 def _sides_with_settings(pair: Pair) -> list[Side]:
@@ -178,12 +182,15 @@ def change_settings(pair: Pair, **settings: Any) -> None:
     """Change settings on each side that stores them."""
     for side in _sides_with_settings(pair):
         values = {
-            name: psycopg2.extras.Json(value) if isinstance(value, dict) else value
+            name: psycopg2.extras.Json(value) if isinstance(value, (dict, list)) else value
             for name, value in settings.items()
             if side == "litellm" or SETTINGS[name].get("openwebui")
         }
         for name, value in values.items():
             pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
+    if settings.get("model_access"):
+        # As the backfill of a deployment does.
+        pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
 @contextlib.contextmanager

@@ -81,7 +81,11 @@ litellm: &side
    counts: {users: 120, users_with_email: 118, organizations: 2, teams: 14}}
 openwebui: {<<: *side, database: openwebui, counts: {users: 119, groups: 16}}
 connection: {state: ok, user: sync_user}
-settings: {paused: false, delivery: commit}
+settings: {paused: false, delivery: commit, model_access: true}
+models:
+  litellm: {models: 24, unassigned: 0, unseen: []}
+  openwebui: {grants: 61, public: [], owned: [], wider_presets: []}
+explanation: null
 drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
 mapped: {user: 118}
 queue: {depth: 0, failed: 0, oldest_seconds: null}
@@ -90,8 +94,8 @@ errors: []
 
 
 def test_the_report_in_readme_is_what_the_role_prints() -> None:
-    environment = jinja2.Environment(trim_blocks=True)
-    template = environment.from_string((REPO / "roles/bridge/templates/status.txt.j2").read_text(encoding="utf-8"))
+    environment = jinja2.Environment(trim_blocks=True, loader=jinja2.FileSystemLoader(REPO / "roles/bridge/templates"))
+    template = environment.get_template("status.txt.j2")
     info = yaml.safe_load(HEALTHY)
     (shown,) = pages.blocks("README.md", "text")
     printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")

@@ -314,6 +314,13 @@ RULE: list[Row] = [
         _caught(rule.test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list),
     ),
     (
+        "an access group passes a team's list with an invalid pattern",
+        _CLAUSES,
+        "CASE WHEN NOT user_bridge.failing_list(user_bridge.json_texts(t.list)) THEN",
+        "CASE WHEN true THEN",
+        _caught(rule.test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list),
+    ),
+    (
         "a project does not cut",
         _CLAUSES,
         "SELECT user_bridge.canonical(user_bridge.entries_of(p.models, p.team_id IS NOT NULL)),",

@@ -171,9 +171,10 @@ def test_a_route_is_compared_as_litellms_router_does(models: Pair) -> None:
     change_settings(models, extra_models=[{"name": name} for name in ("route-abc", "route-ac", "a-b-cdefg", "tiex")])
     models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
     assert by_list(models, {group: [group] for group in (*routes.values(), "all-t")}) == {
-        **{"beginning": {"route-abc"}, "rest": {"route-ac"}, "dashes": {"a-b-cdefg"}, "letters": set()},
+        # What is no group's name is a model's, known or not.
+        **{"beginning": {"route-abc"}, "rest": {"route-ac"}, "dashes": {"a-b-cdefg"}, "letters": {"letters"}},
         # Equally specific: only what both give is sure.
-        **{"tie": set(), "x": set(), "all-t": {"tiex"}},
+        **{"tie": {"tie"}, "x": {"x"}, "all-t": {"tiex"}},
     }
 
 
@@ -518,6 +519,9 @@ def test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list(m
     for assigned in ({"assigned_team_ids": ["t"]}, {"assigned_team_ids": [], "assigned_key_ids": ["k"]}):
         change_access_group(models.litellm, "ag", **assigned)
         assert own_models(models, "u") == {"fake.c", "solo"}
+    rows.change_team(models.litellm, "t", models=["fake-(*", "fake-a"])
+    assert own_models(models, "u") == set()
+    rows.change_team(models.litellm, "t", models=["fake-a"])
     add_scope(models.litellm, "t", "u", ["solo"])
     assert own_models(models, "u") == {"solo"}
 

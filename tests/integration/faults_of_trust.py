@@ -217,7 +217,7 @@ ADOPTION: list[Row] = [
         "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email') "
         "AND user_bridge.is_free(u.id)",
         "WHERE u.id = ANY (p_same_email) AND user_bridge.is_email(u.email, p_want ->> 'email')",
-        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair),
+        lambda pair: trust.TestAddressOfAnAdoptedAccount().test_nobody_else_gets_it_meanwhile(pair, False),
     ),
     (
         "an adopted account's address moves by itself",

@@ -211,8 +211,8 @@ def test_rights_on_models(deployed: Pair) -> None:
     explained = found["explanation"]
     assert explained["granted"] and explained["openwebui"]["sees"] and explained["user"] == "u1"
     assert explained["ways"] == [{"way": "personal list", "opens": True, "reason": "the list is everything"}]
-    login = {"openwebui_login_password": PASSWORDS[SYNC_USER]}
-    refused = info(deployed, SYNC_USER, **login, explain={"user": "u1", "model": "gpt"})
+    password = PASSWORDS[SYNC_USER]
+    refused = info(deployed, SYNC_USER, openwebui_login_password=password, explain={"user": "u1", "model": "gpt"})
     assert refused["explanation"] is None and "explanation" in [each["what"] for each in refused["unseen"]]
 
 

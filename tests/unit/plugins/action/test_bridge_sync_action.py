@@ -31,7 +31,9 @@ class Calls:
     """Stands for the module: gives one answer after the other, and keeps what it was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]) -> None:
-        self.answers, self.asked, self.shown = answers, [], []
+        self.answers = answers
+        self.asked: list[dict[str, Any]] = []
+        self.shown: list[str] = []
         monkeypatch.setattr(ActionBase, "run", lambda *arguments, **keywords: {})
         monkeypatch.setattr(bridge_sync.display, "display", self.shown.append)
         monkeypatch.setattr(bridge_sync._progress, "is_default_output", lambda: True)

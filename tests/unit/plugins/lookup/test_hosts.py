@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible import context
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.llmops.user_bridge.plugins.lookup.hosts import LookupModule
@@ -29,6 +30,11 @@ def hosts(pattern: Any, limit: str | None = None) -> list[Any]:
 )
 def test_what_matches(pattern: Any, limit: str | None) -> None:
     assert hosts(pattern, limit) == [pattern]
+
+
+def test_a_syntax_check_needs_no_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"syntax": True})
+    assert hosts("nowhere") == ["nowhere"]
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,14 @@ AGAIN = "again"
 
 
 def run(pair: Pair, tmp_path: Path, *steps: str, **overrides: Any) -> None:
-    """Playbooks one after the other in one process; each changes something, and nothing where the step says so."""
+    """Playbooks one after the other; each changes something, and nothing where the step says so."""
     values = variables(pair, **{**DEPLOYER, **overrides})
-    groups = {step.replace(" ", "_"): {step.replace(" ", "_"): values} for step in steps}
-    plays = []
-    for step, group in zip(steps, groups, strict=True):
+    for step in steps:
         playbook, _, again = step.partition(" ")
-        plays += shipped(playbook, group, **({"environment": READ_ONLY} if again else {}))
-    done = play_hosts(plays, groups, tmp_path)
-    for step, group in zip(steps, groups, strict=True):
-        host = done.hosts[group]
+        done = play_hosts(
+            shipped(playbook, playbook), {playbook: {playbook: values}}, tmp_path, env=READ_ONLY if again else {}
+        )
+        host = done.hosts[playbook]
         assert (host.changed > 0, host.failed) == (AGAIN not in step, 0), done.output
 
 

@@ -107,7 +107,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if info["not_linked"] and info["not_linked"]["total"]:
         degraded.append(
             f"{number(info['not_linked']['total'], 'user')} of LiteLLM without an account because of one that Open "
-            "WebUI has: not_linked says which, and what to do about each"
+            "WebUI has: not_linked lists them with what to do about each"
         )
     passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:

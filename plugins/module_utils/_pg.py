@@ -40,11 +40,11 @@ PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 # A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
 _SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 _DATABASE_ROLE = """
-SELECT split_part(c.setting, '=', 1) AS name
+SELECT true AS is_set
   FROM pg_db_role_setting AS s
   JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
  CROSS JOIN unnest(s.setconfig) AS c(setting)
- WHERE s.setrole = 0 AND (starts_with(c.setting, 'role=') OR starts_with(c.setting, 'session_authorization='))"""
+ WHERE s.setrole = 0 AND starts_with(c.setting, 'role=')"""
 # Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
 _SESSION = (
     f"{_SEARCH_PATH}; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
@@ -133,15 +133,11 @@ def open_connection(login: dict[str, Any]) -> Any:
 
 def _refuse_another_role(cur: Any, login: str) -> None:
     """A database's owner can also have every login act as another role, which whoever deploys would then be."""
-    (now,) = rows(
-        cur, "SELECT current_user::text AS role, session_user::text AS login, current_database()::text AS database"
-    )
-    if (now["role"], now["login"]) == (login, login):
-        return
-    for setting in rows(cur, _DATABASE_ROLE):
+    (now,) = rows(cur, "SELECT current_user::text AS role, current_database()::text AS database")
+    if now["role"] != login and value(cur, _DATABASE_ROLE):
         raise BridgeError(
             f"every login to database {now['database']} acts as {now['role']}, because somebody has given the database "
-            f"a setting for that: ALTER DATABASE {quote(now['database'])} RESET {setting['name']}"
+            f"a setting for that: ALTER DATABASE {quote(now['database'])} RESET role"
         )
 
 

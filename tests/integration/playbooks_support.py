@@ -172,7 +172,10 @@ def on(group: str, playbook: Path | str) -> dict[str, Any]:
 
 
 def shipped(playbook: str, group: str, **keywords: Any) -> Plays:
-    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take."""
+    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take.
+
+    `environment` reaches no session: the roles read PGOPTIONS where Ansible runs.
+    """
     plays: Plays = yaml.safe_load((REPO / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
     return [{**each, "hosts": group, **keywords} for each in plays]
 

@@ -1490,7 +1490,7 @@ FAULTS += LOCKS + [
         "PERFORM user_bridge.record_parked(p_outcomes);",
         "NULL;",
         lambda pair: test_held_changes.test_what_is_rejected_of_an_admin_does_not_happen_by_itself(
-            pair, test_held_changes.disable
+            pair, test_held_changes.disabled_at_once
         ),
     ),
     Fault(

@@ -184,7 +184,11 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
-    assert "cannot execute user_bridge.apply" in text and "could not be delivered so far" in text and "does a drainer run" in text
+    assert (
+        "cannot execute user_bridge.apply" in text
+        and "could not be delivered so far" in text
+        and "does a drainer run" in text
+    )
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:

@@ -102,7 +102,7 @@ def test_major_of(number: int, text: str) -> None:
 
 def _connection(closed: list[bool], said: list[str], server_process: int) -> SimpleNamespace:
     """A connection to the process 7; what it asks for is answered by the process server_process."""
-    found = {"pid": server_process, "role": "boss", "login": "boss", "database": "litellm"}
+    found = {"pid": server_process, "role": "boss", "database": "litellm"}
     cur = SimpleNamespace(execute=said.append, fetchall=lambda: [found])
     return SimpleNamespace(
         close=lambda: closed.append(True),

@@ -6,13 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible import context
-from ansible.errors import AnsibleLookupError
-from ansible.inventory.manager import InventoryManager
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: hosts
 short_description: A pattern of hosts that matches at least one
@@ -43,6 +36,13 @@ _raw:
   type: list
   elements: str
 """
+
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleLookupError
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):

@@ -29,6 +29,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
 MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -38,7 +39,8 @@ _FOR_PEOPLE = ("diff", "msg")
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
 # A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
-_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
+# Catalogs are read by many functions, of which each is thought to return a thousand rows: compiling takes far longer.
+_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp; SET jit = off"
 _DATABASE_ROLE = """
 SELECT true AS is_set
   FROM pg_db_role_setting AS s
@@ -144,7 +146,8 @@ def _refuse_another_role(cur: Any, login: str) -> None:
 def _open(quiet: SimpleNamespace, conn_params: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise ConnectionFailed(conn_params, str(error))
+        # Nothing else takes a secret out of the results that tell of this, see _unmasked().
+        raise ConnectionFailed(conn_params, remove_values(str(error), {conn_params.get("password") or ""} - {""}))
     return connection
 
 

@@ -248,6 +248,11 @@ sides:
       description: Whether the login can compare passwords with the stored ones.
       type: bool
       sample: true
+    schema_public_is_open:
+      description: Whether every login may create objects in the schema C(public); then the module warns.
+      type: bool
+      sample: false
+      version_added: 1.1.0
     cron_database:
       description: The database that pg_cron works in, null where it is not loaded.
       type: str

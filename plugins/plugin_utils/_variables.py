@@ -238,8 +238,8 @@ def _contradictions(read: Mapping[str, Any]) -> list[str]:
 
 
 def _at(read: Mapping[str, Any], path: str) -> Any:
-    variable, _, key = path.partition(".")
-    return read.get(variable, {}).get(key) if key else read.get(variable)
+    variable, dot, key = path.partition(".")
+    return read.get(variable, {}).get(key) if dot else read.get(variable)
 
 
 def _is_one_database(read: Mapping[str, Any]) -> bool:

@@ -171,10 +171,10 @@ CASES = {
         dump=["pg_dump -U postgres -Fc -f litellm.dump -d litellm"],
         in_place=True,
     ),
-    "litellm_without_the_bridge": Case(STRICT, "the bridge is not installed", take=True),
+    "litellm_without_the_bridge": Case(STRICT, "has no bridge", take=True),
     "litellm_public_only": Case(
         ["pg_restore -U litellm -d litellm litellm.dump"],
-        "the bridge is not installed",
+        "has no bridge",
         dump=PUBLIC_ONLY,
         code=1,
         take=True,

@@ -15,9 +15,10 @@ import test_modules_bridge_install as bridge_install
 import test_modules_bridge_query_info as query_info
 import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
+import test_settings_of_others as settings_of_others
 from kit import sentinel
 from kit.pairs import Pair
-from modules_support import a_call, planted_in_plugins, run_module
+from modules_support import DRIVERS, a_call, planted_in_plugins, run_module
 from test_faults import CAUGHT
 from test_privileged_sessions import as_superuser, refusal, with_people
 
@@ -66,6 +67,13 @@ FAULTS = [
         "for name in tables]",
         "for name in list(tables)[:1]]",
         _planted("view"),
+    ),
+    Fault(
+        "a role that a database gives every login is taken for the login's own",
+        "_pg.py",
+        'if now["role"] != login and value(cur, _DATABASE_ROLE):',
+        "if False:",
+        lambda pair: settings_of_others.test_a_role_that_a_database_gives_every_login_is_refused(pair, DRIVERS[0]),
     ),
     Fault(
         "predicates are not looked at",

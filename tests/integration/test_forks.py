@@ -110,15 +110,16 @@ if __name__ == "__main__":
     ],
 )
 def test_a_module_in_a_fork(tmp_path: Path, keywords: dict[str, Any], expected: dict[str, Any]) -> None:
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "where.py").write_text(MODULE, encoding="utf-8")
+    modules = tmp_path / "ansible_collections" / "some" / "thing" / "plugins" / "modules"
+    modules.mkdir(parents=True)
+    (modules / "where.py").write_text(MODULE, encoding="utf-8")
     expected = {**expected, "version": list(sys.version_info[:3]), "program": sys.executable, "user": os.getuid()}
     tasks: list[dict[str, Any]] = [
-        {"where": {}, "register": "found", **keywords},
+        {"some.thing.where": {}, "register": "found", **keywords},
         {"ansible.builtin.assert": {"that": [f"found.{name} == {value!r}" for name, value in expected.items()]}},
     ]
     plays = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-    done = play(plays, {}, tmp_path)
+    done = play(plays, {}, tmp_path, env={"ANSIBLE_COLLECTIONS_PATH": str(tmp_path)})
     assert done.failed == 0, done.output
 
 

@@ -106,6 +106,9 @@ def bridged(template: None, pair: Pair) -> Pair:
 @pytest.fixture(scope="module")
 def template(watched: Cluster) -> None:
     """What they copy is made in silence: to log each statement of it takes longer than the statement."""
+    with pairs.pair(watched) as programs:
+        # Their schemas come first, made by roles that may not switch anything off.
+        programs.database("litellm")
     with pytest.MonkeyPatch.context() as patch, pairs.pair(watched) as made:
         patch.setenv("PGOPTIONS", unseen(made))
         install_bridge(made)

@@ -58,7 +58,8 @@ def playbook(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> sub
 def interpreter() -> str:
     """A program that Ansible can use as the Python of its modules: it passes each on to a process that forks.
 
-    Another user's modules, those that are a file, and those with other libraries get a Python of their own.
+    Another user's modules, those that are a file, and those with other libraries get a Python of their own. A module of
+    no collection is not found.
     """
     forker = _modules()
     path = forker.folder / "python"
@@ -116,6 +117,8 @@ class Forker:
                 [sys.executable, "-P", __file__, kind, *map(str, passed)],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
+                # Ansible looks at it once, to see whether it is a terminal.
+                stdout=subprocess.DEVNULL,
                 cwd=self.folder,
                 env=dict(env),
             )

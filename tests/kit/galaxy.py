@@ -48,7 +48,7 @@ def extract(packed: Path, folder: Path) -> Path:
     home = folder / "ansible_collections" / NAMESPACE / NAME
     home.mkdir(parents=True)
     with tarfile.open(packed) as tar:
-        tar.extractall(home, filter="data")
+        tar.extractall(home)
     return home
 
 

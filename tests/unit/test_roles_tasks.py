@@ -111,6 +111,6 @@ def test_every_boolean_may_be_text() -> None:
 
 
 def test_a_comment_of_several_lines_stays_a_comment() -> None:
-    for path in REPO.rglob("roles/*/templates/**/*.j2"):
+    for path in REPO.glob("roles/*/templates/**/*.j2"):
         for use in re.findall(r"\{\{ ansible_managed[^}]*\}\}", path.read_text(encoding="utf-8")):
             assert use == "{{ ansible_managed | comment }}", path

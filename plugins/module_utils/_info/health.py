@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
 # A drainer looks several times a second: what waits longer is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300
 
-_PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 _WHERE_TO_LOOK = {
     "systemd": "look at systemctl status 'user-bridge-*' and journalctl on the host that the service runs on",
     "pg_cron": "look at cron.job and cron.job_run_details in the database of pg_cron (a job begins within a minute)",
@@ -33,7 +32,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         if found is None:
             continue
         if not found["installed"]:
-            broken.append(f"{_PROGRAMS[side]}'s database {found['database']} has no bridge: {DEPLOY}")
+            broken.append(f"{PROGRAMS[side]}'s database {found['database']} has no bridge: {DEPLOY}")
             continue
         for item in found["objects"]:
             if item["state"] != "ok":

@@ -46,7 +46,7 @@ SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
   FROM users AS u
  WHERE u.foreign_trigger
    AND NOT (%(check_mode)s AND u.classid = 'pg_foreign_server'::regclass
-            AND u.objid = (SELECT s.oid FROM pg_foreign_server AS s WHERE s.srvname = '{SERVER}'))
+            AND u.objid IN (SELECT s.oid FROM pg_foreign_server AS s WHERE s.srvname = '{SERVER}'))
    AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = u.classid AND o.objid = u.objid)
    AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = 'pg_class'::regclass AND o.objid = u.relation)
  ORDER BY 1"""

@@ -122,7 +122,7 @@ def test_server_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         _pg.connect(login)
     assert closed
     # Before anything else, as a function of another name's schema would run with the rights of the login.
-    assert said[0] == "SET search_path = pg_catalog, pg_temp"
+    assert said[0] == "SET search_path = pg_catalog, pg_temp; SET jit = off"
 
 
 def test_a_pooler_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,20 +9,18 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.process import Program
 from e2e.webui_api import Answer, call
 from kit import litellm_proxy
 from kit.cluster import die_with_parent, free_port
-from kit.common import KitError, pick_version
+from kit.common import pick_version
 from kit.schemas import Login
 
-START_SECONDS = 180
 STOP_SECONDS = 20
 MASTER_KEY = "sk-master-only-for-tests"
 # The first line of `bin/litellm` is the absolute path of where the environment was made.
@@ -46,18 +44,10 @@ _SETTINGS = {
 }
 
 
-@dataclass(eq=False)
-class Proxy:
+class Proxy(Program):
     """One process."""
 
-    version: str
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    name, alive, start_seconds = "LiteLLM", "/health/liveliness", 180
 
     def call(self, method: str, path: str, body: Any = None, key: str = MASTER_KEY) -> Answer:
         """One request with this key."""
@@ -78,20 +68,6 @@ class Proxy:
     def chat(self, key: str, model: str, question: str) -> Answer:
         messages = [{"role": "user", "content": question}]
         return self.call("POST", "/v1/chat/completions", {"model": model, "messages": messages}, key)
-
-    def wait(self) -> None:
-        """Until it answers."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self._is_alive():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
-                raise KitError(f"LiteLLM {self.version} did not start; the end of {self.log}:\n{tail}")
-            time.sleep(0.1)
-
-    def _is_alive(self) -> bool:
-        with suppress(OSError):
-            return self.call("GET", "/health/liveliness").status == 200
-        return False
 
     def stop(self) -> None:
         """Politely first; its engine is in the same process group."""

@@ -78,7 +78,7 @@ class Site:
 
     def deploy(self, folder: Path) -> None:
         """The shipped playbook; `folder` is for what Ansible writes."""
-        deploy(self.pair, folder, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
+        deploy(self.pair, folder, real=True, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
 
     def invent(self, name: str = "Grace Hopper") -> Person:
         """Somebody whom neither program knows yet. Other tests can have people of the same name."""

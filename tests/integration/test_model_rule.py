@@ -335,7 +335,9 @@ def test_a_team_that_gives_nothing_any_more_has_an_empty_list_and_not_none(model
 
 
 def person(pair: Pair, **columns: Any) -> None:
+    """With an account, behind which the rights of somebody new follow."""
     rows.add_user(pair.litellm, "u", "u@example.com", **columns)
+    drain(pair)
 
 
 def by_policy(pair: Pair, user_id: str = "u") -> dict[str, set[str] | None]:
@@ -585,7 +587,7 @@ def test_models_for_everyone_are_a_list_like_others(models: Pair) -> None:
 
 
 def test_somebody_new_has_rights_when_the_drainer_has_seen_the_account(models: Pair) -> None:
-    person(models)
+    rows.add_user(models.litellm, "u", "u@example.com")
     assert queued(models) == {("user_models", "u")}
     drain(models)
     assert models.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_member WHERE user_id = 'u'") == 1

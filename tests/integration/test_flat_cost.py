@@ -26,7 +26,7 @@ from test_reconcile import found
 
 FEW, MANY = 100, 1500
 # Deeper indexes, rows that were deleted a moment ago, and the pages of a list of MANY members.
-ROWS, BLOCKS = 250, 250
+ROWS, BLOCKS = 300, 300
 # Everybody is in this team, and in this organization, which all teams but this belong to.
 TEAM, ORGANIZATION = "all", "o1"
 # Fewer are delivered in a COMMIT than are in TEAM.
@@ -219,6 +219,8 @@ FOREIGN_KEYS = {
     "organization in the own row": 'litellm "LiteLLM_OrganizationTable"',
     "the user goes": 'litellm "LiteLLM_OrganizationMembership"',
 }
+# What leaves something of rights to the drain has the queue searched, as one COMMIT in 200 ms does.
+SEARCHES = {"a user comes", "a team goes"}
 
 
 # Somebody new has no account yet that could have rights, and of a team that goes many may have been members.
@@ -313,6 +315,8 @@ def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
 
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:
     if not openwebui.has_member_table(pair) and place == UNINDEXED.get(name):
+        return True
+    if name in SEARCHES and place == "litellm user_bridge.sync_queue":
         return True
     return place.startswith(FOREIGN_KEYS.get(name, "none"))
 

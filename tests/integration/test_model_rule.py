@@ -9,6 +9,7 @@ Whether the rule is LiteLLM's is compared with LiteLLM's own functions elsewhere
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -317,6 +318,26 @@ def test_a_teams_alias_gives_what_it_stands_for(models: Pair) -> None:
     }
 
 
+def test_a_router_alias_of_a_teams_alias_is_the_teams_too(models: Pair) -> None:
+    """It stands for what it stands for with every key."""
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "solo", "other": "fake.c"}})
+    drain(models)
+    set_aliases(models.litellm, 7, {"solo": "fake-b"})
+    rows.add_team(models.litellm, "t", models=["fake-a"], model_id=7, members_with_roles=members("u", "v"))
+    add_scope(models.litellm, "t", "u", ["fake-a", "solo"])
+    add_scope(models.litellm, "t", "v", ["fake-a"])
+    assert team_models(models, "t", "u") == {"fake-a", "fake-b", "short"}
+    assert team_models(models, "t", "v") == {"fake-a"}
+    # LiteLLM asks about the alias first, and where a list fails at it, about nothing else.
+    person(models, models=["no-default-models"])
+    key(models, team_id="t", models=["fake-(*"])
+    rows.delete(models.litellm, "LiteLLM_TeamMembership", {"user_id": "u"})
+    rows.change_team(models.litellm, "t", members_with_roles=members("v", "w"))
+    assert own_models(models, "u") == {"fake-b"}
+    rows.change_team(models.litellm, "t", models=["fake-a", "fake-(*"])
+    assert team_models(models, "t", "w") == {"fake-b"}
+
+
 def test_without_groups_of_teams_each_team_has_one_for_its_models(models: Pair) -> None:
     change_settings(models, team_groups=False)
     rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
@@ -428,6 +449,9 @@ def test_personal_keys_that_follow_the_teams_add_nothing_to_them(models: Pair) -
 # Keys
 
 
+_KEY = ("LiteLLM_VerificationToken", {"token": "k"})
+
+
 def key(pair: Pair, **columns: Any) -> None:
     rows.add_key(pair.litellm, "k", "u", **columns)
 
@@ -526,6 +550,32 @@ def test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list(m
     assert own_models(models, "u") == {"solo"}
 
 
+def test_an_invalid_pattern_in_an_access_group_fails_the_request_by_chance(models: Pair) -> None:
+    """LiteLLM compares what groups name in any order: what comes before the invalid one may come behind it, too."""
+    add_access_group(models.litellm, "ag", ["grp", "so*", "(*", "fake.c"], assigned_team_ids=["t"])
+    rows.add_team(models.litellm, "t", models=["openai/*"], access_group_ids=["ag"], members_with_roles=members("u"))
+    assert team_models(models, "t", "u") == {"openai/gpt-4o", "fake-a", "fake-b"}
+    person(models)
+    key(models, models=["openai/*"], access_group_ids=["ag"])
+    assert own_models(models, "u") == {"openai/gpt-4o", "fake-a", "fake-b"}
+    # Where the team's groups fail, LiteLLM does not ask the key's.
+    add_access_group(models.litellm, "other", ["solo"], assigned_team_ids=["t"])
+    rows.update(models.litellm, *_KEY, {"team_id": "t", "models": ["solo"], "access_group_ids": ["other"]})
+    assert own_models(models, "u") == set()
+    change_access_group(models.litellm, "ag", access_model_names=["grp", "fake.c"])
+    assert own_models(models, "u") == {"solo"}
+    change_access_group(models.litellm, "other", access_model_names=["so*", "(*"])
+    assert own_models(models, "u") == set()
+
+
+def test_a_deployment_whose_name_is_an_invalid_pattern_fails_the_word_for_teams(models: Pair) -> None:
+    """LiteLLM puts the names of all deployments in its place."""
+    rows.add_team(models.litellm, "t", models=["fake-*", "all-team-models", "solo"], members_with_roles=members("u"))
+    assert team_models(models, "t", "u") == ALL
+    add_model(models.litellm, "solo(*")
+    assert team_models(models, "t", "u") == {"fake-a", "fake-b"}
+
+
 def test_a_project_cuts_a_key(models: Pair) -> None:
     person(models)
     add_project(models.litellm, "p", [])
@@ -544,6 +594,23 @@ def test_a_project_cuts_the_aliases_of_the_keys_team(models: Pair) -> None:
     add_project(models.litellm, "p", ["mine"], team_id="t")
     key(models, models=["fake-a"], team_id="t", project_id="p")
     assert own_models(models, "u") == {"fake-b"}
+
+
+def test_what_a_key_calls_by_an_alias_of_its_own_is_not_opened_by_it(models: Pair) -> None:
+    """Through Open WebUI's key the name is another model. LiteLLM replaces a team's alias first, then a key's."""
+    person(models)
+    set_aliases(models.litellm, 7, {"mine": "fake.c", "yours": "fake-b"})
+    rows.add_team(models.litellm, "t", models=["solo"], model_id=7)
+    key(models, models=["fake-*", "solo"], aliases=json.dumps({"solo": "fake-b", "fake-a": "solo"}))
+    assert own_models(models, "u") == {"fake-b"}
+    rows.update(models.litellm, *_KEY, {"team_id": "t", "aliases": {"fake-b": "solo"}})
+    assert own_models(models, "u") == {"fake.c", "solo"}
+    rows.update(models.litellm, *_KEY, {"aliases": {}})
+    assert own_models(models, "u") == {"fake-b", "fake.c", "solo"}
+    rows.update(models.litellm, *_KEY, {"team_id": None, "models": ["short", "solo"], "aliases": {"solo": "fake-b"}})
+    configure(models.litellm, "litellm_settings", {"model_alias_map": {"short": "solo"}})
+    drain(models)
+    assert own_models(models, "u") == set()
 
 
 # How it is held
@@ -698,6 +765,7 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
         ("a key's list", lambda: rows.update(session, *_KEY, {"models": ["solo"]}), keys),
         ("a key's routes", lambda: rows.update(session, *_KEY, {"allowed_routes": ["/x"]}), keys),
         ("a key's groups", lambda: rows.update(session, *_KEY, {"access_group_ids": ["ag"]}), keys),
+        ("a key's aliases", lambda: rows.update(session, *_KEY, {"aliases": {"x": "solo"}}), keys),
         ("a key's agent", lambda: rows.update(session, *_KEY, {"agent_id": "a"}), keys),
         ("a key's spend", lambda: rows.update(session, *_KEY, {"spend": 3.0}), set()),
         ("a model", lambda: add_model(session, "new"), {("model", "new")}),
@@ -727,9 +795,6 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
         seen[name] = changed(paused)
     assert seen == {name: expected for name, _step, expected in steps}
     assert paused.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
-
-
-_KEY = ("LiteLLM_VerificationToken", {"token": "k"})
 
 
 def test_fan_outs_lead_to_whoever_depends_on_it(paused: Pair) -> None:

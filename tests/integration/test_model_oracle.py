@@ -22,8 +22,8 @@ from kit.common import KitError, pinned_versions
 from kit.model_oracle import Judge, Pairs, Ways, World
 from kit.pairs import Pair, Session
 
-WORLDS = int(os.environ.get("USER_BRIDGE_WORLDS", "11"))
-PEOPLE = 100
+WORLDS = int(os.environ.get("USER_BRIDGE_WORLDS", "9"))
+PEOPLE = 120
 WAYS = {
     "effective": ("role", "team", "user", "key"),
     "teams": ("role", "team"),
@@ -73,6 +73,9 @@ FAULTS = [
         "keys",
         needs_newest=True,
     ),
+    Fault("hidden_by_key(jsonb, text[])", "NULL::text AS target", "n.name AS target", "keys"),
+    Fault("user_clauses(text[])", "t.scope, k.project], k.aliases)", "t.scope, k.project], '{}')", "keys"),
+    Fault("team_aliases(integer)", "r.target IN (SELECT o.key FROM own AS o)", "false", "teams"),
     Fault("user_clauses(text[])", "AND NOT u.is_in_team", "", "assigned"),
     Fault("user_clauses(text[])", "AND NOT u.has_list", "", "assigned"),
 ]

@@ -199,7 +199,8 @@ class _Maker:
         teams = [f"t{number}" for number in range(max(3, self.people // 5))]
         self.budgets()
         for team in teams:
-            self.team(team, users)
+            # Somebody is in none.
+            self.team(team, users[: len(users) * 5 // 6])
         for user in users:
             self.user(user, teams)
         self.projects(teams)
@@ -266,7 +267,7 @@ class _Maker:
                 access_group_name=f"Group {number}",
                 # In what order LiteLLM compares these is a matter of chance, and so is what fails.
                 access_model_names=[entry for entry in self.list_() if entry not in _INVALID],
-                assigned_team_ids=self.some(("t0", "t1", "t2"), 2),
+                assigned_team_ids=self.some([f"t{team}" for team in range(self.people // 5)], 12),
                 assigned_key_ids=self.some([f"key{key}" for key in range(8)], 4),
             )
 
@@ -287,14 +288,8 @@ class _Maker:
         model_id = None
         if self.often(0.3):
             model_id = len(self.rows["LiteLLM_ModelTable"]) + 1
-            # In the bridge, one that a router alias stands for does not open that alias, too, and a name that is no
-            # model's has not the access groups of a deployment with a star.
-            settings = self.rows["LiteLLM_Config"][0]["param_value"]
-            choices = [
-                name
-                for name in (*_MODELS, "public")
-                if name not in _aliases(settings).values() and not self.is_only_routed(name)
-            ]
+            # In the bridge, a name that is no model's has not the access groups of a deployment with a star.
+            choices = [name for name in (*_MODELS, "public") if not self.is_only_routed(name)]
             aliases: Any = {self.one(*choices): self.one(*_MODELS, *_EXPANDED) for _ in range(2)}
             self.add("LiteLLM_ModelTable", id=model_id, aliases=self.one(aliases, json.dumps(aliases)))
         self.add(
@@ -338,6 +333,7 @@ class _Maker:
             )
 
     def key(self, token: str, users: list[str], teams: list[str]) -> None:
+        aliases = {self.one(*_MODELS, "alias-1"): self.one(*_MODELS) for _ in range(self.one(*[0] * 5, 1, 2))}
         self.add(
             "LiteLLM_VerificationToken",
             token=token,
@@ -351,6 +347,7 @@ class _Maker:
             project_id=self.one("p0", "p1", "p2") if self.often(0.2) else None,
             agent_id="agent" if self.often(0.05) else None,
             config={},
+            aliases=self.one(aliases, json.dumps(aliases)),
         )
 
     def add(self, table: str, **row: Any) -> None:

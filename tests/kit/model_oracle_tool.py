@@ -17,7 +17,7 @@ import inspect
 import json
 import sys
 import types
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -86,11 +86,14 @@ class World:
             self.known[models] = [name for name in self.names if _allows(self._by_user, models, name)]
         return self.known[models]
 
-    def _served(self, team: Row, opens: Check) -> list[str]:
-        """The models behind the names that a team's key may call: an alias of the team's is another model's name."""
+    def _served(self, team: Row, opens: Check, own: Collection[str] = ()) -> list[str]:
+        """The models behind the names that a team's key may call: an alias of the team's is another model's name.
+
+        `own`: the key's own aliases, behind which is nothing that counts.
+        """
         aliases = self.aliases.get(team["team_id"], {})
-        called = {*self.names, *aliases}
-        found = {aliases.get(name, name) for name in called if _allows(opens, team, name)}
+        called = {*self.names, *aliases}.difference(own)
+        found = {aliases.get(name, name) for name in called if _allows(opens, team, name)}.difference(own)
         return sorted(found & set(self.names))
 
     async def _by_team(self, team: Row, user_id: str, name: str) -> None:
@@ -133,13 +136,15 @@ class World:
         await auth_checks.can_user_call_model(model=name, llm_router=self.router, user_object=held)
 
     def _by_key(self, key: Row, user: Row) -> list[str]:
+        own = _unwrapped(key["aliases"])
         if key["team_id"] is None:
-            return [name for name in self.names if _allows(self._by_personal_key, (key, user), name)]
+            called = [name for name in self.names if name not in own]
+            return [name for name in called if _allows(self._by_personal_key, (key, user), name)]
         team = self.teams.get(key["team_id"])
         # Newer versions refuse the keys of a team that is gone, older ones go on with what the key's view has of it.
         if team is None:
             return []
-        return self._served(team, lambda team, name: self._by_team_key(key, team, name))
+        return self._served(team, lambda team, name: self._by_team_key(key, team, name), own)
 
     async def _by_personal_key(self, key_and_user: tuple[Row, Row], name: str) -> None:
         key, user = key_and_user
@@ -202,6 +207,7 @@ class World:
             models=key["models"] or [],
             team_models=(team["models"] or []) if team else [],
             team_model_aliases=self._aliases(team),
+            aliases=_unwrapped(key["aliases"]),
             **groups,
         )
 

@@ -159,7 +159,7 @@ e2e: venv chromium ## The whole way from the real LiteLLM to the real Open WebUI
 screenshots: venv chromium ## Take the README's pictures anew
 	@$(PYTEST) tests/e2e/test_browser.py
 	@mkdir -p docs/images
-	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups}.png docs/images/
+	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups,models}.png docs/images/
 
 .PHONY: chromium
 chromium:
@@ -169,6 +169,11 @@ chromium:
 stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for each pair of versions)
 	$(call say,stories)
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
+
+.PHONY: worlds
+worlds: venv ## Random LiteLLM databases in which the rule for models is compared with LiteLLM itself (WORLDS=200 for each version)
+	$(call say,models)
+	@USER_BRIDGE_WORLDS=$(or $(WORLDS),200) pytest tests/integration/test_model_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
 
 .PHONY: prefetch
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, environments of both programs, images
@@ -183,7 +188,7 @@ test: venv ## Everything that proves something once; what each target took is in
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours
-	@$(MAKE) test TARGETS="$(subst versions$(comma),,$(TARGETS)) molecule-faults stories mutants demo" WEEKLY=1 PG=all CORE=all
+	@$(MAKE) test TARGETS="$(subst versions$(comma),,$(TARGETS)) molecule-faults stories worlds mutants demo" WEEKLY=1 PG=all CORE=all
 
 .PHONY: release
 release: venv ## The commit before a release: version and changelog (VERSION=1.2.3)

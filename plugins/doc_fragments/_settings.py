@@ -120,4 +120,63 @@ options:
           copies the stored hash into Open WebUI, which grants nothing there. V(off) ignores keys.
         type: str
         choices: [mapping, mirror, 'off']
+      model_access:
+        description: >-
+          Let everybody see in Open WebUI the models that LiteLLM grants, and no others. V(false) takes away
+          what the bridge granted.
+        type: bool
+        version_added: 1.1.0
+      model_policy:
+        description: >-
+          Which models somebody sees. V(assigned): those of the teams, of the personal list and of lists of
+          usable keys; an empty personal list counts as O(settings.model_unassigned) says. V(effective): whatever
+          LiteLLM would serve in any way, to the letter, so an empty personal list means all. V(teams), V(user),
+          V(keys): only what comes from teams, from the personal list, or from usable keys.
+        type: str
+        choices: [assigned, effective, teams, user, keys]
+        version_added: 1.1.0
+      model_unassigned:
+        description: >-
+          What somebody sees, with O(settings.model_policy) V(assigned), who is in no team, has an empty personal
+          list and owns no key with a list. V(all) is what such a list means in LiteLLM.
+        type: str
+        choices: [all, none]
+        version_added: 1.1.0
+      models_for_everyone:
+        description: Models that every account of the bridge may see, such as the one that writes the titles
+          of chats.
+        type: list
+        elements: str
+        version_added: 1.1.0
+      extra_models:
+        description: >-
+          Models that only LiteLLM's configuration file knows. Models that are not in the database and not
+          listed here stay hidden.
+        type: list
+        elements: dict
+        version_added: 1.1.0
+        suboptions:
+          name:
+            type: str
+            required: true
+            description: Name under which LiteLLM serves it.
+          access_groups:
+            type: list
+            elements: str
+            description: Access groups of its deployments.
+          provider:
+            type: str
+            description: Provider that LiteLLM derives from the bare name, such as V(openai) from V(gpt-4o).
+      openwebui_model_prefix:
+        description: >-
+          What Open WebUI puts in front of LiteLLM's model names, that is C(prefix_id) of its connection,
+          and a dot. Must be the prefix of Open WebUI's connection with a dot at its end, or empty.
+        type: str
+        version_added: 1.1.0
+      model_takeover:
+        description: >-
+          Make models private that somebody has made public in Open WebUI. Removing the bridge makes them
+          public again.
+        type: bool
+        version_added: 1.1.0
 """

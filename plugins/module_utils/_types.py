@@ -12,16 +12,22 @@ from __future__ import annotations
 
 ENTITY_TYPES = [
     "api_key",
+    "model",
+    "model_set",
     "organization",
     "organization_member",
     "team",
     "team_member",
+    "team_models",
     "user",
     "user_key",
+    "user_models",
 ]
 # Those that sync_mapping has rows of, and what they are mapped to in Open WebUI.
 MAPPED_TYPES = [
     "api_key",
+    "model",
+    "model_set",
     "organization",
     "team",
     "user",
@@ -29,6 +35,7 @@ MAPPED_TYPES = [
 ]
 OPENWEBUI_TYPES = [
     "group",
+    "model",
     "user",
     "user_api_key",
 ]

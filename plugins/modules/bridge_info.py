@@ -47,6 +47,22 @@ options:
         may become O(owner). What differs in detail is shown by M(llmops.user_bridge.bridge_sync).
     type: bool
     default: false
+  explain:
+    description:
+      - A person and a model, for RV(explanation). Needs a login that may become O(owner).
+    type: dict
+    version_added: 1.1.0
+    suboptions:
+      user:
+        description:
+          - The id or the email of a user of LiteLLM.
+        type: str
+        required: true
+      model:
+        description:
+          - LiteLLM's name of a model.
+        type: str
+        required: true
   limit:
     description:
       - Most entries in RV(errors), RV(last_errors), RV(removals), RV(initial_passwords), RV(not_linked) and
@@ -88,6 +104,17 @@ EXAMPLES = r"""
     login_db: litellm
     openwebui_login_db: openwebui
     drift: true
+  register: bridge
+
+- name: Ask why somebody does not see a model
+  llmops.user_bridge.bridge_info:
+    login_host: 127.0.0.1
+    login_user: postgres
+    login_password: "{{ bridge_login_password }}"
+    login_db: litellm
+    explain:
+      user: ann@example.com
+      model: gpt-4o
   register: bridge
 
 - name: Fail when the bridge is not healthy
@@ -547,6 +574,97 @@ drift:
       description: Number of entities by type.
       type: dict
       sample: {user: 1}
+models:
+  description: Rights on models, as each side has them.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    litellm:
+      description: What LiteLLM says, null when it could not be seen.
+      type: dict
+      contains:
+        models:
+          description: Number of models that LiteLLM serves.
+          type: int
+          sample: 12
+        blocked:
+          description: Number of models of which all deployments are blocked.
+          type: int
+          sample: 0
+        of_teams:
+          description: Number of teams' own deployments, which a key of no team cannot reach.
+          type: int
+          sample: 0
+        sets:
+          description: Number of lists that a group in Open WebUI stands for.
+          type: int
+          sample: 3
+        unassigned:
+          description: Number of people who see everything only because no list says anything about them.
+          type: int
+          sample: 0
+        unseen:
+          description: The models that nobody has a list for.
+          type: list
+          elements: str
+          sample: []
+    openwebui:
+      description:
+        - What Open WebUI has, null without O(openwebui_login_db) or when it could not be seen.
+        - Numbers of C(models) with a row, rows that the bridge C(made), C(grants), grants that are C(not_written),
+          C(groups) and C(members).
+        - Models that are C(public), C(taken_over) or C(switched_off), and C(wider_presets), which people see who do not
+          see the model below.
+        - Models that are C(owned) by somebody who is no administrator, and who sees them without a grant.
+      type: dict
+      sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], owned: [],
+        taken_over: [], switched_off: [], wider_presets: []}
+explanation:
+  description:
+    - Why the person of O(explain) sees the model or does not, null without that or when it could not be asked.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    user:
+      description: LiteLLM's id of the user, null if there is none.
+      type: str
+      sample: u1
+    model:
+      description: The model.
+      type: str
+      sample: gpt-4o
+    granted:
+      description: Whether LiteLLM's rows and the settings of the bridge let the user see it.
+      type: bool
+      sample: false
+    problem:
+      description: What is in the way of everybody, null if nothing is.
+      type: str
+      sample: all deployments of the model are blocked in LiteLLM
+    ways:
+      description: Each way by which the user could have it, those first that are open.
+      type: list
+      elements: dict
+      contains:
+        way:
+          description: The team, list or key.
+          type: str
+          sample: team Blue
+        opens:
+          description: Whether it is one.
+          type: bool
+          sample: false
+        reason:
+          description: Why, or why not.
+          type: str
+          sample: the team lists it, but the scope there is gpt-4o-mini
+    openwebui:
+      description:
+        - Whether the account C(sees) it in Open WebUI, by which C(ways), and the C(reasons) why not.
+      type: dict
+      sample: {sees: false, account: usr_u1, row: gpt-4o, ways: [], reasons: [no grant reaches the account]}
 initial_passwords:
   description:
     - The accounts that still have the password that the bridge gave them, the oldest first. Null without
@@ -682,6 +800,10 @@ def main() -> None:
         check_connection={"type": "bool", "default": True},
         maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"]},
         drift={"type": "bool", "default": False},
+        explain={
+            "type": "dict",
+            "options": {"user": {"type": "str", "required": True}, "model": {"type": "str", "required": True}},
+        },
         limit={"type": "int", "default": 10},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

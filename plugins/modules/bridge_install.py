@@ -88,6 +88,14 @@ options:
     type: list
     elements: str
     default: []
+  optional_tables:
+    description:
+      - Tables in schema C(public) that not every version of the program has. A trigger in O(definitions) on one that is
+        missing is left out; the next run after the program has been upgraded creates it.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   lock_timeout_ms:
     description:
       - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
@@ -226,6 +234,7 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
             dumpable(each, params["program_owner"]) for each in wanted_definitions(params["definitions"], roles(params))
         ),
         required_tables=tuple(params["required_tables"]),
+        optional_tables=tuple(params["optional_tables"]),
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
         check_mode=check_mode,
@@ -272,6 +281,7 @@ def main() -> None:
             "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
         },
         required_tables={"type": "list", "elements": "str", "default": []},
+        optional_tables={"type": "list", "elements": "str", "default": []},
         settings={"type": "dict", "options": SPEC},
         lock_timeout_ms={"type": "int", "default": 500},
     )

@@ -22,7 +22,7 @@ options:
       - Only LiteLLM's entities of these types.
     type: list
     elements: str
-    choices: [api_key, organization, team, user, user_key]
+    choices: [api_key, model, model_set, organization, team, user, user_key]
   litellm_ids:
     description:
       - Only the entities with these ids in LiteLLM. An API key's id is the JSON array of its user's id and a
@@ -34,7 +34,7 @@ options:
       - Only entries for Open WebUI's rows of these types.
     type: list
     elements: str
-    choices: [group, user, user_api_key]
+    choices: [group, model, user, user_api_key]
   openwebui_ids:
     description:
       - Only entries for the rows with these ids in Open WebUI.

@@ -75,7 +75,8 @@ options:
       - The drain that follows with O(repair=true) delivers whatever is queued.
     type: list
     elements: str
-    choices: [api_key, organization, organization_member, team, team_member, user, user_key]
+    choices: [api_key, model, model_set, organization, organization_member, team, team_member, team_models, user,
+      user_key, user_models]
   limit:
     description:
       - Most entities to deliver. What is left stays queued. Without it all are delivered.

@@ -33,6 +33,13 @@ class Company:
         """From 1.102.0 on they are a matter of the enterprise licence."""
         return version_key(self.litellm.version) < (1, 102)
 
+    def new_model(self, name: str, **info: Any) -> str:
+        """Served by the site's provider; its id."""
+        upstream = {"model": f"openai/{name}", "api_base": self.site.provider.url, "api_key": "dummy"}
+        prices = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.001}
+        made = self.litellm.post("/model/new", model_name=name, litellm_params={**upstream, **prices}, model_info=info)
+        return str(made["model_id"])
+
     def hire(self, name: str, **fields: Any) -> Person:
         person = self.site.invent(name)
         self.litellm.post(
@@ -76,10 +83,11 @@ class Company:
 
 @contextmanager
 def opened(site: Site, home: Path) -> Iterator[Company]:
-    """LiteLLM starts, and gets two models."""
+    """LiteLLM starts, gets two models, and becomes a connection of Open WebUI's with a key that all people share."""
     with litellm_server.running(site.age, site.pair.login("litellm"), home, site.output / "litellm.log") as proxy:
+        company = Company(site, proxy)
         for model in (MODEL, OTHER_MODEL):
-            upstream = {"model": f"openai/{model}", "api_base": site.provider.url, "api_key": "dummy"}
-            prices = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.001}
-            proxy.post("/model/new", model_name=model, litellm_params={**upstream, **prices})
-        yield Company(site, proxy)
+            company.new_model(model)
+        shared = proxy.post("/key/generate", key_alias="Open WebUI")["key"]
+        api.add_connection(site.admin, f"{proxy.url}/v1", shared)
+        yield company

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from conftest import missing
 from e2e import browser as browsers
+from e2e.company import MODEL, OTHER_MODEL, Company
 from e2e.provider import answer_to
 from e2e.site import Person, Site
 from kit import litellm
@@ -34,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def company(site: Site) -> Site:
+def acme(site: Site) -> Site:
     """People whose names are in no other test; the first page of users shows thirty."""
     organization = site.new_organization("Acme Research")
     robotics, languages = site.new_team("Robotics", organization), site.new_team("Languages", organization)
@@ -49,17 +50,17 @@ def company(site: Site) -> Site:
     return site
 
 
-def test_a_synced_user_signs_in_and_chats(company: Site, browser: Browser) -> None:
-    with browsers.window(browser, company.server) as page:
+def test_a_synced_user_signs_in_and_chats(acme: Site, browser: Browser) -> None:
+    with browsers.window(browser, acme.server) as page:
         browsers.sign_in(page, GRACE.email, GRACE.email)
         browsers.ask(page, QUESTION, answer_to(QUESTION))
         expect(page.get_by_text("Robotics-Grace Hopper").first).to_be_visible()
-        browsers.take_picture(page, company.output / "chat.png")
+        browsers.take_picture(page, acme.output / "chat.png")
 
 
-def test_the_admin_sees_users_and_groups(company: Site, browser: Browser) -> None:
-    admin = company.pair.admin
-    with browsers.window(browser, company.server) as page:
+def test_the_admin_sees_users_and_groups(acme: Site, browser: Browser) -> None:
+    admin = acme.pair.admin
+    with browsers.window(browser, acme.server) as page:
         browsers.sign_in(page, admin.email, admin.password)
         browsers.dismiss_release_notes(page)
         page.goto("/admin/users")
@@ -72,11 +73,29 @@ def test_the_admin_sees_users_and_groups(company: Site, browser: Browser) -> Non
             row = page.locator("tr", has_text=email)
             expect(row).to_contain_text(name)
             expect(row.get_by_text(re.compile(f"^{role}$", re.IGNORECASE))).to_be_visible()
-        browsers.take_picture(page, company.output / "users.png")
+        browsers.take_picture(page, acme.output / "users.png")
         page.goto("/admin/users/groups")
         for name, members in (("Acme Research", 3), ("Robotics", 2), ("Languages", 1)):
             expect(page.locator("body")).to_contain_text(re.compile(rf"{name}\s+{members}\b"), use_inner_text=True)
-        browsers.take_picture(page, company.output / "groups.png")
+        browsers.take_picture(page, acme.output / "groups.png")
+
+
+def test_two_people_choose_among_different_models(company: Company, browser: Browser) -> None:
+    site = company.site
+    marie = company.hire("Marie Curie", models=[MODEL, OTHER_MODEL])
+    lise = company.hire("Lise Meitner", models=[OTHER_MODEL])
+    halves = []
+    for person, offered, hidden in ((marie, {MODEL, OTHER_MODEL}, set()), (lise, {OTHER_MODEL}, {MODEL})):
+        with browsers.window(browser, site.server, width=840) as page:
+            browsers.sign_in(page, person.email, person.email)
+            browsers.open_model_menu(page)
+            for model in offered:
+                expect(page.get_by_text(model, exact=True).last).to_be_visible()
+            for model in hidden:
+                expect(page.get_by_text(model, exact=True)).to_have_count(0)
+            name = person.name.split()[0].lower()
+            halves.append(browsers.take_picture(page, site.output / f"models-{name}.png"))
+    browsers.put_side_by_side(browser, halves, site.output / "models.png")
 
 
 def test_who_is_disabled_is_shown_out_of_an_open_window_until_enabled_again(site: Site, browser: Browser) -> None:

@@ -102,10 +102,7 @@ def _visitor(url: str, version: str, answer: Answer) -> Visitor:
 def chat(visitor: Visitor, model: str, question: str) -> str:
     """Ask, and keep the answer as a chat; its id."""
     asked = {"id": "q", "parentId": None, "childrenIds": ["a"], "role": "user", "content": question}
-    completion = visitor.post(
-        "/api/chat/completions",
-        {"model": model, "stream": False, "messages": [{"role": "user", "content": question}]},
-    )
+    completion = ask(visitor, model, question)
     answered = {
         "id": "a",
         "parentId": "q",
@@ -138,6 +135,12 @@ def settings(visitor: Visitor) -> Any:
 
 def change_password(visitor: Visitor, old: str, new: str) -> None:
     visitor.ok(visitor.post("/api/v1/auths/update/password", {"password": old, "new_password": new}))
+
+
+def ask(visitor: Visitor, model: str, question: str) -> Answer:
+    """Without keeping it."""
+    messages = [{"role": "user", "content": question}]
+    return visitor.post("/api/chat/completions", {"model": model, "stream": False, "messages": messages})
 
 
 def models(visitor: Visitor) -> set[str]:
@@ -191,6 +194,18 @@ def add_account(admin: Visitor, name: str, email: str, password: str) -> str:
     """Admin Panel > Users > Add User; the account's id."""
     form = {"name": name, "email": email, "password": password, "role": "user"}
     return str(admin.ok(admin.post("/api/v1/auths/add", form))["id"])
+
+
+def add_connection(admin: Visitor, url: str, key: str) -> None:
+    """Settings > Connections: one more of OpenAI's kind, whose models keep their names."""
+    now = admin.ok(admin.get("/openai/config"))
+    form = {
+        "ENABLE_OPENAI_API": True,
+        "OPENAI_API_BASE_URLS": [*now["OPENAI_API_BASE_URLS"], url],
+        "OPENAI_API_KEYS": [*now["OPENAI_API_KEYS"], key],
+        "OPENAI_API_CONFIGS": now["OPENAI_API_CONFIGS"],
+    }
+    admin.ok(admin.post("/openai/config/update", form))
 
 
 def offer_model(admin: Visitor, model: str, *, group_id: str | None = None) -> None:

@@ -38,6 +38,8 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
+from faults_of_models import RULE
 from faults_of_operating import OPERATING
 from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
@@ -632,7 +634,7 @@ FAULTS = [
     Fault(
         "parent not written",
         "entities/group/openwebui/apply.sql.j2",
-        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', coalesce(v_is_new, false));",
+        "PERFORM user_bridge.write_parents(p_link, v_want ->> 'organization_id', v_is_new);",
         "NULL;",
         lambda pair: test_mapping.TestTeams().test_parent_is_the_organizations_group(pair),
     ),
@@ -1990,6 +1992,10 @@ OLD_FAULTS = [
 ]
 
 
+FAULTS_OF_MODELS = [Fault(*row) for row in (*RULE, *MODEL_GRANTS)]
+OLD_FAULTS_OF_MODELS = [Fault(*row) for row in MODEL_GRANTS_BY_OLD]
+
+
 # What the oracle must notice as well, with nobody pointing at it. The first few are found soon.
 TOLD = (
     "auth row not written",
@@ -2035,17 +2041,20 @@ def test_every_fault_can_be_planted() -> None:
     """Also those that run weekly only."""
     texts = [*render_sql("litellm").items(), *render_sql("openwebui").items()]
     lost = [
-        fault.name for fault in FAULTS if not any(fnmatch(path, fault.path) and fault.old in sql for path, sql in texts)
+        fault.name
+        for fault in FAULTS + FAULTS_OF_MODELS
+        if not any(fnmatch(path, fault.path) and fault.old in sql for path, sql in texts)
     ]
     assert lost == []
 
 
-# All of them take ten minutes: every third on every push, the others weekly.
+# All of them take ten minutes: every third on every push, of those about rights on models every tenth; all weekly.
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=fault.name, marks=[] if number % 3 == 0 else pytest.mark.weekly)
-        for number, fault in enumerate(FAULTS)
+        pytest.param(fault, id=fault.name, marks=[] if number % share == 0 else pytest.mark.weekly)
+        for faults, share in ((FAULTS, 3), (FAULTS_OF_MODELS, 10))
+        for number, fault in enumerate(faults)
     ],
 )
 def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
@@ -2054,7 +2063,14 @@ def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
 
 
 @pytest.mark.schemas(openwebui="old")
-@pytest.mark.parametrize("fault", OLD_FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=marks)
+        for faults, marks in ((OLD_FAULTS, []), (OLD_FAULTS_OF_MODELS, pytest.mark.weekly))
+        for fault in faults
+    ],
+)
 def test_a_fault_with_an_old_open_webui_is_caught(pair: Pair, fault: Fault) -> None:
     with installed(pair, fault), pytest.raises(CAUGHT):
         fault.caught_by(pair)

@@ -21,12 +21,13 @@ import psycopg2
 import pytest
 
 from hard_support import QUICK, replaced
-from kit import openwebui, pairs, rows
+from kit import model_rows, openwebui, pairs, rows
 from kit.bridge import Mutate, change_settings, install_bridge, own, render_sql
 from kit.drains import drain_all, drain_on
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import ModuleFailed, admin, login_options, run_module
+from test_model_grants import PUBLIC, readers, save_access
 
 SIDES: tuple[Side, ...] = ("openwebui", "litellm")
 Part = Callable[[Pair], None]
@@ -308,6 +309,125 @@ def _expired_key(pair: Pair) -> None:
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
 
 
+def _models(pair: Pair) -> None:
+    """Rights on models by each clause of the rule, and what changes them."""
+    session = writer(pair)
+    extra = [{"name": "routed/m", "provider": "openai"}, {"name": "m3", "access_groups": ["g"], "provider": "openai"}]
+    change_settings(pair, model_access=True, model_policy="assigned", models_for_everyone=["m1"], extra_models=extra)
+    for name in ("m1", "m2", "routed/*"):
+        model_rows.add_model(session, name, model_info={"access_groups": ["g"]})
+    model_rows.configure(session, "router_settings", {"model_group_alias": {"short": "m1"}})
+    model_rows.configure(session, "litellm_settings", {"model_alias_map": {"other": "m2"}})
+    model_rows.set_aliases(session, 7, {"mine": "m2"})
+    model_rows.add_access_group(session, "ag", ["m2"], assigned_team_ids=["t1"])
+    member = [{"role": "user", "user_id": "u0"}]
+    rows.add_team(
+        session, "t1", "T1", models=["m*", "(*"], access_group_ids=["ag"], model_id=7, members_with_roles=member
+    )
+    rows.change_team(session, "t1", models=["m*", "all-team-models", "g"])
+    model_rows.add_project(session, "p", ["m1", "m+*"], team_id="t1")
+    model_rows.add_scope(session, "t1", "u0", ["m1", "min*"])
+    rows.add_key(session, "9d" * 32, "u0", models=["m1"], allowed_routes=["/chat/*"])
+    rows.add_key(session, "0e" * 32, "u0", models=["g"], team_id="t1", access_group_ids=["ag"], project_id="p")
+    for models in (["m1", "m2"], ["m1", "no-default-models"], ["g"], []):
+        rows.change_user(session, "u0", models=models)
+    model_rows.drain(pair)
+    model_rows.change_budget(session, "budget of u0 in t1", allowed_models=["m2"])
+    model_rows.change_access_group(session, "ag", access_model_names=["m1"])
+    model_rows.change_project(session, "p", models=["m2"])
+    model_rows.set_aliases(session, 7, {"mine": "m1"})
+    model_rows.change_model(session, "m2", blocked=True)
+    model_rows.add_model(session, "m4")
+    model_rows.configure(session, "litellm_settings", {"personal_key_model_access_from_teams": True})
+    model_rows.drain(pair)
+    for policy in ("keys", "effective"):
+        change_settings(pair, model_policy=policy)
+        for model in ("m1", "m2", "mine", "nothing"):
+            pair.litellm_admin.value("SELECT user_bridge.explain_model('u0', %s)", [model])
+    rows.change_user(session, "u0", models=["m1"])
+    pair.litellm_admin.run("UPDATE user_bridge.model_set SET unused_since = unused_since - interval '2 hours'")
+    pair.litellm_admin.run("SELECT setval('user_bridge.litellm_columns', 64)")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    model_rows.drain(pair)
+
+
+def _models_missed(pair: Pair) -> None:
+    """What no trigger saw, and a team that is gone with its members."""
+    change_settings(pair, model_access=True)
+    session = pair.litellm_admin
+    member = [{"role": "user", "user_id": "u0"}]
+    for team in ("t1", "t3"):
+        rows.add_team(writer(pair), team, members_with_roles=member)
+    rows.delete_team(writer(pair), "t3")
+    model_rows.drain(pair)
+    session.run("SET session_replication_role = replica")
+    rows.add_team(session, "t2", "T2", members_with_roles=member)
+    rows.delete_team(session, "t1")
+    session.run("RESET session_replication_role")
+    session.rows("SELECT * FROM user_bridge.reconcile()")
+    session.rows("SELECT user_bridge.model_rights()")
+    session.rows("SELECT * FROM user_bridge.reconcile(true)")
+
+
+def _models_there(pair: Pair) -> None:
+    """What administrators' pages do to rights on models in Open WebUI, and what becomes of it."""
+    change_settings(pair, model_access=True)
+    session = writer(pair)
+    names = ("m1", "m2", "m3")
+    for name in names:
+        model_rows.add_model(session, name, model_info={"access_groups": ["g"]})
+    rows.add_user(session, "u1", "u1@example.com", models=["m1", "m2"])
+    rows.change_user(session, "u0", models=["g"])
+    rows.add_team(session, "t1", "T1", models=["m*"], members_with_roles=model_rows.members("u0", "u1"))
+    model_rows.drain(pair)
+    loaded = {name: readers(pair, name) for name in names}
+    rows.change_user(session, "u1", models=["m1"])
+    rows.change_user(session, "u0", models=["g", "m4"])
+    rows.change_team(session, "t1", models=["m1", "m3"])
+    model_rows.add_scope(session, "t1", "u1", ["m1"])
+    model_rows.drain(pair)
+    for name in ("m1", "m2"):
+        save_access(pair, name, loaded[name])
+    save_access(pair, "m3", set())
+    _without_members(pair)
+    _looked_out(pair)
+    pair.openwebui.run("DELETE FROM \"group\" WHERE id LIKE 'grp_scope_%' OR id LIKE 'grp_models_%'")
+    pair.openwebui.run("DELETE FROM model WHERE id = 'm3'")
+    _looked_out(pair)
+    rows.change_user(session, "u0", models=["g"])
+    save_access(pair, "m1", {PUBLIC})
+    change_settings(pair, model_takeover=True)
+    model_rows.change_model(session, "m1", model_info={})
+    pair.openwebui_admin.value("SELECT user_bridge.model_report()")
+    pair.litellm_admin.value("SELECT user_bridge.explain_model('u1', 'm1')")
+    session.run("""UPDATE "LiteLLM_UserTable" SET user_id = 'u2' WHERE user_id = 'u1'""")
+    session.run("""UPDATE "LiteLLM_TeamTable" SET team_id = 't2' WHERE team_id = 't1'""")
+    for number in range(25):
+        rows.add_user(session, f"bulk{number}", f"bulk{number}@example.com", models=["g" if number % 2 else "m1"])
+        rows.add_team(session, f"bulk{number}", models=["m2"], members_with_roles=model_rows.members(f"bulk{number}"))
+        model_rows.add_scope(session, f"bulk{number}", f"bulk{number}", ["m*"])
+    model_rows.drain(pair)
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()")
+    with _rolled_back(pair.openwebui_admin):
+        pair.openwebui_admin.rows("SELECT * FROM user_bridge.remove_data()")
+    for name in names:
+        model_rows.delete_model(session, name)
+    model_rows.drain(pair)
+
+
+def _without_members(pair: Pair) -> None:
+    if openwebui.has_member_table(pair):
+        pair.openwebui.run("DELETE FROM group_member")
+    else:
+        pair.openwebui.run("UPDATE \"group\" SET user_ids = '[]'")
+
+
+def _looked_out(pair: Pair) -> None:
+    pair.litellm_admin.run("DELETE FROM user_bridge.upkeep WHERE task = 'lookout'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    model_rows.drain(pair)
+
+
 def _removed_data(pair: Pair) -> None:
     rows.add_key(writer(pair), "8c" * 32, "u0")
     with _rolled_back(pair.openwebui_admin):
@@ -392,6 +512,9 @@ PARTS: list[Part] = [
     _strangers,
     _expired_key,
     _bulk,
+    _models,
+    _models_missed,
+    _models_there,
     _removed_data,
     _taken_over,
     _waiting,
@@ -459,19 +582,31 @@ def _faults(pair: Pair) -> int:
 def _mended(pair: Pair, compare: bool = True) -> None:
     """The world as it was before a part, and both sides equal."""
     pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
-    change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none")
+    change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none", model_access=False)
+    change_settings(pair, model_takeover=False)
     for condition in (
         'VerificationToken"',
         'OrganizationMembership"',
+        'TeamMembership"',
+        'ProjectTable"',
+        'AccessGroupTable"',
+        'ProxyModelTable"',
+        'Config"',
         "UserTable\" WHERE user_id <> 'u0'",
         "TeamTable\" WHERE team_id <> 't0'",
+        'ModelTable"',
         "OrganizationTable\" WHERE organization_id <> 'o0'",
         "BudgetTable\" WHERE budget_id <> 'budget of o0'",
     ):
         pair.litellm.run(f'DELETE FROM "LiteLLM_{condition}')
-    rows.change_user(pair.litellm, "u0", user_email="u0@example.com", user_alias=None, user_role=None)
+    rows.change_user(pair.litellm, "u0", user_email="u0@example.com", user_alias=None, user_role=None, models=[])
     rows.change_team(pair.litellm, "t0", team_alias="T", members_with_roles={})
     rows.rename_organization(pair.litellm, "o0", "O")
+    # What rights on models have left, which are not followed any more.
+    if pair.litellm_admin.value(
+        "SELECT EXISTS (SELECT FROM user_bridge.model_catalog) OR user_bridge.has_granted_models()"
+    ):
+        pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
     pair.litellm_admin.run("SELECT setval('user_bridge.breaker_until', 1)")
     # What was not held because of the bug joins its incident with the next drain.
     for _round in range(20):
@@ -481,6 +616,8 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     drain_all(pair)
     for table in ("auth", "user"):
         pair.openwebui.run(f"DELETE FROM \"{table}\" WHERE id IN ('boss', 'theirs')")
+    # Those of models that somebody had made public stay.
+    pair.openwebui.run("DELETE FROM model")
     # What a broken row trigger could not queue is found by comparing both sides.
     while compare and pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)"):
         drain_all(pair)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, render_sql
+from kit.model_rows import add_model
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
 from modules_support import (
@@ -223,6 +224,25 @@ def test_where_the_triggers_are_off(deployed: Pair) -> None:
     assert found["triggers_off"] == [f"role litellm database {database}"] and found["health"]["status"] == "broken"
     assert "bridge_sync with action reconcile" in " ".join(found["health"]["reasons"])
     deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} RESET session_replication_role")
+
+
+def test_rights_on_models(deployed: Pair) -> None:
+    found = info(deployed)
+    assert found["explanation"] is None and found["models"]["litellm"]["models"] == 0
+    change_settings(deployed, model_access=True)
+    add_model(deployed.litellm, "gpt")
+    add_user(deployed, "u1", "ann@example.com")
+    found = info(deployed, explain={"user": "ann@example.com", "model": "gpt"})
+    assert found["models"]["litellm"] == {
+        **{"models": 1, "blocked": 0, "of_teams": 0, "sets": 1, "unassigned": 1, "unseen": []},
+    }
+    assert found["models"]["openwebui"]["models"] == 1 and found["models"]["openwebui"]["grants"] == 1
+    explained = found["explanation"]
+    assert explained["granted"] and explained["openwebui"]["sees"] and explained["user"] == "u1"
+    assert explained["ways"] == [{"way": "personal list", "opens": True, "reason": "the list is everything"}]
+    password = PASSWORDS[SYNC_USER]
+    refused = info(deployed, SYNC_USER, openwebui_login_password=password, explain={"user": "u1", "model": "gpt"})
+    assert refused["explanation"] is None and "explanation" in [each["what"] for each in refused["unseen"]]
 
 
 def test_drift_on_request(deployed: Pair) -> None:

@@ -483,6 +483,19 @@ def test_absent_refuses_while_others_use_it(pair: Pair, options: dict[str, Any],
     assert not install(options, env=READ_ONLY)["changed"]
 
 
+def test_a_trigger_on_an_optional_table_comes_with_the_table(pair: Pair, options: dict[str, Any]) -> None:
+    pair.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME TO "later"')
+    optional = {**options, "optional_tables": ["LiteLLM_UserTable"]}
+    done = install(optional)
+    assert done["changed"] and TRIGGER not in actions(done)
+    assert not install(optional)["changed"]
+    pair.litellm.run('ALTER TABLE "later" RENAME TO "LiteLLM_UserTable"')
+    assert {name: action for name, action in actions(install(optional)).items() if action != "unchanged"} == {
+        TRIGGER: "created"
+    }
+    assert not install(optional)["changed"]
+
+
 def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -> None:
     one = [{"name": "x", "sql": "CREATE TABLE user_bridge.x ()"}]
     other = {**options, "side": "openwebui", "settings": {}, "definitions": one, "required_tables": ["user", "auth"]}

@@ -116,6 +116,11 @@ def test_a_user_arrives(deployed: Deployed) -> None:
     assert user_arrives(deployed.pair, "first")
 
 
+def test_it_says_who_sees_every_model_for_want_of_a_list(deployed: Deployed) -> None:
+    for words in ("Models: 0 in LiteLLM", "people see all of them only because no list says anything about them"):
+        assert words in deployed.first.words, deployed.first.output
+
+
 def test_the_second_run_changes_nothing(deployed: Deployed) -> None:
     assert deployed.second.changed == 0, deployed.second.output
 
@@ -176,7 +181,8 @@ def test_memberships_and_roles_of_everybody(deployed: Deployed) -> None:
 def test_drift_is_reported_and_repaired(deployed: Deployed, tmp_path: Path) -> None:
     pair, status = deployed.pair, "llmops.user_bridge.bridge_status"
     # debug puts each line of the report into quotes, and so does a person's screen.
-    healthy = play(status, variables(pair), tmp_path, env=READ_ONLY)
+    asked = {"explain_user": "person-1@example.com", "explain_model": "gpt-x"}
+    healthy = play(status, variables(pair, **asked), tmp_path, env=READ_ONLY)
     assert healthy.failed == 0, healthy.output
     for line in (
         "Health: OK",
@@ -186,6 +192,8 @@ def test_drift_is_reported_and_repaired(deployed: Deployed, tmp_path: Path) -> N
         f"Connection: ok, as {SYNC_USER}",
         "Delivery: at commit",
         "Queue: 0 waiting, 0 of them failing",
+        "Explained: person-1 is not granted gpt-x by LiteLLM: LiteLLM's database has no deployment of this name",
+        "Open WebUI: no row: only administrators see it",
     ):
         assert line in healthy.words, healthy.output
 

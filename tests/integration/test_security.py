@@ -15,7 +15,7 @@ import pytest
 
 from conftest import missing
 from hard_support import replaced
-from kit import openwebui, rows
+from kit import model_rows, openwebui, rows
 from kit.binaries import installed
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import SUPERUSER, Cluster
@@ -31,7 +31,11 @@ BRIDGE_TABLES = {
 
 
 ROW_TRIGGERS = [
-    f"user_bridge.on_{name}_change()" for name in ("organization", "organization_membership", "user", "team", "key")
+    f"user_bridge.on_{name}_change()"
+    for name in (
+        *("organization", "organization_membership", "user", "team", "key", "team_membership", "budget", "team_alias"),
+        *("proxy_model", "config", "access_group", "project"),
+    )
 ]
 # What stands where a plain name would find it, and whom it says it ran as.
 _TRAPS = """
@@ -59,7 +63,7 @@ CREATE DOMAIN trap.record AS text;
 
 def sprung_by_the_bridge(pair: Pair, mutate: Mutate | None = None) -> list[str]:
     """Which traps of a writer's search_path the bridge walks into with its own rights."""
-    install_bridge(pair, {"initial_password": "none"}, mutate=mutate)
+    install_bridge(pair, {"initial_password": "none", "model_access": True}, mutate=mutate)
     pair.litellm_admin.run(_TRAPS)
     writer = pair.connect("litellm")
     writer.run("SET search_path = trap, pg_catalog, public")
@@ -68,6 +72,15 @@ def sprung_by_the_bridge(pair: Pair, mutate: Mutate | None = None) -> list[str]:
     rows.add_user(writer, "u1", "ann@example.com")
     rows.join_organization(writer, "o1", "u1")
     rows.add_key(writer, "k1", "u1")
+    model_rows.add_model(writer, "m")
+    model_rows.add_budget(writer, "b")
+    model_rows.add_membership(writer, "t1", "u1", "b")
+    model_rows.add_access_group(writer, "ag", ["m"])
+    model_rows.add_project(writer, "p", ["m"])
+    model_rows.set_aliases(writer, 7, {"a": "m"})
+    model_rows.configure(writer, "router_settings", {"model_group_alias": {"a": "m"}})
+    model_rows.change_budget(writer, "b", allowed_models=["m"])
+    model_rows.change_model(writer, "m", model_info={})
     for table in ("Organization", "OrganizationMembership", "User", "Team"):
         writer.run(f'UPDATE public."LiteLLM_{table}{"" if table.endswith("ship") else "Table"}" SET spend = 1')
     rows.change_user(writer, "u1", user_email="Anna@example.com")
@@ -231,6 +244,12 @@ class TestObjects:
                     "name"
                 ]
 
+    def test_what_avoids_reading_all_of_a_table_compiles_nothing(self, bridged: Pair, side: Side) -> None:
+        """To read all of a table all the same seems so dear to PostgreSQL up to 17 that it compiles it each time."""
+        for function in self.functions(bridged, side):
+            config = function["config"] or []
+            assert "jit=off" in config or "enable_seqscan=off" not in config, function["name"]
+
     def test_every_function_is_documented_and_owned_by_a_role_of_the_bridge(self, bridged: Pair, side: Side) -> None:
         for function in self.functions(bridged, side):
             assert function["comment"], function["name"]
@@ -367,7 +386,9 @@ def findings(pair: Pair, side: Side) -> set[tuple[str, ...]]:
         "LEFT JOIN LATERAL (SELECT tgrelid FROM pg_trigger t WHERE t.tgfoid = p.oid LIMIT 1) AS t ON true "
         "CROSS JOIN LATERAL plpgsql_check_function_tb(p.oid, coalesce(t.tgrelid, 0), "
         "performance_warnings => false, extra_warnings => true, security_warnings => true) AS c "
-        "WHERE p.pronamespace = 'user_bridge'::regnamespace"
+        # A trigger on a table that this version of LiteLLM does not have is not there.
+        "WHERE p.pronamespace = 'user_bridge'::regnamespace "
+        "AND (p.prorettype <> 'trigger'::regtype OR t.tgrelid IS NOT NULL)"
     )
     return {tuple(str(value) for value in row.values()) for row in found}
 
@@ -387,20 +408,20 @@ def program_tables_of_the_owner(pair: Pair, side: Side) -> set[tuple[str, str]]:
 
 
 def test_plpgsql_check_reports_nothing(server: Cluster) -> None:
-    """A statement for one Open WebUI version names what the other lacks: each must be right on one of them."""
+    """A statement for one version of a program names what the other lacks: each must be right on one of them."""
     versions = pinned_versions("open-webui")
     assert len(versions) == 2
-    seen: list[set[tuple[str, ...]]] = []
+    seen: dict[Side, list[set[tuple[str, ...]]]] = {side: [] for side in SIDES}
     for litellm, version in zip(pinned_versions("litellm"), versions, strict=True):
         with make_pair(server, litellm, version) as pair:
             install_bridge(pair)
-            assert findings(pair, "litellm") == set()
-            found = findings(pair, "openwebui")
             for side in SIDES:
+                found = findings(pair, side)
                 assert program_tables_of_the_owner(pair, side) == set()
-            assert {row for row in found if "does not exist" not in row[3]} == set()
-            seen.append({row[:2] for row in found})
-    assert seen[0] & seen[1] == set()
+                assert {row for row in found if not re.search("does not exist|has no field", row[3])} == set()
+                seen[side].append({row[:2] for row in found})
+    for first, second in seen.values():
+        assert first & second == set()
 
 
 @pytest.mark.schemas(openwebui="all")

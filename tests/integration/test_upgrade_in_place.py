@@ -208,5 +208,8 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
     assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == len(held)
     pair.litellm_admin.run("SELECT user_bridge.approve(%s)", [[row["id"] for row in held]])
     drain_all(pair)
+    # As a deployment does.
+    pair.litellm_admin.run("SELECT user_bridge.backfill()")
+    drain_all(pair)
     assert differences(pair) == []
     assert pair.litellm_admin.value("SELECT user_bridge.tick()") == 0

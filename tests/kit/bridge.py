@@ -52,6 +52,9 @@ SERVER = "user_bridge_target"
 DRAINER_ROLE = "drainer_of_tests"
 REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
 SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
+# Every user and team has rights on models, which would only add to what a test counts: those about them follow them.
+# Without a drainer each new account costs 60 ms of hashing by default.
+DEFAULTS: Mapping[str, Any] = {"model_access": False, "password_cost": 4}
 EXTENSIONS: Mapping[Side, str] = {"litellm": "dblink", "openwebui": "pgcrypto"}
 Mutate = Callable[[str, str], str]
 # Rendered SQL of each file, by side and path.
@@ -133,10 +136,6 @@ def planted(mutate: Mutate) -> Iterator[None]:
         _planted.pop()
 
 
-# Without a drainer each new account costs 60 ms of hashing by default.
-_CHEAP = {"password_cost": 4}
-
-
 def install_bridge(
     pair: Pair,
     settings: Mapping[str, Any] | None = None,
@@ -165,10 +164,12 @@ def install_bridge(
 
 
 def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
-    """The settings row of both sides: what is given; everything else gets the table's defaults."""
+    """The settings row of both sides: what is given; everything else gets the table's defaults, or those of tests."""
     for side in _sides_with_settings(pair):
         pair.superuser(side).run(f"DELETE FROM {SCHEMA}.settings; INSERT INTO {SCHEMA}.settings DEFAULT VALUES")
-    change_settings(pair, **{**_CHEAP, **settings})
+    # An older version has fewer.
+    known = pair.litellm_admin.value(f"SELECT to_jsonb(s) FROM {SCHEMA}.settings AS s") or {}
+    change_settings(pair, **{**{name: value for name, value in DEFAULTS.items() if name in known}, **settings})
 
 
 def _sides_with_settings(pair: Pair) -> list[Side]:
@@ -180,12 +181,15 @@ def change_settings(pair: Pair, **settings: Any) -> None:
     """Change settings on each side that stores them."""
     for side in _sides_with_settings(pair):
         values = {
-            name: psycopg2.extras.Json(value) if isinstance(value, dict) else value
+            name: psycopg2.extras.Json(value) if isinstance(value, (dict, list)) else value
             for name, value in settings.items()
             if side == "litellm" or SETTINGS[name].get("openwebui")
         }
         for name, value in values.items():
             pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
+    if settings.get("model_access"):
+        # As the backfill of a deployment does.
+        pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
 @contextlib.contextmanager

@@ -39,6 +39,10 @@ TEST_SECONDS = 600
 # Which tests see which files: those of the first pattern that fits, then what its kind has in common. Cheap ones first.
 # Without a folder a test is tests/integration/test_<name>.py.
 _SQL: tuple[tuple[str, str], ...] = (
+    ("*/entities/model*/litellm/*", "model_rule"),
+    ("*/entities/*_models/litellm/*", "model_rule"),
+    ("*/entities/model*/openwebui/*", "model_grants"),
+    ("*/entities/*_models/openwebui/*", "model_grants"),
     ("*/takeover.sql.j2", "takeover"),
     ("*/bulk.sql.j2", "bulk"),
     ("*/registry.sql.j2", "modules_bridge_info toy_entity"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -22,6 +23,12 @@ from kit.pairs import PROGRAM_ROLES, Pair, Side
 def version() -> str:
     """The collection's version, which the installer records."""
     return str(yaml.safe_load((REPO / "galaxy.yml").read_text(encoding="utf-8"))["version"])
+
+
+@functools.cache
+def _registry() -> Any:
+    path = REPO / "roles" / "triggers" / "templates" / "entities" / "registry.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def install(pair: Pair, texts: Mapping[Side, Mapping[str, str]]) -> None:
@@ -50,6 +57,7 @@ def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> str:
         program_owner=side,
         version=version(),
         definitions=definitions,
+        optional_tables=[name for name, table in _registry()["sides"][side]["tables"].items() if "since" in table],
     )
 
 

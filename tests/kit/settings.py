@@ -20,6 +20,7 @@ ROLES = ("bridge", "triggers", "sync_user")
 NOTICE = 'Written by "make generate" from roles/triggers/templates/settings.yml.'
 # Of the type integer.
 LARGEST = 2**31 - 1
+_WIDTH = 120
 LICENCE = """\
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -28,7 +29,19 @@ LICENCE = """\
 _PRIVATE = "This {kind} is PRIVATE to the collection. It can have breaking changes at any time."
 _OTHER = re.compile(r"S\((\w+)\)")
 _KNOWN = {
-    *("type", "default", "choices", "minimum", "maximum", "pattern", "pattern_text", "unequal_to", "roles"),
+    *(
+        "type",
+        "elements",
+        "options",
+        "default",
+        "choices",
+        "minimum",
+        "maximum",
+        "pattern",
+        "pattern_text",
+        "unequal_to",
+        "roles",
+    ),
     *("variable", "key", "openwebui", "shapes_rows", "version_added", "description"),
 }
 
@@ -128,7 +141,7 @@ def _option(declaration: Declaration, setting: Mapping[str, Any], role: str) -> 
         return f"O({role}_{path(match[1], declaration.settings[match[1]])})"
 
     option = {"description": _OTHER.sub(other, _description(setting)), "type": setting["type"]}
-    return {**option, "choices": setting["choices"]} if "choices" in setting else option
+    return {**option, **{key: setting[key] for key in ("choices", "elements", "options") if key in setting}}
 
 
 def _description(setting: Mapping[str, Any]) -> str:
@@ -149,7 +162,8 @@ def doc_fragment(declaration: Declaration) -> str:
     suboptions = {
         name: {
             "description": _OTHER.sub(r"O(settings.\1)", _description(setting)),
-            **{key: setting[key] for key in ("type", "choices", "version_added") if key in setting},
+            **{key: setting[key] for key in ("type", "elements", "choices", "version_added") if key in setting},
+            **({"suboptions": setting["options"]} if "options" in setting else {}),
         }
         for name, setting in declaration.settings.items()
     }
@@ -186,7 +200,12 @@ def module_spec(declaration: Declaration) -> str:
     spec, ranges, patterns, unequal, variables = {}, {}, {}, {}, {}
     shared = "\n".join(f'    "{name}",' for name, setting in declaration.settings.items() if setting.get("openwebui"))
     for name, setting in declaration.settings.items():
-        spec[name] = {key: setting[key] for key in ("type", "choices") if key in setting}
+        spec[name] = {key: setting[key] for key in ("type", "elements", "choices") if key in setting}
+        if "options" in setting:
+            spec[name]["options"] = {
+                option: {key: value for key, value in declared.items() if key != "description"}
+                for option, declared in setting["options"].items()
+            }
         if "password" in name and setting["type"] != "bool" and "choices" not in setting:
             # By its name alone AnsibleModule takes it for a secret.
             spec[name]["no_log"] = False
@@ -258,9 +277,25 @@ def _yaml(data: Any, indent: int = 0) -> str:
 
 
 def _python(table: Mapping[str, Any]) -> str:
-    """A dict with one line for each entry."""
-    lines = (f"    {json.dumps(name)}: {_literal(value)},\n" for name, value in table.items())
+    """A dict with one line for each entry, and more for one that is too long for a line."""
+    lines = (
+        f"    {json.dumps(name)}: {_fitted(value, 4, len(json.dumps(name)) + 3)},\n" for name, value in table.items()
+    )
     return "{\n" + "".join(lines) + "}"
+
+
+def _fitted(value: Any, indent: int, before: int) -> str:
+    """As the formatter has it: on one line where that fits, behind `before` characters and in front of a comma."""
+    text = _literal(value)
+    if indent + before + len(text) <= _WIDTH or not isinstance(value, (dict, list, tuple)):
+        return text
+    names = [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    values = value.values() if isinstance(value, dict) else value
+    pad = " " * (indent + 4)
+    lines = [
+        f"{pad}{name}{_fitted(each, indent + 4, len(name) + 1)},\n" for name, each in zip(names, values, strict=True)
+    ]
+    return f"{text[0]}\n{''.join(lines)}{' ' * indent}{text[-1]}"
 
 
 def _literal(value: Any) -> str:

@@ -56,7 +56,7 @@ def is_a_playbook_that_is_run(command: str) -> bool:
         return False
     run = constant(INTEGRATION / "test_playbooks_states.py", "PLAYBOOKS")
     assert isinstance(run, tuple)
-    known = {*role_readmes.options("bridge"), "bridge_hosts"}
+    known = {*role_readmes.options("bridge"), "bridge_hosts", "explain_user", "explain_model"}
     given = [value for option, value in pairwise(arguments) if option == "-e" and value != "@vars.yml"]
     named = {name for each in given for name in (yaml.safe_load(each) if each[0] == "{" else each.split("=")[:1])}
     options = {each for each in arguments if each.startswith("-")}

@@ -84,10 +84,14 @@ litellm: &side
 openwebui:
   {<<: *side, database: openwebui, counts: {users: 119, admins: 2, pending: 0, groups: 16, group_members: 214}}
 connection: {state: ok, user: sync_user}
-settings: {delivery: commit}
+settings: {delivery: commit, model_access: true}
 pause: null
 recent: {entries: 341, delivered: 341, since: "2026-11-25T08:02:11Z", last_success: "2026-11-26T10:01:54Z"}
 day: {entries: 58, delivered: 58, most_waiting: 3, longest_seconds: 0}
+models:
+  litellm: {models: 24, unassigned: 0, unseen: []}
+  openwebui: {grants: 61, public: [], owned: [], wider_presets: []}
+explanation: null
 drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
 last_comparison: "2026-11-26T10:04:08Z"
 mapped: {user: 118, organization: 2, team: 14, api_key: 87}
@@ -102,9 +106,9 @@ drift: null
 
 
 def test_the_report_in_readme_is_what_the_role_prints() -> None:
-    environment = jinja2.Environment(trim_blocks=True)
+    environment = jinja2.Environment(trim_blocks=True, loader=jinja2.FileSystemLoader(REPO / "roles/bridge/templates"))
     environment.filters["llmops.user_bridge.table"] = table
-    template = environment.from_string((REPO / "roles/bridge/templates/status.txt.j2").read_text(encoding="utf-8"))
+    template = environment.get_template("status.txt.j2")
     info = yaml.safe_load(HEALTHY)
     (shown,) = pages.blocks("README.md", "text")
     printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")

@@ -25,6 +25,10 @@ settings:
   share: {type: float, minimum: 0.5, maximum: 1.5, default: 1, variable: group, key: high, description: Another.}
   mark: {type: str, pattern: "[a-z]+", pattern_text: letters, unequal_to: greeting, default: it's, description: A mark.}
   password_rounds: {type: int, minimum: 1, default: 2, shapes_rows: true, description: More.}
+  many:
+    {type: list, elements: dict, default: [], description: Some.,
+     options: {name: {type: str, description: A long name.},
+     other_name: {type: list, elements: str, description: More.}, third_name: {type: str, description: The last.}}}
   extra: {type: dict, default: {a: b}, shapes_rows: true, description: Anything.}
 dicts:
   group: Two of them.
@@ -102,6 +106,7 @@ def test_options_of_a_role(toy: settings.Declaration) -> None:
     assert options["bridge_group"]["default"] == {"low": 3, "high": 1}
     assert options["bridge_group"]["options"]["high"]["description"] == "Another. From 0.5 to 1.5."
     assert options["bridge_mark"]["description"] == "A mark. Must be letters."
+    assert options["bridge_many"]["elements"] == "dict" and options["bridge_many"]["options"]["name"]["type"] == "str"
 
 
 def test_defaults_of_a_role(toy: settings.Declaration) -> None:
@@ -110,6 +115,7 @@ def test_defaults_of_a_role(toy: settings.Declaration) -> None:
         "bridge_group": {"low": 3, "high": 1},
         "bridge_mark": "it's",
         "bridge_password_rounds": 2,
+        "bridge_many": [],
         "bridge_extra": {"a": "b"},
     }
     assert yaml.safe_load(settings.role_defaults(toy, "sync_user")) == {"sync_user_group": "{{ bridge_group }}"}
@@ -119,19 +125,31 @@ def test_defaults_of_a_role(toy: settings.Declaration) -> None:
         "share": "{{ (triggers_group | llmops.user_bridge.parsed('dict')).high }}",
         "mark": "{{ triggers_mark }}",
         "password_rounds": "{{ triggers_password_rounds }}",
+        "many": "{{ triggers_many | llmops.user_bridge.parsed('list') }}",
         "extra": "{{ triggers_extra | llmops.user_bridge.parsed('dict') }}",
     }
 
 
 def test_the_module(toy: settings.Declaration) -> None:
     found: dict[str, Any] = {}
-    exec(compile(settings.module_spec(toy), "declared", "exec"), found)
+    written = settings.module_spec(toy)
+    assert max(map(len, written.splitlines())) <= 120
+    exec(compile(written, "declared", "exec"), found)
     assert found["SPEC"] == {
         "greeting": {"type": "str", "choices": ["hello", "no"]},
         "limit": {"type": "int"},
         "share": {"type": "float"},
         "mark": {"type": "str"},
         "password_rounds": {"type": "int", "no_log": False},
+        "many": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "name": {"type": "str"},
+                "other_name": {"type": "list", "elements": "str"},
+                "third_name": {"type": "str"},
+            },
+        },
         "extra": {"type": "dict"},
     }
     assert found["RANGES"] == {"limit": (0, 2**31 - 1), "share": (0.5, 1.5), "password_rounds": (1, 2**31 - 1)}
@@ -145,6 +163,7 @@ def test_the_module(toy: settings.Declaration) -> None:
         "choices": ["hello", "no"],
         "version_added": "9.9.9",
     }
+    assert documented["many"]["suboptions"]["name"] == {"type": "str", "description": "A long name."}
 
 
 def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +176,7 @@ def test_the_table(toy: settings.Declaration, monkeypatch: pytest.MonkeyPatch) -
         "share numeric NOT NULL DEFAULT 1 CHECK (share BETWEEN 0.5 AND 1.5)",
         "mark text NOT NULL DEFAULT 'it''s' CHECK (mark <> '' AND mark <> greeting)",
         "password_rounds integer NOT NULL DEFAULT 2 CHECK (password_rounds >= 1)",
+        "many jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(many) = 'array')",
         """extra jsonb NOT NULL DEFAULT '{"a": "b"}' CHECK (jsonb_typeof(extra) = 'object')""",
     ]
     # Where it is new, too, it comes last.

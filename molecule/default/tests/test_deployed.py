@@ -180,6 +180,13 @@ def test_every_trigger_is_there_and_on(litellm: Database) -> None:
         "LiteLLM_TeamTable",
         "LiteLLM_UserTable",
         "LiteLLM_VerificationToken",
+        "LiteLLM_TeamMembership",
+        "LiteLLM_BudgetTable",
+        "LiteLLM_ModelTable",
+        "LiteLLM_ProxyModelTable",
+        "LiteLLM_Config",
+        "LiteLLM_AccessGroupTable",
+        "LiteLLM_ProjectTable",
         "user_bridge.sync_queue",
     }
 

@@ -28,6 +28,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installat
     installation,
     seen,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.models import explain, look_at_models
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED, look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
@@ -73,10 +74,11 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         beside = pool.submit(_look_at_openwebui, params) if params["openwebui_login_db"] else None
         report, delivery, tested, source, problem = _look_at_litellm(params)
         other, lists, own_settings, target = (
-            beside.result() if beside else (Report(), dict.fromkeys([*_LISTS, "linked"]), None, None)
+            beside.result() if beside else (Report(), dict.fromkeys([*_LISTS, "linked", "models"]), None, None)
         )
     report.unseen += other.unseen
     drift_found = look_for_drift(params, report) if params["drift"] and report.found["installed"] else None
+    explanation = explain(params, report) if params["explain"] and report.found["installed"] else None
     version_found, expected = report.found["version"], params["version"]
     compared = expected is not None and version_found is not None
     info = {
@@ -92,6 +94,8 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         **delivery,
         "drift": drift_found,
         **lists,
+        "models": {"litellm": delivery["models"], "openwebui": lists["models"]},
+        "explanation": explanation,
         "settings_differ": _differing(delivery["settings"], own_settings),
         "unseen": report.unseen,
     }
@@ -119,6 +123,7 @@ def _look_at_litellm(
         delivery = look_at_delivery(cur, report, live, proved, params["limit"])
         delivery.update(look_at_activity(cur, report, live))
         delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
+        delivery["models"] = look_at_models(cur, report, live, "litellm")
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])
         problem = identity_problem(cur, source)
@@ -129,7 +134,7 @@ def _look_at_openwebui(
     params: dict[str, Any],
 ) -> tuple[Report, dict[str, Any], dict[str, Any] | None, Target | None]:
     """Nothing is found where it cannot be reached."""
-    nothing: dict[str, Any] = dict.fromkeys([*_LISTS, "linked"])
+    nothing: dict[str, Any] = dict.fromkeys([*_LISTS, "linked", "models"])
     try:
         connection = _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_")
     except BridgeError as error:
@@ -149,6 +154,7 @@ def _look_at_openwebui(
         }
         linked = report.look_at_tables(cur, "accounts and groups", _LINKED, (frozenset({"group", "user"}), proved))
         lists["linked"] = None if linked is None else {row.pop("type"): row for row in linked}
+        lists["models"] = look_at_models(cur, report, live, "openwebui")
         own_settings = look_at_settings(cur, report, live, "openwebui: settings")
         target = seen(cur, report, "owner of Open WebUI's side", read_target, params["owner"])
         return report, lists, own_settings, target

@@ -52,7 +52,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.store
 def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     """Read the catalog and the bookkeeping inside a transaction of C(_pg.transaction), check, and compare."""
     database = preflight(cur, wanted, server_version)
-    definitions = canonical(cur, wanted.definitions)
+    definitions = canonical(cur, _of_present_tables(cur, wanted))
     live = live_objects(cur, wanted.roles)
     is_restored = restored_by(cur, wanted.roles) is not None
     recorded = {} if is_restored else _own_records(cur, live, definitions, wanted, database)
@@ -75,6 +75,24 @@ def make_plan(cur: Any, wanted: Wanted, server_version: int) -> Plan:
     # Nothing in a restored table is read before it is the owner role's again.
     current = read_settings(cur, live) if wanted.settings and not is_restored else None
     return Plan(tuple(objects), changed_settings(current, wanted.settings), version_before, database)
+
+
+def _of_present_tables(cur: Any, wanted: Wanted) -> tuple[Definition, ...]:
+    """The definitions without the triggers on optional tables that this version of the program does not have."""
+    if not wanted.optional_tables:
+        return wanted.definitions
+    missing = _pg.rows(
+        cur,
+        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
+        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
+        {"tables": list(wanted.optional_tables)},
+    )
+    names = {row["name"] for row in missing}
+    return tuple(
+        each
+        for each in wanted.definitions
+        if not (each.subject.kind == "trigger" and each.subject.schema == "public" and each.subject.table in names)
+    )
 
 
 def _own_records(

@@ -32,6 +32,8 @@ class Wanted:
     definitions: tuple[Definition, ...]
     # Tables of the program in schema public, besides those that triggers are on.
     required_tables: tuple[str, ...]
+    # Of those that triggers are on, the ones that may be missing.
+    optional_tables: tuple[str, ...]
     settings: dict[str, Any]
     lock_timeout_ms: int
     check_mode: bool

@@ -38,7 +38,8 @@ def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
     }
     subjects = [definition.subject for definition in wanted.definitions]
     triggered = [subject.table for subject in subjects if subject.kind == "trigger" and subject.schema != SCHEMA]
-    missing = [name for name in dict.fromkeys((*wanted.required_tables, *triggered)) if name not in present]
+    needed = [name for name in (*wanted.required_tables, *triggered) if name not in wanted.optional_tables]
+    missing = [name for name in dict.fromkeys(needed) if name not in present]
     if missing:
         raise BridgeError(
             f"database {database} (login_db, {variable}) has no {', '.join(quote(name) for name in missing)}: "
@@ -46,7 +47,7 @@ def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
             "nothing was changed"
         )
     lacking = _lacking(login, wanted)
-    owners = sorted({present[name]["owner"] for name in triggered if not present[name]["mine"]})
+    owners = sorted({present[name]["owner"] for name in triggered if name in present and not present[name]["mine"]})
     lacking += [f"membership in role {owner}, who owns tables of {program} (GRANT {quote(owner)})" for owner in owners]
     _refuse(lacking, str(login["login"]), database)
     return database

@@ -35,6 +35,21 @@ SPEC: dict[str, dict[str, Any]] = {
     "initial_password_ttl_hours": {"type": "int", "no_log": False},
     "password_cost": {"type": "int", "no_log": False},
     "api_keys": {"type": "str", "choices": ["mapping", "mirror", "off"]},
+    "model_access": {"type": "bool"},
+    "model_policy": {"type": "str", "choices": ["assigned", "effective", "teams", "user", "keys"]},
+    "model_unassigned": {"type": "str", "choices": ["all", "none"]},
+    "models_for_everyone": {"type": "list", "elements": "str"},
+    "extra_models": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "access_groups": {"type": "list", "elements": "str"},
+            "provider": {"type": "str"},
+        },
+    },
+    "openwebui_model_prefix": {"type": "str"},
+    "model_takeover": {"type": "bool"},
 }
 
 # Smallest and largest value.
@@ -55,6 +70,10 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "user_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "team_group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+    "openwebui_model_prefix": (
+        "([A-Za-z0-9._/:-]{1,63}[.])?",
+        "the prefix of Open WebUI's connection with a dot at its end, or empty",
+    ),
 }
 
 # Settings that must have another value than the one named.
@@ -77,6 +96,9 @@ OPENWEBUI: tuple[str, ...] = (
     "initial_password_admins",
     "initial_password_ttl_hours",
     "password_cost",
+    "model_access",
+    "openwebui_model_prefix",
+    "model_takeover",
 )
 
 # The role variable that sets it.
@@ -102,4 +124,11 @@ VARIABLES: dict[str, str] = {
     "initial_password_ttl_hours": "bridge_initial_password_ttl_hours",
     "password_cost": "bridge_password_cost",
     "api_keys": "bridge_api_keys",
+    "model_access": "bridge_model_access",
+    "model_policy": "bridge_model_policy",
+    "model_unassigned": "bridge_model_unassigned",
+    "models_for_everyone": "bridge_models_for_everyone",
+    "extra_models": "bridge_extra_models",
+    "openwebui_model_prefix": "bridge_openwebui_model_prefix",
+    "model_takeover": "bridge_model_takeover",
 }

@@ -1,0 +1,519 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of the rule for models, one for each clause: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_model_rule as rule
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+Test = Callable[[Pair], None]
+
+_CATALOG = "entities/model/litellm/catalog.sql.j2"
+_CLAUSES = "entities/user_models/litellm/clauses.sql.j2"
+_HOLDERS = "entities/model/litellm/fan_out.sql.j2"
+_KEYS = "entities/api_key/litellm/enqueue.sql.j2"
+_LISTED = "entities/user_models/litellm/listed_member.sql.j2"
+_LISTS = "entities/model/litellm/lists.sql.j2"
+_PATTERNS = "entities/model/litellm/patterns.sql.j2"
+_TEAM = "entities/team_models/litellm/desired.sql.j2"
+_TEAM_RULES = "entities/team_models/litellm/rules.sql.j2"
+
+
+def _caught(test: Test) -> Test:
+    return lambda pair: test(rule.stock(pair))
+
+
+def _with(test: Callable[[Pair, dict[str, object]], None], state: dict[str, object]) -> Test:
+    return lambda pair: test(rule.stock(pair), state)
+
+
+RULE: list[Row] = [
+    (
+        "a dot in a pattern is a dot",
+        _PATTERNS,
+        ", '.', '_') ESCAPE",
+        ", '.', '.') ESCAPE",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "the alternatives of a pattern are bound at both ends",
+        _PATTERNS,
+        "('^(?:^' || replace(p_entry, '*', '.*') || '$)')",
+        "('^(?:' || replace(p_entry, '*', '.*') || ')$')",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "an invalid pattern is passed over",
+        _LISTS,
+        "IF v_invalid IS NULL THEN",
+        "IF true THEN",
+        _caught(rule.test_an_invalid_pattern_fails_the_request),
+    ),
+    (
+        "patterns behind an invalid one are looked at",
+        _LISTS,
+        "unnest(v_list[:v_invalid - 1])",
+        "unnest(v_list[:v_invalid - 1] || v_list[v_invalid + 1:])",
+        _caught(rule.test_an_invalid_pattern_fails_the_request),
+    ),
+    (
+        "all-proxy-models is a name",
+        _LISTS,
+        "e.word IN ('all-proxy-models', '*') AND c.shown",
+        "e.word = '*' AND c.shown",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "access groups open nothing",
+        _LISTS,
+        "UNION ALL SELECT unnest(c.groups), true)",
+        "UNION ALL SELECT unnest(c.groups), true WHERE false)",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "a name that nobody serves yet opens nothing",
+        _LISTS,
+        "WHERE e.kind = '' AND strpos(e.word, '*') = 0",
+        "WHERE false",
+        _caught(rule.test_a_model_that_comes_moves_nobody_from_one_holder_to_another),
+    ),
+    (
+        "patterns do not see the provider",
+        _LISTS,
+        "unnest(c.names || c.qualified)",
+        "unnest(c.names)",
+        _caught(rule.test_a_pattern_sees_the_provider_of_a_bare_name),
+    ),
+    (
+        "a provider is put before a name with a namespace",
+        _CATALOG,
+        "CASE WHEN strpos(n.name, '/') = 0 THEN e.provider",
+        "CASE WHEN true THEN e.provider",
+        _caught(rule.test_a_pattern_sees_the_provider_of_a_bare_name),
+    ),
+    (
+        "the widest deployment gives the access groups",
+        _CATALOG,
+        "ORDER BY user_bridge.route_length(r.name) DESC",
+        "ORDER BY user_bridge.route_length(r.name)",
+        _caught(rule.test_access_groups_come_from_the_most_specific_deployment),
+    ),
+    (
+        "a route is compared to its end",
+        _PATTERNS,
+        "'*', '%') || '%' ESCAPE",
+        "'*', '%') ESCAPE",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
+    ),
+    (
+        "a route is as specific as its name is long",
+        _PATTERNS,
+        "SELECT 2 * length(p_deployment) - length(translate(p_deployment,",
+        "SELECT 2 * length(p_deployment) - length(p_deployment) + 0 * length(translate(p_deployment,",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
+    ),
+    (
+        "one of equally specific routes is enough",
+        _CATALOG,
+        "HAVING count(*) = (SELECT count(*) FROM best)",
+        "HAVING true",
+        _caught(rule.test_a_route_is_compared_as_litellms_router_does),
+    ),
+    (
+        "an alias is opened by its own name only",
+        _CATALOG,
+        "array_remove(ARRAY[s.name, t.name], NULL)",
+        "ARRAY[s.name]",
+        _caught(rule.test_a_router_alias_is_opened_by_either_name),
+    ),
+    (
+        "an alias of nothing is a model",
+        _CATALOG,
+        "a.alias IS NOT NULL AND (t.is_known OR t.is_routed)",
+        "a.alias IS NOT NULL",
+        _caught(rule.test_a_router_alias_is_opened_by_either_name),
+    ),
+    (
+        "one blocked deployment blocks a model",
+        _CATALOG,
+        "bool_and(d.is_blocked)",
+        "bool_or(d.is_blocked)",
+        _caught(rule.test_a_model_is_gone_when_all_its_deployments_are_blocked),
+    ),
+    (
+        "an alias of a blocked model is shown",
+        _CATALOG,
+        "NOT s.is_blocked AND NOT coalesce(t.is_blocked, false)",
+        "NOT s.is_blocked",
+        _caught(rule.test_a_model_is_gone_when_all_its_deployments_are_blocked),
+    ),
+    (
+        "a team's own deployment is in the catalogue",
+        _CATALOG,
+        "WHERE coalesce(i.info ->> 'team_id', '') = '') AS d",
+        ") AS d",
+        _caught(rule.test_a_teams_own_deployment_is_not_in_the_catalogue),
+    ),
+    (
+        "a team's access groups fill an empty list",
+        _TEAM_RULES,
+        "IF v_entries = '{}' OR coalesce(",
+        "IF coalesce(",
+        _caught(rule.test_a_team_gives_what_its_list_opens),
+    ),
+    (
+        "a blocked team gives its models",
+        _TEAM_RULES,
+        "coalesce(t.blocked, false)",
+        "false",
+        _caught(rule.test_a_team_gives_what_its_list_opens),
+    ),
+    (
+        "a scope is ignored",
+        _TEAM,
+        "user_bridge.clause(ARRAY[t.list, a.scope],",
+        "user_bridge.clause(ARRAY[t.list],",
+        _caught(rule.test_a_scope_cuts_what_the_team_gives),
+    ),
+    (
+        "a scoped team keeps its grants",
+        _TEAM,
+        """h.holders || '[{"group": null, "models": []}]'::jsonb""",
+        "h.holders",
+        _caught(rule.test_a_scope_cuts_what_the_team_gives),
+    ),
+    (
+        "an alias gives the model of its name",
+        _LISTS,
+        "WHERE NOT EXISTS (SELECT FROM renamed AS r WHERE r.clause = x.clause AND r.alias = x.model)",
+        "WHERE true",
+        _caught(rule.test_a_teams_alias_gives_what_it_stands_for),
+    ),
+    (
+        "a scope does not look at aliases",
+        _TEAM_RULES,
+        "CASE WHEN user_bridge.list_opens(p_scope, a.key) THEN a.value ELSE 'null' END",
+        "a.value",
+        _caught(rule.test_a_teams_alias_gives_what_it_stands_for),
+    ),
+    (
+        "a team without rights has no list",
+        _TEAM,
+        """ELSE coalesce(h.holders, '[{"group": null, "models": []}]') END) END""",
+        "ELSE h.holders END) END",
+        _caught(rule.test_a_team_that_gives_nothing_any_more_has_an_empty_list_and_not_none),
+    ),
+    (
+        "no-default-models is a name",
+        _CLAUSES,
+        "coalesce('no-default-models' = ANY (u.models), false)",
+        "false",
+        _caught(rule.test_no_default_models_closes_the_personal_list),
+    ),
+    (
+        "an administrator is like everybody",
+        _CLAUSES,
+        "coalesce(u.user_role = 'proxy_admin', false)",
+        "false",
+        _caught(rule.test_an_administrator_sees_everything),
+    ),
+    (
+        "whoever is disabled keeps the lists",
+        _CLAUSES,
+        "AND u.metadata -> 'scim_active' IS DISTINCT FROM 'false'::jsonb",
+        "",
+        _caught(rule.test_whoever_scim_has_disabled_sees_nothing),
+    ),
+    (
+        "an empty list is everything for members, too",
+        _CLAUSES,
+        "v_unassigned AND NOT u.is_in_team AND NOT u.has_list",
+        "v_unassigned AND NOT u.has_list",
+        _with(rule.test_blocking_somebodys_only_team_never_widens, {"blocked": True}),
+    ),
+    (
+        "an empty list is everything beside a key's list",
+        _CLAUSES,
+        "v_unassigned AND NOT u.is_in_team AND NOT u.has_list",
+        "v_unassigned AND NOT u.is_in_team",
+        _with(rule.test_a_key_that_can_no_longer_be_used_never_widens, {"blocked": True}),
+    ),
+    (
+        "bridge_model_unassigned is ignored",
+        _CLAUSES,
+        "(SELECT s.model_unassigned = 'all' FROM user_bridge.settings AS s)",
+        "true",
+        _caught(rule.test_somebody_without_anything_sees_everything_or_nothing),
+    ),
+    (
+        "a key passes the personal list",
+        _CLAUSES,
+        "user_bridge.clause(ARRAY[k.list, k.user_list, t.list, t.scope, k.project], k.aliases)",
+        "user_bridge.clause(ARRAY[k.list, t.list, t.scope, k.project], k.aliases)",
+        _caught(rule.test_a_key_without_a_team_lies_within_the_personal_list),
+    ),
+    (
+        "a key passes the team's list",
+        _CLAUSES,
+        "user_bridge.clause(ARRAY[k.list, l.list, k.scope, k.project], k.aliases)",
+        "user_bridge.clause(ARRAY[k.list, k.scope, k.project], k.aliases)",
+        _caught(rule.test_a_key_with_a_team_lies_within_the_teams_list_and_scope),
+    ),
+    (
+        "a key passes the scope",
+        _CLAUSES,
+        "user_bridge.clause(ARRAY[k.list, l.list, k.scope, k.project], k.aliases)",
+        "user_bridge.clause(ARRAY[k.list, l.list, k.project], k.aliases)",
+        _caught(rule.test_a_key_with_a_team_lies_within_the_teams_list_and_scope),
+    ),
+    (
+        "a key of a blocked team opens models",
+        _CLAUSES,
+        "WHEN t.is_blocked THEN 'its team is blocked' END",
+        "END",
+        _caught(rule.test_a_key_with_a_team_lies_within_the_teams_list_and_scope),
+    ),
+    (
+        "a team key without a list gives the team's models",
+        _CLAUSES,
+        "(v_policy <> 'assigned' OR k.has_list)",
+        "true",
+        _caught(rule.test_a_team_key_without_a_list_adds_nothing_of_its_own),
+    ),
+    (
+        "the word for teams is a name in a key's list",
+        _CLAUSES,
+        "k.has_config OR 'all-team-models' = ANY (k.models)",
+        "k.has_config",
+        _caught(rule.test_the_word_for_teams_and_models_of_its_own_make_litellm_skip_a_keys_list),
+    ),
+    (
+        "any route will do",
+        _CLAUSES,
+        "WHEN NOT user_bridge.allows_chat(p_key.allowed_routes) THEN",
+        "WHEN false THEN",
+        lambda pair: rule.test_a_key_that_may_not_chat_opens_nothing(rule.stock(pair), ["management_routes"]),
+    ),
+    (
+        "an agent's key is a person's",
+        _CLAUSES,
+        "WHEN p_key.agent_id IS NOT NULL THEN",
+        "WHEN false THEN",
+        _caught(rule.test_an_agents_key_and_a_session_of_litellms_pages_open_nothing),
+    ),
+    (
+        "an access group that is assigned to nobody passes the team's list",
+        _CLAUSES,
+        "WHERE p_key.team_id = ANY (a.assigned_team_ids)",
+        "WHERE true",
+        _caught(rule.test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list),
+    ),
+    (
+        "an access group passes a team's list with an invalid pattern",
+        _CLAUSES,
+        "CASE WHEN NOT user_bridge.failing_list(user_bridge.json_texts(t.list)) THEN",
+        "CASE WHEN true THEN",
+        _caught(rule.test_an_access_group_assigned_to_the_team_or_the_key_passes_the_teams_list),
+    ),
+    (
+        "an access group passes a team's groups with an invalid pattern, and what comes before it is opened",
+        _TEAM_RULES,
+        "CASE WHEN user_bridge.failing_list(v_entries)\n",
+        "CASE WHEN false\n",
+        _caught(rule.test_an_invalid_pattern_in_an_access_group_fails_the_request_by_chance),
+    ),
+    (
+        "a key's groups are in order",
+        _CLAUSES,
+        "user_bridge.canonical(user_bridge.entries_of_groups(",
+        "user_bridge.canonical(user_bridge.entries_of(",
+        _caught(rule.test_an_invalid_pattern_in_an_access_group_fails_the_request_by_chance),
+    ),
+    (
+        "the word for teams stands for names only",
+        _LISTS,
+        "NOT user_bridge.is_valid_pattern(p.model_name)) THEN '(*'",
+        "false) THEN '(*'",
+        _caught(rule.test_a_deployment_whose_name_is_an_invalid_pattern_fails_the_word_for_teams),
+    ),
+    (
+        "a router alias of a team's alias is closed",
+        _TEAM_RULES,
+        "WHERE r.target IN (SELECT o.key FROM own AS o) AND",
+        "WHERE false AND",
+        _caught(rule.test_a_router_alias_of_a_teams_alias_is_the_teams_too),
+    ),
+    (
+        "a list with an invalid pattern does not fail at an alias of the router's",
+        _TEAM_RULES,
+        "WHEN a.value #>> '{}' <> a.key OR a.key",
+        "WHEN true OR a.key",
+        _caught(rule.test_a_router_alias_of_a_teams_alias_is_the_teams_too),
+    ),
+    (
+        "a key's alias opens what another model is called",
+        _CLAUSES,
+        "SELECT n.name, NULL::text AS target",
+        "SELECT n.name, n.name AS target",
+        _caught(rule.test_what_a_key_calls_by_an_alias_of_its_own_is_not_opened_by_it),
+    ),
+    (
+        "a team's alias of what a key's alias stands for is open",
+        _CLAUSES,
+        "CASE WHEN a.value <> ALL (p_names) THEN a.value END",
+        "a.value",
+        _caught(rule.test_what_a_key_calls_by_an_alias_of_its_own_is_not_opened_by_it),
+    ),
+    (
+        "LiteLLM's aliases of what a key's alias stands for are open",
+        _CLAUSES,
+        "WHERE a.value = ANY (p_names));",
+        "WHERE false);",
+        _caught(rule.test_what_a_key_calls_by_an_alias_of_its_own_is_not_opened_by_it),
+    ),
+    (
+        "a project does not cut",
+        _CLAUSES,
+        "SELECT user_bridge.canonical(user_bridge.entries_of(p.models, p.team_id IS NOT NULL)),",
+        "SELECT NULL::jsonb,",
+        _caught(rule.test_a_project_cuts_a_key),
+    ),
+    (
+        "a project does not look at aliases",
+        _CLAUSES,
+        "user_bridge.scoped_aliases(user_bridge.scoped_aliases(t.aliases, s.scope), p.list)",
+        "user_bridge.scoped_aliases(t.aliases, s.scope)",
+        _caught(rule.test_a_project_cuts_the_aliases_of_the_keys_team),
+    ),
+    (
+        "an alias has the access groups of its own route",
+        _CATALOG,
+        "CASE WHEN s.is_deployed OR t.is_deployed IS NOT TRUE THEN s.groups ELSE '{}' END",
+        "s.groups",
+        _caught(rule.test_an_alias_has_the_access_groups_of_what_it_stands_for),
+    ),
+    (
+        "a blocked project is open",
+        _CLAUSES,
+        "CASE WHEN p.blocked THEN 'its project is blocked' END",
+        "NULL::text",
+        _caught(rule.test_a_project_cuts_a_key),
+    ),
+    (
+        "personal keys do not follow the teams",
+        _CLAUSES,
+        "v_follow CONSTANT boolean := user_bridge.personal_keys_follow_teams();",
+        "v_follow CONSTANT boolean := false;",
+        _caught(rule.test_personal_keys_that_follow_the_teams_add_nothing_to_them),
+    ),
+    (
+        "a short list is a group",
+        _LISTS,
+        "jsonb_array_length(u.list) NOT BETWEEN 1 AND 16",
+        "true",
+        _caught(rule.test_a_short_list_is_grants_and_a_wide_one_a_group),
+    ),
+    (
+        "a set waits for the drainer",
+        "entities/user_models/litellm/desired.sql.j2",
+        "SELECT DISTINCT 'model_set', h.set_id\n",
+        "SELECT DISTINCT 'model_set', h.set_id || 'x'\n",
+        _caught(rule.test_a_new_set_is_there_when_its_first_member_is),
+    ),
+    (
+        "the members of a former team are in the new one",
+        _LISTED,
+        "IF p_is_new THEN",
+        "IF false THEN",
+        _caught(rule.test_deleting_the_only_team_makes_somebody_unassigned_again),
+    ),
+    (
+        "an edited list queues nobody",
+        "entities/user/litellm/enqueue.sql.j2",
+        "NEW.models, NEW.metadata OPERATOR(pg_catalog.->) 'scim_active')::pg_catalog.record OPERATOR(pg_catalog.*=)",
+        "OLD.models, NEW.metadata OPERATOR(pg_catalog.->) 'scim_active')::pg_catalog.record OPERATOR(pg_catalog.*=)",
+        lambda pair: rule.test_each_change_queues_whom_it_concerns(rule.entangle(rule.stock(pair))),
+    ),
+    (
+        "a member's spend queues the team",
+        "entities/team_models/litellm/enqueue.sql.j2",
+        "IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' AND ROW(NEW.budget_id",
+        "IF false AND ROW(NEW.budget_id",
+        lambda pair: rule.test_each_change_queues_whom_it_concerns(rule.entangle(rule.stock(pair))),
+    ),
+    (
+        "a key's routes do not matter",
+        _KEYS,
+        "NEW.blocked, NEW.expires, NEW.allowed_routes,\n",
+        "NEW.blocked, NEW.expires, OLD.allowed_routes,\n",
+        lambda pair: rule.test_each_change_queues_whom_it_concerns(rule.entangle(rule.stock(pair))),
+    ),
+    (
+        "a new model reaches nobody",
+        _CATALOG,
+        "PERFORM user_bridge.enqueue_access('model_holders', v_holders) WHERE v_holders IS NOT NULL;",
+        "",
+        _caught(rule.test_a_model_that_comes_reaches_whoever_has_an_entry_for_it),
+    ),
+    (
+        "patterns do not lead to a new model's teams",
+        _HOLDERS,
+        "EXISTS (SELECT FROM unnest(p_names) AS n(name) WHERE user_bridge.matches(n.name, e.entry))",
+        "false",
+        _caught(rule.test_a_model_that_comes_reaches_whoever_has_an_entry_for_it),
+    ),
+    (
+        "an expired key stays",
+        "entities/user_models/litellm/follow.sql.j2",
+        "WHERE k.expires <= timezone('UTC', clock_timestamp())",
+        "WHERE false",
+        _caught(rule.test_a_key_that_expires_takes_its_models_with_it),
+    ),
+    (
+        "switched off it still queues",
+        "entities/model/litellm/enqueue.sql.j2",
+        "IF (SELECT s.model_access FROM user_bridge.settings AS s) THEN",
+        "IF true THEN",
+        rule.test_without_model_access_nothing_is_queued_recorded_or_granted,
+    ),
+    (
+        "rights count before all is recorded that they depend on",
+        "entities/model/litellm/recorded.sql.j2",
+        "s.model_access AND (SELECT count(*) FROM user_bridge.recorded_rights) = 4",
+        "s.model_access",
+        lambda pair: rule.test_nobody_sees_anything_until_all_that_litellm_had_is_recorded(pair, "backfill()"),
+    ),
+    (
+        "what has been recorded once is for ever",
+        "entities/model/litellm/recorded.sql.j2",
+        "DELETE FROM user_bridge.recorded_rights AS r WHERE r.kind = p_kind;",
+        "NULL;",
+        lambda pair: rule.test_nobody_sees_anything_until_all_that_litellm_had_is_recorded(pair, "backfill()"),
+    ),
+    (
+        "nobody records what LiteLLM had where nothing is migrated",
+        "entities/api_key/litellm/columns.sql.j2",
+        "v_is_as_before AND (user_bridge.knows_rights() OR",
+        "v_is_as_before AND (true OR",
+        lambda pair: rule.test_nobody_sees_anything_until_all_that_litellm_had_is_recorded(pair, "follow_columns()"),
+    ),
+    (
+        "a list of nothing but long texts is empty",
+        _LISTS,
+        "ELSE 'no-default-models' END",
+        "ELSE NULL END",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "personal keys that follow the teams do not follow their edits",
+        _LISTED,
+        "OR (SELECT s.model_policy IN ('user', 'keys') FROM user_bridge.settings AS s)",
+        "",
+        lambda pair: rule.test_where_personal_keys_follow_the_teams_so_do_the_members(rule.entangle(rule.stock(pair))),
+    ),
+]

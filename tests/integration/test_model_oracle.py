@@ -1,0 +1,140 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may see which model, by the bridge's rule and by LiteLLM's own functions, in random databases of both versions.
+
+USER_BRIDGE_WORLDS is how many databases there are for each version; `make worlds` takes many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+
+from conftest import missing
+from kit import model_oracle
+from kit.common import KitError, pinned_versions
+from kit.model_oracle import Judge, Pairs, Ways, World
+from kit.pairs import Pair, Session
+
+WORLDS = int(os.environ.get("USER_BRIDGE_WORLDS", "9"))
+PEOPLE = 120
+WAYS = {
+    "effective": ("role", "team", "user", "key"),
+    "teams": ("role", "team"),
+    "user": ("role", "user"),
+    "keys": ("role", "key"),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Planted into one function, it must show in one of the databases under this policy."""
+
+    function: str
+    old: str
+    new: str
+    policy: str
+    needs_newest: bool = False
+
+
+# One for each thing that a database has: a clause that no database touches would be compared with nothing.
+FAULTS = [
+    Fault("entry_models(text[])", "c.names || c.qualified", "c.names", "effective"),
+    Fault("entry_models(text[])", "e.word IN ('all-proxy-models', '*')", "e.word = '*'", "effective"),
+    Fault("entry_models(text[])", "UNION ALL SELECT unnest(c.groups), true", "", "effective"),
+    Fault("entries_of(text[], boolean)", "v_list[:v_invalid - 1]", "v_list", "effective"),
+    Fault("matches(text, text)", "|| '$)')", "|| ')$')", "effective"),
+    Fault("route_groups(text, text[], jsonb)", "route_length(r.name) DESC", "route_length(r.name)", "effective"),
+    Fault("deployed_names()", "bool_and(d.is_blocked)", "bool_or(d.is_blocked)", "effective", needs_newest=True),
+    Fault("expands_team_word()", "RETURN EXISTS", "RETURN NOT EXISTS", "teams"),
+    Fault("team_lists(text[])", "coalesce(t.blocked, false)", "false", "teams"),
+    Fault("clause_models(jsonb[])", "AND r.alias = x.model", "AND false", "teams"),
+    Fault("member_scopes(text[])", "AND b.allowed <> '{}'", "AND false", "teams", needs_newest=True),
+    Fault("scoped_aliases(jsonb, jsonb)", "p_scope IS NULL", "true", "teams", needs_newest=True),
+    Fault("with_groups(text[], text[], boolean)", "v_entries = '{}' OR", "", "teams", needs_newest=True),
+    Fault("owners(text[])", "'no-default-models' = ANY (u.models)", "false", "user"),
+    Fault("owners(text[])", "u.metadata -> 'scim_active' IS DISTINCT FROM 'false'::jsonb", "true", "user"),
+    Fault("owners(text[])", "u.user_role = 'proxy_admin'", "false", "user"),
+    Fault("unusable_key(text, boolean, timestamp)", "timezone('UTC', transaction_timestamp())", "'-infinity'", "keys"),
+    Fault("allows_chat(text[])", "'llm_api_routes', ", "", "keys"),
+    Fault("key_ways(text[])", "'all-team-models' = ANY (k.models)", "false", "keys"),
+    Fault("closed_key(user_bridge.known_key)", "p_key.agent_id IS NOT NULL", "false", "keys", needs_newest=True),
+    Fault("user_clauses(text[])", "k.scope, k.project]", "k.scope]", "keys", needs_newest=True),
+    Fault(
+        "granted_to_key(user_bridge.known_key)",
+        "p_key.team_id = ANY (a.assigned_team_ids)",
+        "false",
+        "keys",
+        needs_newest=True,
+    ),
+    Fault("hidden_by_key(jsonb, text[])", "NULL::text AS target", "n.name AS target", "keys"),
+    Fault("user_clauses(text[])", "t.scope, k.project], k.aliases)", "t.scope, k.project], '{}')", "keys"),
+    Fault("team_aliases(integer)", "r.target IN (SELECT o.key FROM own AS o)", "false", "teams"),
+    Fault("user_clauses(text[])", "AND NOT u.is_in_team", "", "assigned"),
+    Fault("user_clauses(text[])", "AND NOT u.has_list", "", "assigned"),
+]
+
+
+@pytest.fixture
+def litellm(schema_versions: tuple[str, str]) -> Iterator[Judge]:
+    """Its own functions, of the version whose tables the database has."""
+    age = "old" if schema_versions[0] == pinned_versions("litellm")[0] else "new"
+    try:
+        with model_oracle.judge(age) as judge:
+            yield judge
+    except KitError as error:
+        missing(str(error))
+
+
+@pytest.mark.schemas(litellm="all")
+def test_the_rule_is_litellms(quick: Pair, litellm: Judge) -> None:
+    columns = model_oracle.columns(quick)
+    is_newest = "LiteLLM_ProjectTable" in columns
+    unseen = [fault for fault in FAULTS if is_newest or not fault.needs_newest]
+    for number in range(WORLDS):
+        world = model_oracle.fitting(model_oracle.world(number, PEOPLE), columns)
+        ways = litellm.ways(world)
+        with model_oracle.written(quick, world) as session:
+            assert model_oracle.catalogue(session) == world.names, number
+            for policy in (*WAYS, "assigned"):
+                seen = model_oracle.visible(session, world, policy)
+                right = expected(world, ways, policy)
+                # What is too much is what must never be.
+                assert (number, policy, sorted(seen - right), sorted(right - seen)) == (number, policy, [], [])
+            assert seen <= model_oracle.pairs(ways, *WAYS["effective"]), number
+            unseen = [fault for fault in unseen if not shows(session, world, ways, fault)]
+    assert [(fault.function, fault.new) for fault in unseen] == []
+
+
+def expected(world: World, ways: Ways, policy: str) -> Pairs:
+    """By LiteLLM's own functions."""
+    return model_oracle.assigned(world, ways) if policy == "assigned" else model_oracle.pairs(ways, *WAYS[policy])
+
+
+def shows(session: Session, world: World, ways: Ways, fault: Fault) -> bool:
+    """Whether somebody would see other models in this database."""
+    try:
+        with planted(session, fault):
+            return model_oracle.visible(session, world, fault.policy) != expected(world, ways, fault.policy)
+    except psycopg2.Error:
+        return True
+
+
+@contextmanager
+def planted(session: Session, fault: Fault) -> Iterator[None]:
+    """The function as it would be, and what the bridge keeps of LiteLLM's tables made with it."""
+    sql = session.value("SELECT pg_get_functiondef(%s::regprocedure)", [f"user_bridge.{fault.function}"])
+    assert sql.count(fault.old) == 1, f"{fault.function} has changed: plant {fault.new!r} anew"
+    session.run("SAVEPOINT without_the_fault")
+    try:
+        session.run(sql.replace(fault.old, fault.new))
+        session.run("SELECT user_bridge.refresh_entities()")
+        yield
+    finally:
+        session.run("ROLLBACK TO SAVEPOINT without_the_fault")

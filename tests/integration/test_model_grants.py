@@ -204,9 +204,12 @@ def peopled(pair: Pair) -> Pair:
     return pair
 
 
+prepare = peopled
+
+
 @pytest.fixture
-def people(quick: Pair) -> Pair:
-    return peopled(quick)
+def people(prepared: Pair) -> Pair:
+    return prepared
 
 
 # Rows

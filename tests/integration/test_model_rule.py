@@ -55,9 +55,12 @@ def stock(pair: Pair) -> Pair:
     return pair
 
 
+prepare = stock
+
+
 @pytest.fixture
-def models(quick: Pair) -> Pair:
-    return stock(quick)
+def models(prepared: Pair) -> Pair:
+    return prepared
 
 
 def by_list(pair: Pair, lists: Mapping[str, Sequence[str | None]]) -> dict[str, set[str] | None]:

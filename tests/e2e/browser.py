@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from e2e.webui_server import Server
 from kit.common import KitError
@@ -49,9 +49,10 @@ def running() -> Iterator[Browser]:
 
 
 @contextmanager
-def window(browser: Browser, server: Server) -> Iterator[Page]:
+def window(browser: Browser, server: Server, width: int = SIZE["width"]) -> Iterator[Page]:
     """A window with cookies of its own, the sidebar open, at the page that a visitor gets first."""
-    context = browser.new_context(viewport=SIZE, locale="en-US", base_url=server.url, color_scheme="light")
+    size: ViewportSize = {**SIZE, "width": width}
+    context = browser.new_context(viewport=size, locale="en-US", base_url=server.url, color_scheme="light")
     context.set_default_timeout(PATIENCE_MS)
     context.add_init_script("localStorage.setItem('sidebar', 'true')")
     try:
@@ -78,16 +79,15 @@ def dismiss_release_notes(page: Page) -> None:
 
 
 def open_model_menu(page: Page) -> None:
-    """At the top of the chat page."""
+    """At the top of the chat page, or below where one writes."""
     page.locator("button[id^=model-selector-][id$=-button]").first.click()
 
 
-def take_picture(page: Page, path: Path, width: int = SIZE["width"]) -> Path:
+def take_picture(page: Page, path: Path) -> Path:
     """As a person sees it once everything is there: texts are waited for before, pictures and fonts here."""
     page.wait_for_function("Array.from(document.images).every(image => image.complete)")
     page.evaluate("document.fonts.ready")
-    part: FloatRect = {"x": 0, "y": 0, "width": width, "height": SIZE["height"]}
-    page.screenshot(path=path, clip=part, animations="disabled", caret="hide")
+    page.screenshot(path=path, animations="disabled", caret="hide")
     return path
 
 
@@ -95,12 +95,13 @@ def put_side_by_side(browser: Browser, pictures: Sequence[Path], path: Path) -> 
     """Each in a frame of its own."""
     page = browser.new_page(viewport={"width": SIZE["width"], "height": 100})
     try:
-        frame = "width: 50%; box-sizing: border-box; border: 1px solid #ccc"
+        frame = "width: calc(50% - 4px); box-sizing: border-box; border: 1px solid #ccc"
         images = (
             f'<img style="{frame}" src="data:image/png;base64,{base64.b64encode(each.read_bytes()).decode()}">'
             for each in pictures
         )
-        page.set_content(f'<body style="margin: 0; display: flex; gap: 8px">{"".join(images)}</body>')
+        row = "margin: 0; display: flex; gap: 8px; align-items: start"
+        page.set_content(f'<!doctype html><body style="{row}">{"".join(images)}</body>')
         page.locator("body").screenshot(path=path)
     finally:
         page.close()

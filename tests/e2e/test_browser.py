@@ -86,14 +86,15 @@ def test_two_people_choose_among_different_models(company: Company, browser: Bro
     lise = company.hire("Lise Meitner", models=[OTHER_MODEL])
     halves = []
     for person, offered, hidden in ((marie, {MODEL, OTHER_MODEL}, set()), (lise, {OTHER_MODEL}, {MODEL})):
-        with browsers.window(browser, site.server) as page:
+        with browsers.window(browser, site.server, width=840) as page:
             browsers.sign_in(page, person.email, person.email)
             browsers.open_model_menu(page)
             for model in offered:
                 expect(page.get_by_text(model, exact=True).last).to_be_visible()
             for model in hidden:
                 expect(page.get_by_text(model, exact=True)).to_have_count(0)
-            halves.append(browsers.take_picture(page, site.output / f"models-{person.user_id}.png", width=780))
+            name = person.name.split()[0].lower()
+            halves.append(browsers.take_picture(page, site.output / f"models-{name}.png"))
     browsers.put_side_by_side(browser, halves, site.output / "models.png")
 
 

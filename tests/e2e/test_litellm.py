@@ -208,7 +208,9 @@ def test_the_script_that_makes_many(company: Company) -> None:
     users = company.site.look()[0]
     assert [users[each.email]["name"] for each in people] == ["alice", "bob", "charlie"]
     for person in people:
-        assert company.site.sign_in(person).id == person.account_id
+        live = company.site.sign_in(person)
+        assert live.id == person.account_id
+        assert api.models(live) & {MODEL, OTHER_MODEL} == {MODEL}
         # That of /user/new and the script's own.
         assert company.keys(person) == {None: [MODEL], f"{person.user_id}_key": [MODEL]}
 

@@ -100,11 +100,12 @@ class TestAtOnce:
         drain_on(company.site.pair)
         assert (sees(live), sees(colleagues)) == ({OTHER_MODEL}, BOTH)
 
-    def test_a_key(self, company: Company, somebody: tuple[Person, Visitor]) -> None:
-        person, live = somebody
-        company.litellm.post("/user/update", user_id=person.user_id, models=[])
-        team = company.new_team("Vision", models=["no-default-models"])
-        company.join(team, person)
+    def test_a_key(self, company: Company) -> None:
+        person = company.hire("Ann Model")
+        live = company.site.sign_in(person)
+        # Nobody has said anything about this person, and to LiteLLM that means everything.
+        assert sees(live) == BOTH
+        company.join(company.new_team("Vision", models=["no-default-models"]), person)
         assert sees(live) == set()
         key = company.litellm.post("/key/generate", user_id=person.user_id, models=[MODEL])["key"]
         assert sees(live) == {MODEL}

@@ -737,10 +737,15 @@ def _another(setting: Mapping[str, Any]) -> Any:
     if setting["type"] == "dict":
         return {}
     if setting["type"] == "list":
-        return ["x"] if setting["elements"] == "str" else [{"name": "x"}]
+        return ["x"] if setting["elements"] == "str" else [{"name": "x", "access_groups": ["y"], "provider": "z"}]
     if setting["type"] == "bool":
         return not setting["default"]
-    return f"x{setting['default']}" if setting["type"] == "str" else setting["default"] + 1
+    # A dot at its end: one setting needs it, and no other minds.
+    return (
+        f"x{setting['default']}" + ("" if setting["default"] else ".")
+        if setting["type"] == "str"
+        else setting["default"] + 1
+    )
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
@@ -87,42 +87,56 @@ def pair(server: cluster.Cluster, schema_versions: tuple[str, str]) -> Iterator[
         yield made
 
 
+Prepare = Callable[[pairs.Pair], object]
+Kind = tuple[tuple[str, str], Prepare | None]
+
+
 class Kept:
     """Bridged pairs that the tests of a module share, one for each pair of versions. Each finds its pair as new."""
 
     def __init__(self, server: cluster.Cluster) -> None:
         self.server = server
-        self.pairs: dict[tuple[str, str], clear.Clearable] = {}
+        self.pairs: dict[Kind, clear.Clearable] = {}
 
-    def take(self, versions: tuple[str, str], settings: Mapping[str, Any]) -> pairs.Pair:
-        kept = self.pairs.get(versions)
+    def lend(self, session: pytest.Session, versions: tuple[str, str], prepare: Prepare | None) -> Iterator[pairs.Pair]:
+        failed = session.testsfailed
+        yield self.take(versions, prepare)
+        if session.testsfailed != failed:
+            self.drop((versions, prepare))
+
+    def take(self, versions: tuple[str, str], prepare: Prepare | None) -> pairs.Pair:
+        kept = self.pairs.get((versions, prepare))
         if kept is None or not kept.clear():
-            self.drop(versions)
+            self.drop((versions, prepare))
             made = pairs.Pair(self.server, None, None, *versions, pairs.Admin())
-            kept = self.pairs[versions] = clear.Clearable(made, settings)
+            kept = clear.Clearable(made, {"initial_password": "none"}, prepare)
+            self.pairs[versions, prepare] = kept
         return kept.pair
 
-    def drop(self, versions: tuple[str, str]) -> None:
-        if versions in self.pairs:
-            self.pairs.pop(versions).pair.drop()
+    def drop(self, kind: Kind) -> None:
+        if kind in self.pairs:
+            self.pairs.pop(kind).pair.drop()
 
 
 @pytest.fixture(scope="module")
 def kept(server: cluster.Cluster) -> Iterator[Kept]:
-    """Where `quick` takes its pairs from."""
+    """Where `quick` and `prepared` take their pairs from."""
     made = Kept(server)
     yield made
-    for versions in list(made.pairs):
-        made.drop(versions)
+    for kind in list(made.pairs):
+        made.drop(kind)
 
 
 @pytest.fixture
 def quick(kept: Kept, schema_versions: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[pairs.Pair]:
     """A bridged pair that other tests of the module had before; see write_settings for other settings."""
-    failed = request.session.testsfailed
-    yield kept.take(schema_versions, {"initial_password": "none"})
-    if request.session.testsfailed != failed:
-        kept.drop(schema_versions)
+    yield from kept.lend(request.session, schema_versions, None)
+
+
+@pytest.fixture
+def prepared(kept: Kept, schema_versions: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[pairs.Pair]:
+    """As `quick`, and as the module's function `prepare` leaves it."""
+    yield from kept.lend(request.session, schema_versions, request.module.prepare)
 
 
 @pytest.fixture

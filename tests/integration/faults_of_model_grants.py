@@ -165,8 +165,9 @@ MODEL_GRANTS: list[Row] = [
     (
         "only the first group of several gets its grants again",
         _HEAL,
-        "                          user_bridge.restore_grants(",
-        "                          CASE WHEN v_restored IS NULL THEN '' END || user_bridge.restore_grants(",
+        "user_bridge.restore_grants(v_holder.holder_type, ARRAY[v_holder.holder_id])), '')",
+        "CASE WHEN v_restored IS NULL THEN "
+        "user_bridge.restore_grants(v_holder.holder_type, ARRAY[v_holder.holder_id]) END), '')",
         _people(grants.test_what_a_page_drops_is_written_again),
     ),
     (
@@ -328,13 +329,6 @@ MODEL_GRANTS: list[Row] = [
 
 # With access_control and user_ids.
 MODEL_GRANTS_BY_OLD: list[Row] = [
-    (
-        "a row is public until its first grant",
-        _APPLY,
-        "        'access_control', user_bridge.no_access(), 'created_at'",
-        "        'created_at'",
-        _people(grants.test_a_model_gets_a_row_that_nobody_may_read),
-    ),
     (
         "a public row is made private by its first grant",
         _ACCESS,

@@ -56,9 +56,12 @@ def stock(pair: Pair) -> Pair:
     return pair
 
 
+prepare = stock
+
+
 @pytest.fixture
-def models(quick: Pair) -> Pair:
-    return stock(quick)
+def models(prepared: Pair) -> Pair:
+    return prepared
 
 
 def by_list(pair: Pair, lists: Mapping[str, Sequence[str | None]]) -> dict[str, set[str] | None]:
@@ -491,6 +494,11 @@ def test_the_word_for_teams_and_models_of_its_own_make_litellm_skip_a_keys_list(
         rows.delete(models.litellm, "LiteLLM_VerificationToken", {"token": "k"})
         key(models, team_id="t", **columns)
         assert by_policy(models) == same(set(), assigned={"fake-a"}, effective={"fake-a"}, keys={"fake-a"})
+    # Without a team the word is skipped likewise, though it opens nothing there.
+    rows.change_user(models.litellm, "u", models=["solo"])
+    rows.delete(models.litellm, "LiteLLM_VerificationToken", {"token": "k"})
+    key(models, models=["all-team-models"])
+    assert by_policy(models)["keys"] == {"solo"}
 
 
 @pytest.mark.parametrize(
@@ -759,12 +767,12 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
         ),
         ("a scope's models", lambda: change_budget(session, "b", allowed_models=[]), {("budget_members", "b")}),
         ("a budget's limit", lambda: change_budget(session, "b", max_budget=3.0), set()),
+        ("a member's spend", lambda: change_membership(session, "t", "u", spend=3.0), set()),
         (
             "no scope any more",
             lambda: change_membership(session, "t", "u", budget_id=None),
             {("team_models", "t"), ("user_models", "u")},
         ),
-        ("a member's spend", lambda: change_membership(session, "t", "u", spend=3.0), set()),
         (
             "an access group",
             lambda: change_access_group(session, "ag", access_model_names=["fake-b"]),
@@ -856,8 +864,8 @@ def test_a_model_that_comes_reaches_whoever_has_an_entry_for_it(models: Pair) ->
     rows.add_user(session, "other", "b@example.com", models=["solo"])
     drain(models)
     add_model(session, "new", model_info={"access_groups": ["fresh"]})
+    assert [entity_type for entity_type, _ in queued(models)] == ["model_holders"]
     (waiting,) = queued(models)
-    assert waiting[0] == "model_holders"
     rows_of = models.litellm_admin.rows(
         "SELECT * FROM user_bridge.fan_out(ARRAY['model_holders'], ARRAY[%s], NULL)", [waiting[1]]
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, render_sql
+from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, optional_tables, render_sql
+from kit.drains import drain_on
 from kit.model_rows import add_model
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_team
@@ -35,11 +36,14 @@ def deployed(pair: Pair) -> Pair:
     """The real bridge with its bookkeeping."""
     install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
     for side in ("openwebui", "litellm"):
-        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
-        run_module(
-            "bridge_install",
-            {**login_options(pair, side), "side": side, "version": "1.0.0", "definitions": definitions},
-        )
+        options = {
+            **login_options(pair, side),
+            "side": side,
+            "version": "1.0.0",
+            "definitions": [{"name": path, "sql": sql} for path, sql in render_sql(side).items()],
+            "optional_tables": optional_tables(side),
+        }
+        run_module("bridge_install", options)
     return pair
 
 
@@ -207,6 +211,7 @@ def test_rights_on_models(deployed: Pair) -> None:
     change_settings(deployed, model_access=True)
     add_model(deployed.litellm, "gpt")
     add_user(deployed, "u1", "ann@example.com")
+    drain_on(deployed)
     found = info(deployed, explain={"user": "ann@example.com", "model": "gpt"})
     assert found["models"]["litellm"] == {
         **{"models": 1, "blocked": 0, "of_teams": 0, "sets": 1, "unassigned": 1, "unseen": []},

@@ -671,6 +671,7 @@ def real_options(pair: Pair, side: Side) -> dict[str, Any]:
         "side": side,
         "version": "1.0.0",
         "definitions": [{"name": path, "sql": sql} for path, sql in render_sql(side).items()],
+        "optional_tables": bridge.optional_tables(side),
         "settings": {"initial_password": "none"},
     }
 
@@ -735,9 +736,16 @@ def _another(setting: Mapping[str, Any]) -> Any:
         return next(choice for choice in setting["choices"] if choice != setting["default"])
     if setting["type"] == "dict":
         return {}
+    if setting["type"] == "list":
+        return ["x"] if setting["elements"] == "str" else [{"name": "x", "access_groups": ["y"], "provider": "z"}]
     if setting["type"] == "bool":
         return not setting["default"]
-    return f"x{setting['default']}" if setting["type"] == "str" else setting["default"] + 1
+    # A dot at its end: one setting needs it, and no other minds.
+    return (
+        f"x{setting['default']}" + ("" if setting["default"] else ".")
+        if setting["type"] == "str"
+        else setting["default"] + 1
+    )
 
 
 @pytest.mark.parametrize("side", SIDES)

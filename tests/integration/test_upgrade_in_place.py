@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, product, rows
-from kit.bridge import REGISTRY, install_bridge, render_sql
+from kit.bridge import DEFAULTS, REGISTRY, install_bridge, optional_tables, render_sql
 from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import OWNER_ROLE, Pair, Side
@@ -85,7 +85,8 @@ def upgrade(pair: Pair, side: Side) -> dict[str, Any]:
         "side": side,
         "version": "1.0.0",
         "definitions": definitions,
-        "settings": SETTINGS,
+        "settings": {**SETTINGS, **DEFAULTS},
+        "optional_tables": optional_tables(side),
     }
     return run_module("bridge_install", options)
 

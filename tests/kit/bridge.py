@@ -193,6 +193,11 @@ def change_settings(pair: Pair, **settings: Any) -> None:
         pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
+def optional_tables(side: Side) -> list[str]:
+    """The tables that not every version of the program has."""
+    return [name for name, table in REGISTRY["sides"][side]["tables"].items() if "since" in table]
+
+
 @contextlib.contextmanager
 def before_the_bridge(pair: Pair) -> Iterator[None]:
     """What LiteLLM writes inside the block was there first: so a bridge can be copied that had to be installed else."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,8 +36,7 @@ SELECT jsonb_build_array(
     (SELECT jsonb_build_array(count(*), sum(xmin::text::bigint)) FROM pg_foreign_server))
 """
 _SEQUENCES = f"""
-SELECT setval(s.seqrelid::regclass, s.seqstart, false)
-  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid WHERE c.relnamespace = '{SCHEMA}'::regnamespace
+SELECT c.relname AS name FROM pg_class AS c WHERE c.relkind = 'S' AND c.relnamespace = '{SCHEMA}'::regnamespace
 """
 
 
@@ -46,24 +45,30 @@ class Contents:
     """What one side held when the bridge was new, and by what to know the tables that have changed since."""
 
     rows: dict[Table, list[Any]]
+    sequences: dict[Table, tuple[int, bool]]
     marks: dict[Table, Any]
     definitions: Any
 
 
 @dataclass
 class Clearable:
-    """A bridged pair that can be made new again."""
+    """A bridged pair that can be made new again, as `prepare` has left it."""
 
     pair: Pair
     settings: Mapping[str, Any]
+    prepare: Callable[[Pair], object] | None = None
     contents: dict[Side, Contents] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         install_bridge(self.pair, self.settings)
+        if self.prepare:
+            self.prepare(self.pair)
         for side in SIDES:
             session = self.pair.superuser(side)
             tables = _used(session)
-            self.contents[side] = Contents(_rows(session, tables), _marks(session, tables), session.value(_DEFINITIONS))
+            self.contents[side] = Contents(
+                _rows(session, tables), _sequences(session), _marks(session, tables), session.value(_DEFINITIONS)
+            )
 
     def clear(self) -> bool:
         """False where somebody has changed more than rows: then it is of no use any more."""
@@ -95,7 +100,8 @@ def _clear(session: Session, contents: Contents) -> bool:
             if contents.rows.get(table):
                 insert = "INSERT INTO {0} OVERRIDING SYSTEM VALUE SELECT * FROM jsonb_populate_recordset(NULL::{0}, %s)"
                 session.run(_about(insert, table, session), [Json(contents.rows[table])])
-        session.run(_SEQUENCES)
+        for sequence, (last, is_called) in contents.sequences.items():
+            session.run(_about("SELECT setval('{0}', %s, %s)", sequence, session), [last, is_called])
     contents.marks.update(_marks(session, changed))
     return True
 
@@ -106,6 +112,15 @@ def _used(session: Session) -> list[Table]:
 
 def _rows(session: Session, tables: Iterable[Table]) -> dict[Table, list[Any]]:
     return {table: session.value(_about("SELECT jsonb_agg(t) FROM {0} AS t", table, session)) for table in tables}
+
+
+def _sequences(session: Session) -> dict[Table, tuple[int, bool]]:
+    found = {}
+    for each in session.rows(_SEQUENCES):
+        sequence = (SCHEMA, each["name"])
+        (row,) = session.rows(_about("SELECT last_value, is_called FROM {0}", sequence, session))
+        found[sequence] = (row["last_value"], row["is_called"])
+    return found
 
 
 def _marks(session: Session, tables: Iterable[Table]) -> dict[Table, Any]:

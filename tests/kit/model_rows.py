@@ -110,6 +110,7 @@ def own_models(pair: Pair, user_id: str) -> set[str] | None:
     if wanted is None:
         return None
     sets = [desired(pair, "model_set", each) for each in wanted["sets"]]
+    assert None not in sets
     return set(wanted["models"]).union(*(each["models"] for each in sets))
 
 

@@ -573,11 +573,22 @@ def test_an_invalid_pattern_in_an_access_group_fails_the_request_by_chance(model
     change_access_group(models.litellm, "ag", access_model_names=["grp", "fake.c"])
     assert own_models(models, "u") == {"solo"}
     change_access_group(models.litellm, "other", access_model_names=["so*", "(*"])
+    drain(models)
     assert own_models(models, "u") == set()
 
 
-def test_a_deployment_whose_name_is_an_invalid_pattern_fails_the_word_for_teams(models: Pair) -> None:
-    """LiteLLM puts the names of all deployments in its place."""
+def test_the_word_for_teams_stands_for_the_names_of_deployments(models: Pair) -> None:
+    """Each is an entry like others: one with a star may open less than the deployment serves, or fail the request."""
+    change_settings(models, extra_models=[{"name": "route/x"}, {"name": "a/x"}, {"name": "b/x", "access_groups": []}])
+    for route in ("route/*", "a*/"):
+        add_model(models.litellm, route)
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
+    rows.add_team(models.litellm, "odd", models=["all-team-models"], members_with_roles=members("u"))
+    assert team_models(models, "odd", "u") == ALL | {"route/x", "b/x"}
+    for route in ("route/*", "a*/"):
+        delete_model(models.litellm, route)
+    change_settings(models, extra_models=[])
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
     rows.add_team(models.litellm, "t", models=["fake-*", "all-team-models", "solo"], members_with_roles=members("u"))
     assert team_models(models, "t", "u") == ALL
     add_model(models.litellm, "solo(*")

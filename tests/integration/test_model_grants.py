@@ -765,6 +765,18 @@ def test_switching_the_feature_off_gives_back_what_a_takeover_took(people: Pair)
         assert people.openwebui_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0
 
 
+def test_a_taken_model_whose_row_is_gone_is_not_given_back(people: Pair) -> None:
+    """An administrator has deleted it: nothing is left that everybody could see."""
+    change_settings(people, model_takeover=True)
+    add_row(people, "fake-a", {PUBLIC})
+    send(people, model("fake-a"))
+    people.openwebui.run("DELETE FROM model WHERE id = 'fake-a'")
+    change_settings(people, model_access=False)
+    (outcome,) = send(people, model("fake-a", gone=True))
+    assert outcome["status"] == "SUCCESS"
+    assert rows_of(people) == set() and report(people)["taken_over"] == []
+
+
 def test_a_page_that_makes_a_taken_model_public_is_noticed(people: Pair) -> None:
     change_settings(people, model_takeover=True)
     add_row(people, "fake-a", {PUBLIC})

@@ -110,12 +110,12 @@ def _run(pair: Pair, change: Change, name: str, count: int) -> tuple[float, floa
 @contextmanager
 def _growth(pid: int) -> Iterator[list[float]]:
     """Samples of a process's private memory, as the difference to now in MB."""
-    before, done = _private(pid), threading.Event()
+    before, done = private(pid), threading.Event()
     samples = [0.0]
 
     def watch() -> None:
         while not done.wait(0.002):
-            samples.append(_private(pid) - before)
+            samples.append(private(pid) - before)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -126,7 +126,7 @@ def _growth(pid: int) -> Iterator[list[float]]:
         watcher.join()
 
 
-def _private(pid: int) -> float:
+def private(pid: int) -> float:
     """Without shared buffers, of which every backend seems to use whatever it has touched."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"), re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0

@@ -38,6 +38,7 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_load import LOAD
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -733,8 +734,8 @@ FAULTS = [
     Fault(
         "spend is not told apart",
         "entities/user/litellm/enqueue.sql.j2",
-        "    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE'\n",
-        "    IF TG_OP OPERATOR(pg_catalog.=) 'none'\n",
+        "    IF ROW(NEW.user_id, NEW.user_email",
+        "    IF false AND ROW(NEW.user_id, NEW.user_email",
         lambda pair: test_delivery.test_spend_enqueues_nothing(pair),
     ),
     Fault(
@@ -1382,6 +1383,7 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in LOAD),
     *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",

@@ -95,6 +95,7 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
     assert found["trigger_faults"] == 0
+    assert found["commits"]["delivered"] > 0 and found["commits"]["queued_share"] is not None
     assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
     assert (
         found["removals"] == {**found["initial_passwords"], "by_kind": {}} == {"total": 0, "first": [], "by_kind": {}}

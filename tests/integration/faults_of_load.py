@@ -1,0 +1,120 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults in what keeps COMMITs cheap: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_crowd as crowd
+from kit.bridge import install_bridge
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+
+_CROWD = "engine/litellm/crowd.sql.j2"
+_NEW = "entities/user/openwebui/new.sql.j2"
+
+
+def _plain(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        test(pair)
+
+    return catch
+
+
+LOAD: list[Row] = [
+    (
+        "a crowd is forgotten at once",
+        _CROWD,
+        "user_bridge.now_ms() + user_bridge.crowd_ms());",
+        "user_bridge.now_ms());",
+        _plain(crowd.test_a_crowd_is_remembered_for_a_moment),
+    ),
+    (
+        "a clock that was set back makes a crowd",
+        _CROWD,
+        "BETWEEN 1 AND user_bridge.crowd_ms()",
+        ">= 1",
+        _plain(crowd.test_a_crowd_is_remembered_for_a_moment),
+    ),
+    (
+        "everybody delivers in a crowd",
+        _CROWD,
+        "IF user_bridge.is_alone() OR s.delivery <> 'commit' THEN",
+        "IF true THEN",
+        _plain(crowd.test_in_a_crowd_the_drainer_does),
+    ),
+    (
+        "a crowd relies on a drainer that does not live",
+        _CROWD,
+        " AND user_bridge.drainer_lives();",
+        ";",
+        _plain(crowd.test_without_a_drainer_everybody_delivers),
+    ),
+    (
+        "a crowd relies on a drainer that is behind",
+        _CROWD,
+        "NOT user_bridge.is_behind() AND ",
+        "",
+        _plain(crowd.test_a_drainer_that_is_behind_gets_no_more),
+    ),
+    (
+        "a crowd relies on a drainer that waits for the target",
+        _CROWD,
+        "NOT user_bridge.in_outage() AND ",
+        "",
+        _plain(crowd.test_in_an_outage_nobody_relies_on_it),
+    ),
+    (
+        "inline delivery is adaptive",
+        _CROWD,
+        " OR s.delivery <> 'commit'",
+        "",
+        _plain(crowd.test_where_it_is_set_everybody_delivers),
+    ),
+    (
+        "a drainer that fails counts as idle",
+        "engine/litellm/drainer.sql.j2",
+        ", user_bridge.note_behind(true)\n",
+        "\n",
+        _plain(crowd.test_the_drainer_says_whether_it_is_behind),
+    ),
+    (
+        "a drainer stays behind",
+        "engine/litellm/drain.sql.j2",
+        "PERFORM user_bridge.note_behind(false);",
+        "NULL;",
+        _plain(crowd.test_the_drainer_says_whether_it_is_behind),
+    ),
+    (
+        "what was expected is written down whatever happened",
+        "engine/litellm/target.sql.j2",
+        "IF v_reply IS DISTINCT FROM p_meanwhile -> 'reply' AND p_meanwhile IS NOT NULL THEN",
+        "IF false THEN",
+        _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
+    ),
+    (
+        "an account is made plainly though another has the email",
+        _NEW,
+        "user_bridge.takes_email(u.email, c_email) LIMIT 1) IS NULL",
+        "false LIMIT 1) IS NULL",
+        _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
+    ),
+    (
+        "an account is made plainly though memberships wait for it",
+        _NEW,
+        "(SELECT m.user_id FROM user_bridge.membership AS m WHERE m.user_id = p_link.entity_id LIMIT 1) IS NULL",
+        "true",
+        _plain(crowd.test_a_new_user_gets_the_memberships_that_waited),
+    ),
+    (
+        "an account is made plainly with any role",
+        _NEW,
+        " OR user_bridge.exceeds_role(c_want, p_options) THEN",
+        " THEN",
+        _plain(crowd.test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give),
+    ),
+]

@@ -1,0 +1,176 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A COMMIT that is alone delivers; in a crowd it leaves its changes to a drainer that keeps up (DESIGN 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from hard_support import until
+from kit import openwebui, rows
+from kit.bridge import change_settings, drainer, install_bridge
+from kit.pairs import Pair
+from test_delivery import queue
+
+MARK = 0.25  # Seconds for which a crowd is remembered.
+
+
+@pytest.fixture
+def quick(pair: Pair) -> Pair:
+    """No test sees the crowd of another."""
+    install_bridge(pair, {"initial_password": "none"})
+    return pair
+
+
+@contextmanager
+def another_delivers(pair: Pair) -> Iterator[None]:
+    """A transaction that has delivered and has not ended."""
+    session = pair.connect("litellm", autocommit=False)
+    rows.add_user(session, "first", "first@example.com")
+    session.run("SET CONSTRAINTS ALL IMMEDIATE")
+    try:
+        yield
+    finally:
+        session.commit()
+
+
+@contextmanager
+def idle_drainer(pair: Pair) -> Iterator[None]:
+    """It lives, and delivers nothing."""
+    assert pair.litellm_admin.value("SELECT user_bridge.begin_drainer()") is True
+    try:
+        yield
+    finally:
+        pair.litellm_admin.run("SELECT user_bridge.end_drainer()")
+
+
+def arrived(pair: Pair, name: str) -> bool:
+    return f"{name}@example.com" in openwebui.accounts(pair)
+
+
+def arrives_at_once(pair: Pair, name: str = "u1") -> bool:
+    rows.add_user(pair.litellm, name, f"{name}@example.com")
+    return arrived(pair, name)
+
+
+def counted(pair: Pair) -> tuple[int, int]:
+    sql = "SELECT coalesce(pg_sequence_last_value(%s), 0)"
+    delivered, queued = (
+        pair.litellm_admin.value(sql, [f"user_bridge.commits_{name}"]) for name in ("delivered", "queued")
+    )
+    return delivered, queued
+
+
+def set_clock(pair: Pair, sequence: str, milliseconds: int) -> None:
+    """A sequence that holds a time, as from now."""
+    pair.litellm_admin.run("SELECT setval('user_bridge.' || %s, user_bridge.now_ms() + %s)", [sequence, milliseconds])
+
+
+def test_alone_it_delivers(quick: Pair) -> None:
+    with idle_drainer(quick):
+        assert arrives_at_once(quick)
+    assert counted(quick) == (1, 0)
+
+
+def test_in_a_crowd_the_drainer_does(quick: Pair) -> None:
+    with drainer(quick) as errors:
+        with another_delivers(quick):
+            rows.add_user(quick.litellm, "u1", "u1@example.com")
+            assert counted(quick)[1] == 1
+            until(lambda: arrived(quick, "u1"), seconds=5)
+        until(lambda: queue(quick) == [], seconds=5)
+    assert errors == []
+    assert quick.litellm_admin.value("SELECT last_value FROM user_bridge.drain_delay") > 1
+
+
+def test_a_crowd_is_remembered_for_a_moment(quick: Pair) -> None:
+    with idle_drainer(quick):
+        with another_delivers(quick):
+            assert not arrives_at_once(quick, "u1")
+        assert not arrives_at_once(quick, "u2")
+        time.sleep(MARK)
+        assert arrives_at_once(quick, "u3")
+        # A clock that was set back prolongs it no further.
+        set_clock(quick, "crowd_until", 3_600_000)
+        assert arrives_at_once(quick, "u4")
+
+
+def test_without_a_drainer_everybody_delivers(quick: Pair) -> None:
+    with another_delivers(quick):
+        assert arrives_at_once(quick)
+
+
+def test_so_everybody_does_where_its_lock_is_held_by_another(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "drainer_beat", -60_000)
+        assert arrives_at_once(quick)
+
+
+def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "behind_since", -100)
+        assert not arrives_at_once(quick, "u1")
+        set_clock(quick, "behind_since", -1000)
+        # And somebody takes what it has not come to.
+        assert arrives_at_once(quick, "u2") and arrived(quick, "u1")
+
+
+def test_in_an_outage_nobody_relies_on_it(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "outage", -1000)
+        assert arrives_at_once(quick)
+
+
+def test_where_it_is_set_everybody_delivers(quick: Pair) -> None:
+    change_settings(quick, delivery="inline")
+    with idle_drainer(quick), another_delivers(quick):
+        assert arrives_at_once(quick)
+
+
+def behind(pair: Pair) -> bool:
+    return bool(pair.litellm_admin.value("SELECT coalesce(pg_sequence_last_value('user_bridge.behind_since'), 1) > 1"))
+
+
+def test_the_drainer_says_whether_it_is_behind(quick: Pair) -> None:
+    change_settings(quick, delivery="queued")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    pick = "user_bridge.pick(jsonb, integer, timestamptz)"
+    shipped = quick.litellm_admin.value(f"SELECT pg_get_functiondef('{pick}'::regprocedure)")
+    quick.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RAISE 'broken';", 1))
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert behind(quick)
+    quick.litellm_admin.run(shipped)
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert arrived(quick, "u1") and not behind(quick)
+    # An idle one writes nothing.
+    before = quick.litellm_admin.value("SELECT pg_current_wal_insert_lsn()")
+    assert quick.litellm_admin.rows("SELECT user_bridge.note_behind(false)") and not behind(quick)
+    assert quick.litellm_admin.value("SELECT pg_current_wal_insert_lsn()") == before
+
+
+def test_what_was_expected_and_did_not_happen_leaves_no_trace(quick: Pair) -> None:
+    """The outcome is written down while Open WebUI's side works, and anew where it is another one."""
+    openwebui.add_account(quick, "hand", "u1@example.com")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    mapped = quick.litellm_admin.rows("SELECT litellm_id, openwebui_id FROM user_bridge.sync_mapping")
+    assert mapped == [{"litellm_id": "u1", "openwebui_id": "hand"}]
+    audited = quick.litellm_admin.rows("SELECT record_id, sync_result FROM user_bridge.sync_audit")
+    assert audited == [{"record_id": "u1", "sync_result": "SUCCESS"}]
+    assert queue(quick) == []
+
+
+def test_a_new_user_gets_the_memberships_that_waited(quick: Pair) -> None:
+    rows.add_team(quick.litellm, "t1", "One", members_with_roles=[{"role": "user", "user_id": "u1"}])
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    assert openwebui.groups(quick)["grp_team_t1"][1] == ["usr_u1"]
+
+
+def test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give(quick: Pair) -> None:
+    quick.openwebui_admin.run("UPDATE user_bridge.settings SET role_map = '{}'")
+    rows.add_user(quick.litellm, "u1", "u1@example.com", user_role="proxy_admin")
+    assert quick.openwebui.value("SELECT role FROM \"user\" WHERE id = 'usr_u1'") == "user"

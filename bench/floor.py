@@ -10,8 +10,7 @@ from dataclasses import replace
 from bench.latency import by_turns, create_users
 from bench.place import Place
 from bench.table import Figure, median
-from kit.cluster import SUPERUSER
-from kit.pairs import pair
+from kit.pairs import PASSWORDS, pair
 
 _REMOTE = """CREATE FUNCTION public.floor(p_id text, p_email text, p_name text) RETURNS boolean
 LANGUAGE plpgsql AS $body$
@@ -38,10 +37,10 @@ CREATE CONSTRAINT TRIGGER floor_deliver AFTER INSERT ON public."LiteLLM_UserTabl
 def floor(where: Place) -> list[Figure]:
     with pair(where.cluster) as made:
         connection = (
-            f"host={where.cluster.host} port={where.cluster.port} dbname={made.openwebui_db} user={SUPERUSER} "
-            f"application_name=user_bridge"
+            f"host={where.cluster.host} port={where.cluster.port} dbname={made.openwebui_db} user=openwebui "
+            f"password={PASSWORDS['openwebui']} application_name=user_bridge"
         )
-        made.openwebui_admin.run(_REMOTE)
+        made.openwebui.run(_REMOTE)
         made.litellm_admin.run(_LOCAL.format(connection=connection))
         taken = by_turns(replace(where, bridged=made, drains=False), create_users()[1], where.size.rounds // 3)
     note = f"{median(taken.bare):.3f} ms -> {median(taken.bridged):.3f} ms; blocking call, no ceiling, no guarantee"

@@ -43,7 +43,7 @@ LOAD: list[Row] = [
     (
         "everybody delivers in a crowd",
         _CROWD,
-        "IF user_bridge.is_alone() OR s.delivery <> 'commit' THEN",
+        "IF user_bridge.try_alone() OR s.delivery <> 'commit' THEN",
         "IF true THEN",
         _plain(crowd.test_in_a_crowd_the_drainer_does),
     ),

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from hard_support import until
-from kit import openwebui, rows
-from kit.bridge import change_settings, drainer, install_bridge
-from kit.pairs import Pair
+from hard_support import replaced, until
+from kit import openwebui, pairs, rows
+from kit.bridge import Mutate, change_settings, drainer, install_bridge
+from kit.pairs import Pair, Session
 from test_delivery import queue
 
 MARK = 0.25  # Seconds for which a crowd is remembered.
@@ -174,3 +175,66 @@ def test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give(quick: Pai
     quick.openwebui_admin.run("UPDATE user_bridge.settings SET role_map = '{}'")
     rows.add_user(quick.litellm, "u1", "u1@example.com", user_role="proxy_admin")
     assert quick.openwebui.value("SELECT role FROM \"user\" WHERE id = 'usr_u1'") == "user"
+
+
+def general_forms(path: str, text: str) -> str:
+    """Without the short cuts: everything goes the way of what is rare."""
+    for each in (
+        replaced("entities/user/openwebui/new.sql.j2", "IF p_link.openwebui_id IS NOT NULL OR", "IF true OR"),
+        replaced("engine/litellm/dispatch.sql.j2", "IF p_type IN (", "IF true THEN RETURN NULL; ELSIF p_type IN ("),
+        replaced("engine/litellm/queue.sql.j2", "IF v_ids[1] = ALL (v_ids) THEN", "IF false THEN"),
+        replaced("engine/openwebui/settings.sql.j2", "IF jsonb_array_length(p_items) = 1 THEN", "IF false THEN"),
+    ):
+        text = each(path, text)
+    return text
+
+
+COMMON: list[Callable[[Session], object]] = [
+    lambda session: rows.add_user(session, "u1", " Ann@Example.com", user_alias="Ann 'A' %s"),
+    lambda session: rows.add_user(session, "u2", "bob@example.com", user_role="proxy_admin"),
+    lambda session: rows.add_user(session, "u3", "cy@example.com", metadata={"scim_active": False}),
+    lambda session: rows.add_user(session, "u4", "bob@example.com"),
+    lambda session: rows.add_user(session, "u5", None),
+    lambda session: rows.add_organization(session, "o1", "One"),
+    lambda session: rows.join_organization(session, "o1", "u1"),
+    lambda session: rows.add_team(session, "t1", "Red", members_with_roles=[{"role": "user", "user_id": "u6"}]),
+    lambda session: rows.add_user(session, "u6", "di@example.com", user_alias="Di", teams=["t1"], organization_id="o1"),
+    lambda session: rows.add_key(session, "token", "u1", key_alias="K", models=["m"]),
+    lambda session: rows.change_user(session, "u1", user_email="ann@example.org"),
+    lambda session: rows.change_team(session, "t1", team_alias="Blue", members_with_roles=[]),
+    lambda session: rows.leave_organization(session, "o1", "u1"),
+    lambda session: rows.delete_user(session, "u2"),
+    lambda session: rows.add_user(session, "u2", "bob@example.com"),
+]
+WRITTEN = {
+    'public."user"': ("openwebui", "id, name, email, role, profile_image_url, info::text"),
+    "public.auth": ("openwebui", "id, email, active, password"),
+    'public."group"': ("openwebui", "id, name"),
+    "user_bridge.entity": (
+        "openwebui",
+        "entity_type, entity_id, openwebui_id, origin, made_id, known_email, not_linked",
+    ),
+    "user_bridge.membership": ("openwebui", "group_type, group_id, user_id, written"),
+    "user_bridge.sync_mapping": ("litellm", "litellm_type, litellm_id, openwebui_type, openwebui_id, sync_data"),
+    "user_bridge.sync_audit": ("litellm", "operation, record_id, sync_result, old_data, new_data, error_message"),
+    "user_bridge.sync_queue": ("litellm", "entity_type, entity_id, last_error"),
+}
+
+
+def written(pair: Pair, mutate: Mutate | None) -> dict[str, Any]:
+    """What both sides hold after the common writes, without times and numbers."""
+    install_bridge(pair, {"initial_password": "none"}, mutate)
+    for write in COMMON:
+        write(pair.litellm)
+    sides = {"litellm": pair.litellm_admin, "openwebui": pair.openwebui_admin}
+    return {
+        table: sorted(sides[side].rows(f"SELECT {columns} FROM {table}"), key=repr)
+        for table, (side, columns) in WRITTEN.items()
+    }
+
+
+def test_the_short_cuts_write_what_the_rules_write(pair: Pair) -> None:
+    with pairs.pair(pair.cluster) as other:
+        found, general = written(pair, None), written(other, general_forms)
+    assert found == general
+    assert found["user_bridge.sync_queue"] == [] and len(found["public.auth"]) > 4

@@ -112,7 +112,8 @@ options:
         type: int
       password_cost:
         description: >-
-          Cost factor of the bcrypt hash of initial passwords. Each step doubles its time; O(settings.target_timeout_ms)
+          Cost factor of the bcrypt hash of initial passwords. Each step doubles its time. The drainer hashes
+          them, within a second; where none lives, LiteLLM's COMMIT does, and O(settings.target_timeout_ms)
           bounds it. From 4 to 16.
         type: int
       api_keys:

@@ -93,15 +93,25 @@ def open_connection(login: dict[str, Any]) -> Any:
         conn_params.setdefault("application_name", "llmops.user_bridge")
     # AnsibleModule takes the locale of the environment over; libpq's own messages are matched by their English words.
     locale.setlocale(locale.LC_MESSAGES, "C")
-    connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
-    if connection is None:
-        raise ConnectionFailed(conn_params, str(error))
+    connection = _open(quiet, conn_params)
+    if connection.info.parameter_status("standard_conforming_strings") == "off":
+        # psycopg2 quotes by what a session begins with, also when that is set to something else later.
+        connection.close()
+        before = conn_params.get("options") or os.environ.get("PGOPTIONS", "")
+        connection = _open(quiet, {**conn_params, "options": f"{before} -c standard_conforming_strings=on".strip()})
     cur = cursor(connection)
     cur.execute(_SEARCH_PATH)
     if value(cur, "SELECT pg_backend_pid() AS pid") != connection.info.backend_pid:
         connection.close()
         # Locks, roles and settings of a session would be lost, or those of somebody else.
         raise ConnectionFailed(conn_params, "it is a connection pooler, whose sessions are not the server's own")
+    return connection
+
+
+def _open(quiet: SimpleNamespace, conn_params: dict[str, Any]) -> Any:
+    connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
+    if connection is None:
+        raise ConnectionFailed(conn_params, str(error))
     return connection
 
 
@@ -133,7 +143,7 @@ class ConnectionFailed(Exception):
         named = str(conn_params.get("dbname") or conn_params.get("database") or os.environ.get("PGDATABASE") or "")
         self.place = f"{host}:{port}/{named or '(default)'}"
         self.user = str(conn_params.get("user") or os.environ.get("PGUSER") or "")
-        self.remedy = connection_remedy("", self.reason, self.user, named or self.user)
+        self.remedy = connection_remedy("", text, self.user, named or self.user)
 
 
 def _raise(msg: str, **dummy: Any) -> None:

@@ -6,7 +6,7 @@
 
 A SQLSTATE decides where it stands for one cause only. Next come the words of the message: the bridge's own and libpq's
 are English. The server that refuses a login answers before a client can choose lc_messages, and libpq hides its
-SQLSTATE; what no word fits is told by the names that it quotes, which every language does.
+SQLSTATE; what no word fits is told by the names that it quotes, which every language does, and by quoting none.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -20,6 +20,10 @@ DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
 
 # What refusal_text() makes of an error of Open WebUI's server, whose message is in any language.
 _REFUSED = re.compile(r"the target refused \((\w{5})\)")
+# What connect() adds to why it got no connection.
+_CONNECTING_AS = re.compile(r" \(user (?P<user>.*), database (?P<database>.*)\)\Z", re.DOTALL)
+# The server's own line has two blanks after its severity, in every language; libpq's lines have none.
+_SERVER_SAYS = ":  "
 
 # A connection could not be opened: libpq's own codes, the bridge's, and none at all from a driver without a connection.
 CONNECTING = ("08000", "08001", "08004", "08006", "UB001")
@@ -111,7 +115,8 @@ _CONNECTION = (
     ),
     Remedy(
         "too many connections",
-        ("too many clients", "remaining connection slots"),
+        # The last ones are in the text of every language.
+        ("too many clients", "remaining connection slots", "SUPERUSER", "pg_use_reserved_connections"),
         ("53300",),
         "raise max_connections of the server or free connections",
         "raise max_connections of Open WebUI's server or free connections",
@@ -149,8 +154,14 @@ _CONNECTION = (
 _BY_NAME = {remedy.name: remedy for remedy in reversed(_CONNECTION)}
 _LOGIN = Remedy(
     "login",
-    login="check {user} and {password}",
-    target="check bridge_sync_user and bridge_sync_password",
+    login="check {user} and {password}, and that the role may log in and has connections left",
+    target="check bridge_sync_user and bridge_sync_password, and that the role may log in and has connections left",
+)
+# What names nobody: there are no connections left for anybody, or the server is not ready.
+_BUSY = Remedy(
+    "busy",
+    login="wait until the server has started; if it has, raise its max_connections or free connections",
+    target="wait until Open WebUI's server has started; if it has, raise its max_connections or free connections",
 )
 _UNREACHABLE = Remedy(
     "unreachable",
@@ -236,13 +247,15 @@ _DELIVERY = (
 _OTHER = Remedy("other", target="read the message; the entity is retried with growing pauses until it works")
 
 
-def connection_remedy(sqlstate: str, reason: str, user: str = "", database: str = "") -> Remedy:
+def connection_remedy(sqlstate: str, text: str, user: str = "", database: str = "") -> Remedy:
     """Why a connection could not be opened, by its code, its words, or the names that it quotes."""
+    reason = server_reason(text)
     return (
         _by_code(_CONNECTION, sqlstate)
         or _by_words(_CONNECTION, reason)
+        or _by_words(_CONNECTION, text)
         or _by_names(reason, user, database)
-        or _UNREACHABLE
+        or (_BUSY if _SERVER_SAYS in text else _UNREACHABLE)
     )
 
 
@@ -255,21 +268,19 @@ def delivery_remedy(sqlstate: str | None, message: str | None) -> Remedy:
     if found is None and refused:
         found = _by_code(_CONNECTION, code)
     if found is None and (sqlstate or "") in CONNECTING:
-        # In any language the server quotes what it does not like about a login: the role, the database, the address.
-        refused_login = ":  " in text and re.search(_QUOTATION_MARK, server_reason(text))
-        return _by_words(_CONNECTION, text) or (_LOGIN if refused_login else _UNREACHABLE)
+        tried = _CONNECTING_AS.search(text)
+        return connection_remedy("", _CONNECTING_AS.sub("", text), **(tried.groupdict() if tried else {}))
     return found or _OTHER
 
 
 def server_reason(text: str) -> str:
     """The line of a failed connection that says most, without libpq's address and the server's severity.
 
-    With several addresses for one host libpq reports each; the server's own line has two blanks after its severity, in
-    every language.
+    With several addresses for one host libpq reports each.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reason = next((line for line in lines if ":  " in line), lines[0] if lines else "unknown reason")
-    reason = reason.rsplit(":  ", 1)[-1]
+    reason = next((line for line in lines if _SERVER_SAYS in line), lines[0] if lines else "unknown reason")
+    reason = reason.rsplit(_SERVER_SAYS, 1)[-1]
     return re.sub(r"^(unable to connect to database: )?(connection to server .*? failed: )?", "", reason).strip()
 
 

@@ -256,6 +256,11 @@ sides:
       description: The schema of the extension that this side needs, null where it is not installed.
       type: str
       sample: user_bridge
+    extension_schema_stranger:
+      description: Who owns that schema and is neither a superuser nor the login nor O(owner), null if nobody.
+      type: str
+      sample: null
+      version_added: 1.1.0
     extension_users:
       description: The program's role and the reader or writer, as far as they may execute the extension's functions.
       type: list

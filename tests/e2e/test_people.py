@@ -14,6 +14,7 @@ from e2e import webui_api as api
 from e2e.provider import answer_to
 from e2e.site import MODEL, TEAM_MODEL, Person, Site, organization_group, team_group
 from kit import litellm
+from kit.drains import drain_on
 
 QUESTION = "Why is the sky blue?"
 
@@ -222,17 +223,17 @@ def _spend(site: Site, person: Person) -> None:
 
 def _migration(site: Site, person: Person) -> None:
     site.pair.litellm_admin.run("SELECT * FROM user_bridge.migrate_existing_users()")
-    _drain(site)
+    drain_on(site.pair)
 
 
 def _drain_of_everything(site: Site, person: Person) -> None:
     site.pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-    _drain(site)
+    drain_on(site.pair)
 
 
 def _repair(site: Site, person: Person) -> None:
     site.pair.litellm_admin.run("SELECT * FROM user_bridge.reconcile(true)")
-    _drain(site)
+    drain_on(site.pair)
 
 
 SYNCS: list[Sync] = [
@@ -322,8 +323,3 @@ class TestWhatIsThePersons:
 def _groups_of(site: Site, person: Person) -> set[str]:
     """As the admin's page of this person shows them."""
     return {row["id"] for row in site.admin.ok(site.admin.get(f"/api/v1/users/{person.account_id}/groups"))}
-
-
-def _drain(site: Site) -> None:
-    while site.pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-        pass

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import test_connections as connections
 import test_failover as failover
 import test_surroundings as surroundings
+from kit.cluster import Cluster
 from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
@@ -16,7 +18,69 @@ Row = tuple[str, str, str, str, Callable[[Pair], None]]
 _JOURNAL = "engine/litellm/journal.sql.j2"
 _SEQUENCES = "    PERFORM user_bridge.advance_sequences();\n"
 
+
+def _whole(test: Callable[[Cluster], None]) -> Callable[[Pair], None]:
+    """A test that makes databases of its own on the server."""
+    return lambda pair: test(pair.cluster)
+
+
 SURROUNDINGS: list[Row] = [
+    (
+        "a server that is full is one that is away",
+        "engine/litellm/slots.sql.j2",
+        "OR p_error !~ 'the database system is' AND coalesce(",
+        "OR false AND coalesce(",
+        lambda pair: connections.test_what_a_lack_of_connections_is(pair, *connections.FULL),
+    ),
+    (
+        "nobody knows as whom the connection was tried",
+        "engine/litellm/target.sql.j2",
+        "|| format(' (user %s, database %s)', ",
+        "|| format('', ",
+        connections.test_a_refusal_says_as_whom_and_to_what_it_was_tried,
+    ),
+    (
+        "one that cannot be read has all others undone in a preview",
+        "engine/litellm/reconcile.sql.j2",
+        "IF c_half = 0 THEN",
+        "IF true THEN",
+        _whole(surroundings.test_a_name_that_the_target_cannot_hold_fails_alone),
+    ),
+    (
+        "letters of no encoding make an address",
+        "entities/user/litellm/email.sql.j2",
+        "getdatabaseencoding() = 'SQL_ASCII'",
+        "false",
+        _whole(surroundings.test_a_source_that_holds_bytes_of_any_encoding),
+    ),
+    (
+        "a migration takes a name that an account keeps for a difference",
+        "engine/litellm/migrate.sql.j2",
+        "THEN '{name}'",
+        "THEN '{}'",
+        surroundings.test_an_adopted_account_keeps_its_name_while_litellm_has_none,
+    ),
+    (
+        "a fence that nobody can count to is believed",
+        "engine/litellm/deliver.sql.j2",
+        "OR (v_reply ->> 'fence')::numeric >= 2 ^ 62",
+        "",
+        surroundings.test_a_fence_that_nobody_can_count_to_is_none,
+    ),
+    (
+        "a fence that nobody can count to holds",
+        "engine/openwebui/door.sql.j2",
+        "OR e.version >= 2 ^ 62",
+        "",
+        surroundings.test_a_fence_that_nobody_can_count_to_is_none,
+    ),
+    (
+        "a nested list of teams keeps a user from being delivered",
+        "*",
+        "array_ndims(u.teams) OPERATOR(pg_catalog.>) 1",
+        "array_ndims(u.teams) OPERATOR(pg_catalog.>) 9",
+        surroundings.test_a_nested_list_of_teams_keeps_nobody_in,
+    ),
     (
         "a read-only server refuses each item",
         "engine/openwebui/door.sql.j2",

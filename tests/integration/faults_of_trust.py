@@ -25,6 +25,13 @@ def _case(name: str) -> Callable[[Pair], None]:
 
 ADOPTION: list[Row] = [
     (
+        "an account without a role is trusted",
+        _ADOPT,
+        "coalesce(p_account.role, 'pending')",
+        "p_account.role",
+        _case("without a role, signed up later"),
+    ),
+    (
         "accounts linked although that is forbidden",
         _ADOPT,
         "WHEN NOT (p_options ->> 'adopt_existing')::boolean THEN",
@@ -118,7 +125,7 @@ ADOPTION: list[Row] = [
     (
         "an admin loses the password",
         _ADOPT,
-        "RETURN p_account.role = 'admin'\n",
+        "RETURN c_role = 'admin'\n",
         "RETURN false\n",
         _case("an admin in both, made later"),
     ),
@@ -181,7 +188,7 @@ ADOPTION: list[Row] = [
     (
         "an account without a sign-in gets a password that others know",
         _SIGN_IN,
-        "CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
+        "CASE WHEN c_now THEN user_bridge.initial_password(p_want, p_options) ELSE '' END",
         "user_bridge.initial_password(p_want, p_options)",
         _case("without a row in auth"),
     ),

@@ -18,15 +18,6 @@ from kit.pairs import SYNC_USER, Pair
 QUICK: Mapping[str, Any] = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1_000_000}
 
 
-def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
-    """Drain until nothing is left; whatever cannot be delivered is an error."""
-    give_up = time.monotonic() + seconds
-    while outcomes := pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s)", [limit]):
-        assert time.monotonic() < give_up, outcomes[:5]
-    left = pair.litellm_admin.rows("SELECT entity_type, entity_id, last_error FROM user_bridge.sync_queue LIMIT 5")
-    assert left == [], left
-
-
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait for it, but not for ever."""
     give_up = time.monotonic() + seconds

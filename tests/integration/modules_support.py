@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +34,26 @@ READ_ONLY = {"PGOPTIONS": "-c default_transaction_read_only=on"}
 _START = "import runpy, sys; sys.modules[sys.argv.pop()] = None; runpy.run_path(sys.argv.pop(), run_name='__main__')"
 
 
+# Where modules get the collection from while a fault is planted in it.
+_plugins: list[Mapping[str, str]] = [{}]
+
+
+@contextmanager
+def planted_in_plugins(path: str, old: str, new: str, folder: Path) -> Iterator[None]:
+    """Modules import from a copy of the collection, in this folder, in which one file of module_utils is another."""
+    copy = folder / "ansible_collections" / "llmops" / "user_bridge" / "plugins"
+    shutil.copytree(REPO / "plugins", copy)
+    file = copy / "module_utils" / path
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{path} has changed: plant this fault anew"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    _plugins.append({"PYTHONPATH": str(folder)})
+    try:
+        yield
+    finally:
+        _plugins.pop()
+
+
 class ModuleFailed(AssertionError):
     """The module ended with C(fail_json); the text is its message."""
 
@@ -52,10 +74,11 @@ def run_module(
     env: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The result of one module call. Raises ModuleFailed with the module's message."""
+    env = {**_plugins[-1], **(env or {})}
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}})
-    environment = {**os.environ, "PYTHONPATH": str(REPO / ".collections"), **(env or {})}
+    environment = {**os.environ, "PYTHONPATH": str(REPO / ".collections"), **env}
     # A fork has its drivers already; where they are looked for elsewhere, or what runs is counted, it takes a process.
-    if "PYTHONPATH" in (env or {}) or any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
+    if "PYTHONPATH" in env or any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
         done = subprocess.run(
             module_command(name, driver), input=arguments, capture_output=True, text=True, timeout=120, env=environment
         )

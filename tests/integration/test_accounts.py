@@ -9,8 +9,9 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_all
 from kit.pairs import Pair
-from test_mapping import mapping, settle
+from test_mapping import mapping
 
 QUICK = {"initial_password": "none", "backoff_seconds": 1}
 
@@ -55,7 +56,7 @@ def test_an_address_given_to_somebody_else_is_nobody_elses_for_signing_in(pair: 
     assert heir == ("usr_u2", "ann@example.com", "ann@example.com")
     assert mover[0] == "usr_u1"
     assert mover[1] == mover[2] != "ann@example.com"
-    settle(pair)
+    drain_all(pair)
     assert addresses() == [
         ("usr_u1", "moved@example.com", "moved@example.com"),
         ("usr_u2", "ann@example.com", "ann@example.com"),

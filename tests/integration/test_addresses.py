@@ -14,9 +14,10 @@ import pytest
 from kit import openwebui, pairs, rows
 from kit.bridge import install_bridge
 from kit.cluster import Cluster, running
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import Pair
-from test_mapping import audit, settle
+from test_mapping import audit
 
 pytestmark = pytest.mark.schemas(litellm="all", openwebui="all")
 
@@ -86,7 +87,7 @@ def since(pair: Pair, user_id: str) -> Any:
 
 def holder(pair: Pair, *users: str) -> str:
     """Whose account it is that ann@example.com opens; the others are skipped."""
-    settle(pair)
+    drain_all(pair)
     account = openwebui.account(pair, "ann@example.com")
     assert account is not None and account["active"]
     mapped = pair.litellm_admin.value(
@@ -125,7 +126,7 @@ class TestLetters:
             session = quick.connect("litellm")
             rows.add_user(session, "u1", " Sassy.Tess@Example.com")
             rows.add_user(session, "u2", "an s@example.com")
-            settle(quick)
+            drain_all(quick)
         finally:
             quick.litellm_admin.run("ALTER ROLE litellm RESET ALL")
         assert added(quick) == {"usr_u1": "sassy.tess@example.com"}
@@ -136,14 +137,14 @@ class TestLetters:
             by_hand(quick, name, f"{name}@example.com")
         rows.add_user(quick.litellm, "u1", "L\u0130D\u0130A@example.com")
         rows.add_user(quick.litellm, "u2", "\u212aim@example.com")
-        settle(quick)
+        drain_all(quick)
         assert added(quick) == {"lidia": "lidia@example.com", "kim": "kim@example.com"}
         assert audit(quick, "SYNC_USER", "u1") == audit(quick, "SYNC_USER", "u2") == ("SKIPPED", CAPITALS)
 
     def test_an_account_with_capitals_is_the_same(self, quick: Pair) -> None:
         by_hand(quick, "hand", "INFO@Example.com")
         rows.add_user(quick.litellm, "u1", "info@example.com")
-        settle(quick)
+        drain_all(quick)
         assert added(quick) == {"hand": "info@example.com"}
 
 
@@ -169,7 +170,7 @@ def test_in_a_turkish_locale(turkish: Cluster, schema_versions: tuple[str, str])
         rows.add_user(pair.litellm, "u3", "info@example.com")
         rows.add_user(pair.litellm, "u4", "\u0130nfo@example.com")
         rows.add_user(pair.litellm, "u5", "\u0131nfo@example.com")
-        settle(pair)
+        drain_all(pair)
         assert added(pair) == {
             "usr_u1": "info@example.com",
             "hand": "big.info@example.com",
@@ -178,10 +179,10 @@ def test_in_a_turkish_locale(turkish: Cluster, schema_versions: tuple[str, str])
         assert audit(pair, "SYNC_USER", "u3") == ("SKIPPED", "the email belongs to the older user u1")
         assert audit(pair, "SYNC_USER", "u4") == ("SKIPPED", CAPITALS)
         rows.change_user(pair.litellm, "u1", user_email="other@example.com")
-        settle(pair)
+        drain_all(pair)
         assert pair.openwebui_admin.value("SELECT count(*) FROM auth WHERE email = 'info@example.com' AND active") == 1
         pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-        settle(pair)
+        drain_all(pair)
         assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
 
 
@@ -286,7 +287,7 @@ class TestWhoHasIt:
     def test_nobody_is_from_the_future(self, both: Pair) -> None:
         rows.add_user(both.litellm, "u3", "cem@example.com", created_at="2226-01-01")
         rows.change_user(both.litellm, "u1", user_email="cem@example.com")
-        settle(both)
+        drain_all(both)
         assert audit(both, "SYNC_USER", "u1")[0] == "SKIPPED"
 
     def test_the_default_user_has_none(self, both: Pair) -> None:
@@ -323,7 +324,7 @@ class TestTheRecord:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         self.unnoticed(quick, "UPDATE \"LiteLLM_UserTable\" SET user_email = 'new@example.com' WHERE user_id = 'u1'")
         rows.add_user(quick.litellm, "u2", "ann@example.com")
-        settle(quick)
+        drain_all(quick)
         desired = quick.litellm_admin.rows("SELECT entity_id, skipped FROM user_bridge.desired_user(ARRAY['u1', 'u2'])")
         assert {row["entity_id"]: row["skipped"] for row in desired} == {"u1": None, "u2": None}
 
@@ -368,7 +369,7 @@ class TestTheRecord:
         quick.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)")
         assert recorded(quick) == {"u1": "u1@example.com", "u2": "u1@example.com", "u5": "u5@example.com"}
         assert since(quick, "u2") > since(quick, "u1") == before
-        settle(quick)
+        drain_all(quick)
         assert audit(quick, "SYNC_USER", "u2")[0] == "SKIPPED"
         assert pair_is_reconciled(quick)
 
@@ -383,7 +384,7 @@ class TestTheRecord:
         )
         rows.change_user(quick.litellm, "u3", user_alias="Cem")
         rows.change_user(quick.litellm, "u2", user_alias="Ann")
-        settle(quick)
+        drain_all(quick)
         quick.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)")
         assert holder(quick, "u2", "u3") == "u2"
         assert pair_is_reconciled(quick)
@@ -424,7 +425,7 @@ class TestTheRecord:
         rows.add_user(pair.litellm, "u1", "ann@example.com")
         rows.change_user(pair.litellm, "u1", user_email="new@example.com")
         pair.litellm_admin.run("ALTER TABLE user_bridge.away RENAME TO address")
-        settle(pair)
+        drain_all(pair)
         assert added(pair) == {"usr_u1": "new@example.com"}
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from hard_support import drain_all
 from kit import binaries, dumps, openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import REPO
+from kit.drains import drain_all
 from kit.pairs import PASSWORDS, SIDES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
 from kit.schemas import Login

@@ -13,6 +13,7 @@ import pytest
 
 from hard_support import replaced
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.pairs import Pair
 from kit.rows import add_organization, add_team, add_user, change_user, delete_user, join_organization
 
@@ -55,13 +56,7 @@ def populate(pair: Pair) -> None:
 
 def drain(pair: Pair, limit: int = 500) -> list[dict[str, Any]]:
     """Until only what fails for good is left."""
-    results: list[dict[str, Any]] = []
-    for _round in range(10):
-        rows = pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s, true)", [limit])
-        if not rows:
-            return results
-        results += rows
-    raise AssertionError("the queue does not get empty")
+    return drain_on(pair, limit, due_only=True)
 
 
 def everything(pair: Pair) -> Iterator[list[dict[str, Any]]]:

@@ -130,6 +130,43 @@ def test_a_session_that_gets_no_connection_does_not_stop_the_others(pair: Pair) 
         assert pair.litellm.value("SELECT count(*) FROM \"LiteLLM_UserTable\" WHERE user_id LIKE 'u_'") == 4
 
 
+FAILED = 'could not establish connection: connection to server at "::1", port 5432 failed: '
+TRIED = " (user sync, database webui)"
+FULL = ("SCHWERWIEGEND:  tut mir leid, schon zu viele Verbindungen", True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_lack"),
+    [
+        ('FATAL:  too many connections for role "sync"', True),
+        ("FATAL:  sorry, too many clients already", True),
+        FULL,
+        ("FATAL:  désolé, trop de clients sont déjà connectés", True),
+        ("ВАЖНО:  оставшиеся слоты подключений зарезервированы для ролей с атрибутом SUPERUSER", True),
+        ("FATAL:  the database system is starting up", False),
+        ('FATAL:  password authentication failed for user "sync"', False),
+        ("SCHWERWIEGEND:  Passwort-Authentifizierung für Benutzer »sync« fehlgeschlagen", False),
+        ("SCHWERWIEGEND:  Datenbank »webui« existiert nicht", False),
+        ("Connection refused", False),
+    ],
+)
+def test_what_a_lack_of_connections_is(pair: Pair, reason: str, is_lack: bool) -> None:
+    install_bridge(pair)
+    asked = "SELECT user_bridge.is_lack_of_connections(%s)"
+    assert pair.litellm_admin.value(asked, [FAILED + reason + TRIED]) is is_lack
+
+
+def test_a_refusal_says_as_whom_and_to_what_it_was_tried(pair: Pair) -> None:
+    install_bridge(pair, QUICK)
+    pair.cluster.execute(f"ALTER ROLE {SYNC_USER} NOLOGIN")
+    try:
+        writers(pair, 1)
+    finally:
+        pair.cluster.execute(f"ALTER ROLE {SYNC_USER} LOGIN")
+    error = pair.litellm_admin.value("SELECT error FROM user_bridge.outage()")
+    assert error.endswith(f" (user {SYNC_USER}, database {pair.openwebui_db})")
+
+
 def test_a_server_that_refuses_everybody_keeps_the_breaker(pair: Pair) -> None:
     install_bridge(pair, QUICK)
     pair.cluster.execute(f"ALTER ROLE {SYNC_USER} NOLOGIN")

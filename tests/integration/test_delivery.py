@@ -17,6 +17,7 @@ from hard_support import calls_ended, threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
+from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 
@@ -313,8 +314,7 @@ def test_no_outage_fails_a_write_and_the_drain_makes_both_sides_equal(quick: Pai
     assert unanswered(quick) or any(row["last_error"] for row in waiting)
 
     outage.end()
-    while outcomes := drain(quick):
-        assert results(outcomes) == {"SUCCESS"}
+    assert results(drain_on(quick)) == {"SUCCESS"}
     assert quick.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
     assert openwebui.accounts(quick) == {"ann@example.com": ("Anna", "user"), "cem@example.com": ("cem", "user")}
     assert openwebui.groups(quick) == {"grp_o1": ("Research", ["usr_u3"])}

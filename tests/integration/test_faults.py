@@ -39,6 +39,7 @@ import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
 from faults_of_load import LOAD
+from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
@@ -48,7 +49,7 @@ from kit.story import tell
 
 Catch = Callable[[Pair], None]
 # A fault can also show as an error of the server, or as a story that ends otherwise when it is told again.
-CAUGHT = (AssertionError, psycopg2.Error, Flaky)
+CAUGHT = (AssertionError, psycopg2.Error, Flaky, pytest.fail.Exception)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,10 @@ def _page_of_somebody_gone(pair: Pair) -> None:
     test_stale_pages.test_that_of_somebody_who_is_gone_too_unless_its_sign_in_is_made_active(
         test_stale_pages.team(pair), test_stale_pages.look_out
     )
+
+
+def _unreadable_list(kind: str) -> Catch:
+    return lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(pair, kind)
 
 
 def _rules(pair: Pair) -> None:
@@ -177,7 +182,7 @@ FAULTS = [
         "engine/litellm/outage.sql.j2",
         "least(60, 0.5 * 2.0 ^ least(p_attempts - 1, 12))",
         "0.5",
-        _away(test_outage.test_an_hours_outage_costs_next_to_nothing),
+        _away(lambda pair: test_outage.test_an_hours_outage_costs_next_to_nothing(pair, 2000)),
     ),
     Fault(
         "the drainer does not wait in an outage",
@@ -511,7 +516,7 @@ FAULTS = [
         "SELECT a.user_id FROM user_bridge.address AS a WHERE a.email = ANY (p_ids)",
         'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u '
         "WHERE user_bridge.fold_email(u.user_email) = ANY (p_ids)",
-        lambda pair: test_flat_cost.check(pair, "email"),
+        test_flat_cost.check,
     ),
     Fault(
         "team alias left out of the name",
@@ -604,7 +609,7 @@ FAULTS = [
         "entities/user/openwebui/sign_in.sql.j2",
         "INSERT INTO public.auth AS a (id, email, password, active)\n"
         "    VALUES (p_want ->> 'openwebui_id', p_want ->> 'email',\n"
-        "            CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
+        "            CASE WHEN c_now THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
         "            NOT (p_want ->> 'disabled')::boolean)\n"
         "    RETURNING CASE WHEN a.password <> '' THEN user_bridge.secret_mark(a.password) END INTO v_mark;",
         "NULL;",
@@ -1384,6 +1389,7 @@ FAULTS += LOCKS + [
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
     *(Fault(*row) for row in LOAD),
+    *(Fault(*row) for row in INITIAL_PASSWORDS),
     *(Fault(*row) for row in SURROUNDINGS),
     Fault(
         "the guard counts all kinds together",
@@ -1489,6 +1495,20 @@ FAULTS += LOCKS + [
         "p_item -> 'approvals' @> to_jsonb(h.id) AND",
         "",
         test_held_changes.test_a_held_row_is_approved_by_its_id_and_for_what_it_says,
+    ),
+    Fault(
+        "what is approved waits for a minute",
+        "engine/litellm/held_changes.sql.j2",
+        "parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "approved")),
+    ),
+    Fault(
+        "what nothing holds any more waits for a minute",
+        "engine/litellm/outcome.sql.j2",
+        "SET parked_at = NULL, next_attempt_at = clock_timestamp()",
+        "SET parked_at = NULL, next_attempt_at = NULL",
+        _queued(lambda pair: test_picking.test_what_is_made_due_is_not_passed_over(pair, "group is gone")),
     ),
     Fault(
         "one approval approves all",
@@ -1877,16 +1897,14 @@ OLD_FAULTS = [
         "entities/membership/openwebui/apply.sql.j2",
         "EXCEPTION WHEN OTHERS THEN",
         "EXCEPTION WHEN invalid_text_representation THEN",
-        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(pair, "NUL"),
+        _unreadable_list("NUL"),
     ),
     Fault(
         "a list of members keeps what is no id",
         "entities/membership/openwebui/apply.sql.j2",
         "WHERE jsonb_typeof(m.item) = 'string'",
         "WHERE true",
-        lambda pair: test_unreadable_json.test_a_list_of_members_that_cannot_be_read_is_replaced(
-            pair, "not only texts"
-        ),
+        _unreadable_list("not only texts"),
     ),
     Fault(
         "an id in a list of members hidden by escapes",
@@ -1896,6 +1914,13 @@ OLD_FAULTS = [
         lambda pair: test_unreadable_json.test_no_list_keeps_a_deleted_account_that_would_stop_open_webuis_upgrade(
             pair, "usr_b\u00f6b"
         ),
+    ),
+    Fault(
+        "a list of members that are not all texts is extended as a text",
+        "entities/membership/openwebui/apply.sql.j2",
+        "CASE WHEN user_bridge.only_strings(p_list)",
+        "CASE WHEN p_list IS NOT NULL",
+        _unreadable_list("not only texts"),
     ),
     *(Fault(*row) for row in ADOPTION_BY_OLD),
 ]

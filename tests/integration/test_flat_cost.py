@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.pairs import Pair, Session
 from kit.work import Meter, Work
 from test_reconcile import found
@@ -205,8 +207,23 @@ def _work(meter: Meter, turns: int, names: Sequence[str]) -> dict[str, Work]:
     return least
 
 
+@contextmanager
+def without_autovacuum(pair: Pair) -> Iterator[None]:
+    """What it reads is counted, too."""
+    pair.cluster.execute("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        pair.cluster.execute("ALTER SYSTEM RESET autovacuum", "SELECT pg_reload_conf()")
+
+
 def check(pair: Pair, *names: str) -> None:
     """These writes, or all, read as little among many as among few."""
+    with without_autovacuum(pair):
+        _check(pair, *names)
+
+
+def _check(pair: Pair, *names: str) -> None:
     install_bridge(pair, SETTINGS)
     meter = Meter(pair)
     load(pair, 1, FEW)
@@ -222,6 +239,36 @@ def check(pair: Pair, *names: str) -> None:
         if more.rows > ROWS or more.blocks > BLOCKS:
             grown[name] = str(more)
     assert grown == {}
+
+
+def _drained(meter: Meter, turn: int) -> Work:
+    """What a session that keeps its plans reads for a new user and a renamed team that wait in the queue."""
+    litellm = meter.pair.litellm_admin
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    rows.add_user(meter.pair.litellm, f"new{turn}", f"new{turn}@example.com", teams=[TEAM])
+    rows.change_team(meter.pair.litellm, "t2", team_alias=f"T {turn}")
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+
+    def drain(session: Session) -> None:
+        session.run("RESET SESSION AUTHORIZATION")
+        assert session.rows("SELECT * FROM user_bridge.drain(10)")
+
+    return meter.measure(drain)
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
+    with without_autovacuum(pair):
+        install_bridge(pair, SETTINGS)
+        meter = Meter(pair)
+        load(pair, 1, FEW)
+        for session in (pair.litellm_admin, pair.openwebui_admin):
+            session.run("ANALYZE")
+        few = min((_drained(meter, turn) for turn in range(7)), key=lambda each: each.rows)
+        load(pair, FEW + 1, MANY)
+        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        more = min((_drained(meter, turn) for turn in (7, 8)), key=lambda each: each.rows).beyond(few)
+    assert more.rows <= ROWS and more.blocks <= BLOCKS, str(more)
 
 
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:
@@ -299,11 +346,6 @@ def _unwatched(pair: Pair, table: str, write: Write) -> None:
     pair.litellm_admin.run(f'ALTER TABLE "{table}" ENABLE TRIGGER user_bridge_enqueue')
 
 
-def _drain(pair: Pair) -> None:
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-        pass
-
-
 def test_a_key_that_the_trigger_missed_is_found_and_repaired(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "u1@example.com")
     for token in ("one", "two"):
@@ -322,7 +364,7 @@ def test_a_key_that_the_trigger_missed_is_found_and_repaired(quick: Pair) -> Non
     }
     assert {("api_key", each, "missed", None, None) for each in ids.values()} <= found(quick)
     found(quick, repair=True)
-    _drain(quick)
+    drain_on(quick)
     mapped = quick.litellm_admin.rows("SELECT litellm_id FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
     assert [row["litellm_id"] for row in mapped] == [ids["three"]]
     assert found(quick) == set()
@@ -338,7 +380,7 @@ def test_a_team_that_the_trigger_missed_renames_its_users_after_a_repair(quick: 
     # One by the user's own next delivery, the other by a repair.
     rows.change_user(quick.litellm, "u1", user_alias="Anna")
     found(quick, repair=True)
-    _drain(quick)
+    drain_on(quick)
     rows.change_team(quick.litellm, "t1", team_alias="Red")
     names = {account[0] for account in openwebui.accounts(quick).values()}
     assert {"Red-Anna", "Red-Bob"} <= names

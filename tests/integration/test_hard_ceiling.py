@@ -16,11 +16,12 @@ import psycopg2.errors
 import pytest
 
 from conftest import missing
-from hard_support import QUICK, calls_ended, drain_all, replaced, threads, until
+from hard_support import QUICK, calls_ended, replaced, threads, until
 from kit import binaries, openwebui, pairs, rows
 from kit.bridge import Mutate, install_bridge
 from kit.cluster import Cluster, running
 from kit.common import KitError
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import SYNC_USER, Pair, Session
 

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 import psycopg2
 import pytest
 
-from hard_support import QUICK, drain_all, replaced, threads, until
+from hard_support import QUICK, replaced, threads, until
 from kit import binaries, cluster, openwebui, pairs, rows
 from kit.bridge import Mutate, drainer, install_bridge
 from kit.cluster import SUPERUSER
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import Pair, Session
 

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from hard_support import QUICK, drain_all, replaced
+from hard_support import QUICK, replaced
 from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
 from modules_support import login_options, run_module

@@ -14,9 +14,10 @@ from typing import Any
 import psycopg2.errors
 import pytest
 
-from hard_support import QUICK, deadlocks, drain_all, replaced, threads, until
+from hard_support import QUICK, deadlocks, replaced, threads, until
 from kit import openwebui, rows
 from kit.bridge import Mutate, install_bridge
+from kit.drains import drain_all
 from kit.oracle import differences, watch
 from kit.pairs import OWNER_ROLE, Pair, Session
 

@@ -15,9 +15,10 @@ from functools import partial
 import psycopg2.errors
 import pytest
 
-from hard_support import QUICK, deadlocks, drain_all, replaced, threads
+from hard_support import QUICK, deadlocks, replaced, threads
 from kit import rows
 from kit.bridge import install_bridge
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import SYNC_USER, Pair, Session
 

@@ -12,9 +12,9 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import change_settings, install_bridge
+from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import Pair
-from test_delivery import drain
 from test_reconcile import found
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -24,17 +24,10 @@ def listed(*user_ids: str) -> list[dict[str, str]]:
     return [{"user_id": each, "role": "user"} for each in user_ids]
 
 
-def drain_all(pair: Pair) -> None:
-    for _ in range(50):
-        if not drain(pair, 1000):
-            return
-    raise AssertionError("the queue does not get empty")
-
-
 def look_out(pair: Pair) -> int:
     """One lookout and its repairs; returns how many it queued."""
     queued = pair.litellm_admin.value("SELECT user_bridge.look_out(s) FROM user_bridge.settings AS s")
-    drain_all(pair)
+    drain_on(pair)
     assert isinstance(queued, int)
     return queued
 
@@ -49,7 +42,7 @@ def people(pair: Pair) -> Pair:
     rows.join_organization(pair.litellm, "o1", "u0")
     rows.join_organization(pair.litellm, "o1", "u2")
     rows.add_key(pair.litellm, "hash-of-a-key", "u0")
-    drain_all(pair)
+    drain_on(pair)
     assert (found(pair), differences(pair)) == (set(), [])
     return pair
 
@@ -71,7 +64,7 @@ def delete_group(pair: Pair, group_id: str) -> None:
 
 def _whole(pair: Pair) -> None:
     """Nothing is missing, nothing waits, nothing failed, and nothing is found any more."""
-    drain_all(pair)
+    drain_on(pair)
     assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
     assert (differences(pair), found(pair), look_out(pair)) == ([], set(), 0)
     failed = "SELECT * FROM user_bridge.sync_audit WHERE sync_result = 'FAILED'"
@@ -289,7 +282,7 @@ def test_the_lookout_finds_what_a_restore_took_back(peopled: Pair, side: str) ->
     rows.delete_user(peopled.litellm, "u2")
     rows.add_user(peopled.litellm, "u9", "u9@example.com")
     rows.add_team(peopled.litellm, "t9", "Nine", members_with_roles=listed("u9"))
-    drain_all(peopled)
+    drain_on(peopled)
     assert look_out(peopled) == 0
     restore()
     assert look_out(peopled) > 0
@@ -302,7 +295,7 @@ def test_accounts_that_vanished_in_mass_come_back(peopled: Pair) -> None:
         'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
         "SELECT 'm' || n, 'm' || n || '@example.com' FROM generate_series(1, 400) AS n"
     )
-    drain_all(peopled)
+    drain_on(peopled)
     peopled.openwebui.run("DELETE FROM auth WHERE id LIKE 'usr_m%' AND id <> 'usr_m1'")
     assert peopled.openwebui.run("DELETE FROM \"user\" WHERE id LIKE 'usr_m%' AND id <> 'usr_m1'") == 399
     assert look_out(peopled) == 399
@@ -327,14 +320,14 @@ def test_what_cannot_be_as_wanted_is_not_delivered_again_and_again(peopled: Pair
 def test_the_lookout_leaves_rejected_removals_alone(peopled: Pair) -> None:
     change_settings(peopled, removal_accounts=0, removal_percent=0)
     rows.change_team(peopled.litellm, "t1", members_with_roles=[])
-    drain_all(peopled)
+    drain_on(peopled)
     before = openwebui.groups(peopled)["grp_team_t1"]
     peopled.litellm_admin.run("SELECT user_bridge.reject_removals()")
     assert look_out(peopled) == 0
     assert openwebui.groups(peopled)["grp_team_t1"] == before
     # Until LiteLLM says something new about them.
     join_the_team(peopled)
-    drain_all(peopled)
+    drain_on(peopled)
     assert peopled.litellm_admin.value("SELECT count(*) FROM user_bridge.rejected") == 0
 
 

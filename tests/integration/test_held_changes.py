@@ -13,9 +13,10 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import change_settings
+from kit.drains import drain_on
 from kit.pairs import Pair
 from test_removal_counting import LIMIT, MANY, age_removals, delete, names, people
-from test_removals import differences, drain_all, enabled, parked
+from test_removals import differences, drain_due, enabled, parked
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
 HELD = "SELECT * FROM user_bridge.held_changes() ORDER BY id"
@@ -69,13 +70,13 @@ def test_people_who_leave_and_rejoin_a_team_keep_nobody_in(pair: Pair) -> None:
     people(pair)
     some = listed(names(0, LIMIT))
     rows.add_team(pair.litellm, "t", "T", members_with_roles=some)
-    drain_all(pair)
+    drain_due(pair)
     for _again in range(3):
         rows.change_team(pair.litellm, "t", members_with_roles=[])
         rows.change_team(pair.litellm, "t", members_with_roles=some)
     disable(pair, ["u10"])
     delete(pair, ["u11"])
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, 10)}
     assert (held(pair), differences(pair)) == ([], [])
 
@@ -83,11 +84,11 @@ def test_people_who_leave_and_rejoin_a_team_keep_nobody_in(pair: Pair) -> None:
 def test_each_kind_of_loss_has_a_limit_of_its_own(pair: Pair) -> None:
     people(pair, 3 * LIMIT)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, LIMIT)))
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "t", members_with_roles=[])
     disable(pair, names(LIMIT, 2 * LIMIT))
     delete(pair, names(2 * LIMIT, 3 * LIMIT))
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, LIMIT)}
     assert (held(pair), differences(pair)) == ([], [])
 
@@ -97,19 +98,19 @@ def test_each_kind_of_loss_has_a_limit_of_its_own(pair: Pair) -> None:
 def test_a_team_that_is_held_keeps_nobody_in(pair: Pair, emptied: bool) -> None:
     people(pair)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     if emptied:
         rows.change_team(pair.litellm, "t", members_with_roles=[])
     else:
         rows.delete_team(pair.litellm, "t")
     disable(pair, ["u10"])
     delete(pair, ["u11"])
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, 10)}
     assert {row["kind"] for row in held(pair)} == {"membership"}
     # Whoever has gone meanwhile is gone, with the memberships.
     approve(pair, held(pair))
-    drain_all(pair)
+    drain_due(pair)
     assert (held(pair), differences(pair)) == ([], [])
 
 
@@ -117,13 +118,12 @@ def test_a_team_that_is_held_keeps_nobody_in(pair: Pair, emptied: bool) -> None:
 def test_what_is_held_does_not_count_against_who_goes_later(pair: Pair, batch: int) -> None:
     people(pair, 40)
     at_once(pair, names(0, 30))
-    drain_all(pair)
+    drain_due(pair)
     assert len(held(pair)) == 30
     pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
     delete(pair, ["u30"])
     disable(pair, ["u31"])
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s, true)", [batch]):
-        pass
+    drain_on(pair, batch, due_only=True)
     assert enabled(pair) == {f"{name}@example.com" for name in [*names(0, 30), *names(32, 40)]}
     assert len(held(pair)) == 30
 
@@ -159,11 +159,11 @@ def test_who_is_back_in_the_team_keeps_nobody_else_in_another(pair: Pair) -> Non
     some = listed(names(0, LIMIT))
     rows.add_team(pair.litellm, "t", "T", members_with_roles=some)
     rows.add_team(pair.litellm, "secret", "Secret", members_with_roles=listed(["u10"]))
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "t", members_with_roles=[])
     rows.change_team(pair.litellm, "t", members_with_roles=some)
     rows.change_team(pair.litellm, "secret", members_with_roles=[])
-    drain_all(pair)
+    drain_due(pair)
     assert openwebui.groups(pair)["grp_team_secret"][1] == []
     assert (held(pair), differences(pair)) == ([], [])
 
@@ -183,16 +183,16 @@ def test_who_is_enabled_again_keeps_nobody_else_in(pair: Pair) -> None:
 def test_a_held_membership_goes_with_its_user_or_team(pair: Pair, gone: str) -> None:
     people(pair)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "t", members_with_roles=[])
-    drain_all(pair)
+    drain_due(pair)
     assert len(held(pair)) == MANY
     if gone == "user":
         delete(pair, ["u0"])
     else:
         rows.delete_team(pair.litellm, "t")
         approve(pair, [row for row in held(pair) if row["entity_type"] == "team"])
-    drain_all(pair)
+    drain_due(pair)
     left = {json.loads(row["entity_id"])[1] for row in held(pair)}
     assert left == (set(names(1, MANY)) if gone == "user" else set())
     assert pair.openwebui_admin.value("SELECT count(*) FROM user_bridge.held") == len(left)
@@ -202,10 +202,10 @@ def test_a_membership_that_is_held_in_the_batch_that_deletes_its_user_is_not_lis
     people(pair)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
     pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "t", members_with_roles=[])
     delete(pair, ["u0", "u1"])
-    drain_all(pair)
+    drain_due(pair)
     assert {json.loads(row["entity_id"])[1] for row in held(pair)} == set(names(2, MANY))
 
 
@@ -216,15 +216,15 @@ def test_only_what_is_back_no_longer_counts(pair: Pair) -> None:
     people(pair)
     rows.add_team(pair.litellm, "a", "A", members_with_roles=listed(names(0, LIMIT)))
     rows.add_team(pair.litellm, "b", "B", members_with_roles=listed(names(LIMIT, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "a", members_with_roles=[])
     rows.change_team(pair.litellm, "a", members_with_roles=listed(names(1, LIMIT)))
     # With the one that is not back, four more are at the limit.
     rows.change_team(pair.litellm, "b", members_with_roles=listed(names(LIMIT + 4, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     assert (len(openwebui.groups(pair)["grp_team_b"][1]), held(pair)) == (MANY - LIMIT - 4, [])
     rows.change_team(pair.litellm, "b", members_with_roles=listed(names(LIMIT + 5, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     assert len(openwebui.groups(pair)["grp_team_b"][1]) == MANY - LIMIT - 4
 
 
@@ -234,11 +234,11 @@ def test_another_team_is_not_what_was_lost(pair: Pair) -> None:
     rows.add_team(pair.litellm, "a", "A", members_with_roles=some)
     rows.add_team(pair.litellm, "b", "B", members_with_roles=listed(["u10"]))
     rows.add_team(pair.litellm, "c", "C")
-    drain_all(pair)
+    drain_due(pair)
     rows.change_team(pair.litellm, "a", members_with_roles=[])
     rows.change_team(pair.litellm, "c", members_with_roles=some)
     rows.change_team(pair.litellm, "b", members_with_roles=[])
-    drain_all(pair)
+    drain_due(pair)
     assert openwebui.groups(pair)["grp_team_b"][1] == ["usr_u10"]
 
 
@@ -255,7 +255,7 @@ def test_the_last_batch_of_a_wave_is_held_with_the_others(pair: Pair, meanwhile:
     if meanwhile != "nothing":
         pair.litellm_admin.run(f"SELECT user_bridge.{meanwhile}(%s)", [[row["id"] for row in first]])
     # The last batch is within the limit by itself.
-    drain_all(pair)
+    drain_due(pair)
     gone = {row["accounts"][0]["email"] for row in first} if meanwhile == "approve" else set()
     assert enabled(pair) == {f"{name}@example.com" for name in names(0, MANY + 1)} - gone
     now = held(pair)
@@ -285,7 +285,7 @@ def test_one_by_one_is_no_way_around_the_limit(pair: Pair) -> None:
 def test_members_of_a_group_that_is_held_do_not_leave_it_one_by_one(pair: Pair) -> None:
     people(pair)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     rows.delete_team(pair.litellm, "t")
     pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(1)")
     age_removals(pair, 11)
@@ -294,7 +294,7 @@ def test_members_of_a_group_that_is_held_do_not_leave_it_one_by_one(pair: Pair) 
         pair.litellm_admin.run(
             "SELECT user_bridge.enqueue_entities(ARRAY['team_member'], ARRAY[%s])", [json.dumps(["t", name])]
         )
-        drain_all(pair)
+        drain_due(pair)
     assert len(openwebui.groups(pair)["grp_team_t"][1]) == MANY
 
 
@@ -308,7 +308,7 @@ def test_an_approval_names_what_it_approves(pair: Pair) -> None:
     assert [sorted(row["accounts"][0]) for row in shown] == [["email", "id", "name"]] * 30
     at_once(pair, names(30, 59))
     assert approve(pair, shown) == 30
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"{name}@example.com" for name in names(30, 59)}
     assert len(held(pair)) == 29
 
@@ -317,7 +317,7 @@ def test_an_approval_names_what_it_approves(pair: Pair) -> None:
 def test_a_deleted_group_names_every_member(pair: Pair) -> None:
     people(pair)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     rows.delete_team(pair.litellm, "t")
     (group,) = [row for row in held(pair) if row["entity_type"] == "team"]
     assert (group["kind"], group["openwebui_id"]) == ("membership", "grp_team_t")
@@ -329,18 +329,18 @@ def test_a_deleted_group_names_every_member(pair: Pair) -> None:
 def test_what_has_grown_since_is_held_again(pair: Pair) -> None:
     people(pair, MANY + 1)
     rows.add_team(pair.litellm, "t", "T", members_with_roles=listed(names(0, MANY)))
-    drain_all(pair)
+    drain_due(pair)
     rows.delete_team(pair.litellm, "t")
     (shown,) = [row for row in held(pair) if row["entity_type"] == "team"]
     pair.openwebui_admin.run("INSERT INTO user_bridge.membership VALUES ('team', 't', 'u12', true)")
     approve(pair, [shown])
-    drain_all(pair)
+    drain_due(pair)
     now = [row for row in held(pair) if row["entity_type"] == "team"]
     assert [len(row["accounts"]) for row in now] == [MANY + 1] and now[0]["id"] != shown["id"]
     # Fewer than were approved are covered.
     approve(pair, now)
     pair.openwebui_admin.run("DELETE FROM user_bridge.membership WHERE user_id = 'u12'")
-    drain_all(pair)
+    drain_due(pair)
     assert "grp_team_t" not in openwebui.groups(pair)
 
 
@@ -349,7 +349,7 @@ def test_who_approved_that_accounts_are_disabled_did_not_approve_that_they_are_d
     at_once(pair, names(0, MANY))
     approve(pair, held(pair))
     change_settings(pair, on_user_delete="delete")
-    drain_all(pair)
+    drain_due(pair)
     assert (len(enabled(pair)), len(held(pair))) == (MANY, MANY)
 
 
@@ -372,7 +372,7 @@ def test_what_is_rejected_stays_and_is_reported(pair: Pair) -> None:
     at_once(pair, names(0, MANY))
     everything = held(pair)
     assert reject(pair, everything[:4]) == 4
-    drain_all(pair)
+    drain_due(pair)
     assert (held(pair), len(enabled(pair))) == (everything[4:], MANY)
     assert {row["entity_id"] for row in differences(pair)} == {row["entity_id"] for row in everything[:4]}
 

@@ -18,10 +18,11 @@ import psycopg2
 import pytest
 
 from conftest import missing
-from hard_support import drain_all, until
+from hard_support import until
 from kit import binaries, cluster, openwebui, rows
 from kit.bridge import OWNER_ROLE, bring_key, install_bridge, own, request
 from kit.cluster import Cluster
+from kit.drains import drain_all
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from kit.pairs import pair as new_pair
 from test_delivery import unanswered

@@ -15,6 +15,7 @@ import pytest
 from kit import openwebui, rows
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER
+from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import Pair, Session
 from test_delivery import drain, queue, results
@@ -80,7 +81,7 @@ class TestALockedRow:
         assert seconds(lambda: rename(pair.litellm, range(40), "New")) < SOON
         assert named(pair, "New") == 2
         holder.rollback()
-        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
         drain(pair)
         assert named(pair, "New") == 40
 
@@ -105,7 +106,7 @@ class TestALockedRow:
         assert seconds(writer.commit) < SOON
         assert len(openwebui.accounts(pair)) == 25
         holder.rollback()
-        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = NULL")
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
         drain(pair)
         assert {"u3@example.com", "u24@example.com"} <= set(openwebui.accounts(pair))
 
@@ -237,6 +238,7 @@ class TestLocksByBudget:
         while results(drainer.rows("SELECT * FROM user_bridge.drain(500)")):
             held.append(drainer.value(HELD))
             drainer.commit()
+            assert len(held) < 100
         assert len(held) > 3 and max(held) <= 160 + 32 + 16
         assert len(openwebui.accounts(scarce)) == 100 and queue(scarce) == []
 
@@ -256,8 +258,7 @@ class TestLocksByBudget:
             rows.add_user(writer, f"u{number}", f"u{number}@example.com")
         assert writer.value(HELD) <= 160 + 32 + 16
         writer.commit()
-        while results(drain(scarce, 500)):
-            pass
+        drain_on(scarce, 500)
         assert len(openwebui.accounts(scarce)) == 120
 
     def test_transactions_share_what_there_is(self, scarce: Pair) -> None:
@@ -274,8 +275,7 @@ class TestLocksByBudget:
         assert scarce.litellm_admin.value(every) <= 320 + 32 + 6 * (8 + 1)
         for session in sessions:
             session.commit()
-        while results(drain(scarce, 500)):
-            pass
+        drain_on(scarce, 500)
         assert len(openwebui.accounts(scarce)) == 240
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import write_settings
+from kit.drains import drain_all, drain_on
 from kit.pairs import Pair
 
 pytestmark = pytest.mark.schemas(openwebui="all")
@@ -25,14 +26,6 @@ def audit(pair: Pair, operation: str, record_id: str) -> tuple[str, str | None]:
         [operation, record_id],
     )
     return row["sync_result"], row["error_message"]
-
-
-def settle(pair: Pair) -> None:
-    """Let a drain do what is left; the queue must be empty then."""
-    for _ in range(100):
-        if not pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-            break
-    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
 
 
 def mapping(pair: Pair, litellm_type: str) -> dict[str, str]:
@@ -78,8 +71,7 @@ class TestTeams:
         rows.delete_team(quick.litellm, "t1")
         rows.add_team(quick.litellm, "t1", "Ships", members_with_roles=members("bob"))
         quick.litellm_admin.run("SELECT user_bridge.resume()")
-        while quick.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-            pass
+        drain_on(quick)
         assert openwebui.groups(quick) == {"grp_team_t1": ("Ships", ["usr_bob"])}
 
     @pytest.mark.parametrize(
@@ -135,7 +127,7 @@ class TestTeams:
         rows.add_organization(quick.litellm, "o1", "Research")
         rows.add_team(quick.litellm, "t1", "Rockets", organization_id="o1")
         quick.openwebui.run('ALTER TABLE "group" DROP CONSTRAINT no_research')
-        settle(quick)
+        drain_all(quick)
         assert quick.openwebui.value("SELECT parent_group_id FROM \"group\" WHERE id = 'grp_team_t1'") == "grp_o1"
 
     def test_without_team_groups_there_are_none(self, quick: Pair) -> None:
@@ -188,7 +180,7 @@ class TestMemberships:
         rows.add_organization(quick.litellm, "o1", "Research")
         rows.join_organization(quick.litellm, "o1", "ann")
         quick.openwebui.run('ALTER TABLE "group" DROP CONSTRAINT no_research')
-        settle(quick)
+        drain_all(quick)
         assert openwebui.groups(quick) == {"grp_o1": ("Research", ["usr_ann"])}
 
     def test_a_membership_is_written_once(self, quick: Pair) -> None:
@@ -196,7 +188,7 @@ class TestMemberships:
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         rows.join_organization(quick.litellm, "o1", "ann")
         quick.litellm_admin.run("SELECT user_bridge.enqueue('organization_member', ARRAY['[\"o1\", \"ann\"]'])")
-        settle(quick)
+        drain_all(quick)
         assert openwebui.groups(quick) == {"grp_o1": ("Research", ["usr_ann"])}
 
 
@@ -244,10 +236,10 @@ class TestNames:
             'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams) '
             "SELECT 'u' || n, 'u' || n || '@example.com', 'U', '{t1}' FROM generate_series(1, 1200) AS n"
         )
-        settle(quick)
+        drain_all(quick)
         rows.change_team(quick.litellm, "t1", team_alias="Ships")
         assert openwebui.groups(quick)["grp_team_t1"][0] == "Rockets"
-        settle(quick)
+        drain_all(quick)
         assert openwebui.groups(quick)["grp_team_t1"][0] == "Ships"
         assert set(openwebui.accounts(quick).values()) == {("Ships-U", "user")}
 
@@ -339,7 +331,7 @@ class TestWhoIsSkipped:
         assert openwebui.accounts(quick) == {}
         assert audit(quick, "SYNC_USER", user_id) == ("SKIPPED", reason)
         assert mapping(quick, "user") == {}
-        settle(quick)
+        drain_all(quick)
 
     def test_an_email_that_appears_creates_the_account(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", user_alias="Ann")
@@ -381,7 +373,7 @@ class TestEqualEmails:
     def test_an_older_user_who_appears_later_takes_the_account_over(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u2", "ann@example.com", user_alias="Second", created_at="2026-01-02")
         rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="First", created_at="2026-01-01")
-        settle(quick)
+        drain_all(quick)
         account = openwebui.account(quick, "ann@example.com")
         assert account is not None
         assert (account["id"], account["name"], account["active"]) == ("usr_u1", "First", True)
@@ -396,7 +388,7 @@ class TestEqualEmails:
         rows.add_user(two, "u2", "ann@example.com", created_at="2026-01-02")
         one.commit()
         two.commit()
-        settle(quick)
+        drain_all(quick)
         assert mapping(quick, "user") == {"u1": "usr_u1"}
 
     def test_a_swap(self, quick: Pair) -> None:
@@ -406,7 +398,7 @@ class TestEqualEmails:
         rows.change_user(writer, "u1", user_email="bob@example.com")
         rows.change_user(writer, "u2", user_email="ann@example.com")
         writer.commit()
-        settle(quick)
+        drain_all(quick)
         assert openwebui.accounts(quick) == {"bob@example.com": ("Ann", "user"), "ann@example.com": ("Bob", "user")}
 
 
@@ -615,7 +607,7 @@ class TestEveryRow:
         quick.litellm_admin.run("SELECT user_bridge.enqueue('user', ARRAY['u1'])")
         quick.litellm_admin.run("SELECT user_bridge.enqueue('organization', ARRAY['o1'])")
         quick.litellm_admin.run("SELECT user_bridge.enqueue('organization_member', ARRAY['[\"o1\", \"u1\"]'])")
-        settle(quick)
+        drain_all(quick)
         assert [quick.openwebui.value(f"SELECT max(xmin::text::bigint) FROM {table}") for table in tables] == before
 
 
@@ -667,7 +659,7 @@ class TestKeys:
         assert len(self.keys(quick)) == 1
         rows.delete(quick.litellm, "LiteLLM_VerificationToken", key)
         assert self.keys(quick) == []
-        settle(quick)
+        drain_all(quick)
 
     def test_a_regenerated_key_replaces_the_old_one(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
@@ -690,7 +682,7 @@ class TestKeys:
         rows.add_key(quick.litellm, self.TOKEN, "u1")
         assert self.keys(quick) == []
         rows.change_user(quick.litellm, "u1", user_email="ann@example.com")
-        settle(quick)
+        drain_all(quick)
         assert len(self.keys(quick)) == 1
 
     def test_an_expired_key_goes_with_the_timer(self, quick: Pair) -> None:
@@ -702,7 +694,7 @@ class TestKeys:
         # As if time had passed.
         quick.litellm_admin.run("UPDATE user_bridge.known_key SET expires = '2020-01-01'")
         quick.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
-        settle(quick)
+        drain_all(quick)
         assert self.keys(quick) == []
 
     def slot(self, pair: Pair) -> str | None:
@@ -720,7 +712,7 @@ class TestKeys:
         assert (self.keys(quick), self.slot(quick)) == ([], None)
         write_settings(quick, {"initial_password": "none", "api_keys": "mapping"})
         quick.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-        settle(quick)
+        drain_all(quick)
         assert (len(self.keys(quick)), self.slot(quick)) == (1, None)
 
     def test_mirror_writes_the_newest_usable_key_and_clears_it(self, quick: Pair) -> None:
@@ -734,7 +726,7 @@ class TestKeys:
         assert self.slot(quick) == "1a" * 32
         rows.delete(quick.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
         assert self.slot(quick) is None
-        settle(quick)
+        drain_all(quick)
 
     def test_mirror_is_cleared_when_it_is_switched_off(self, quick: Pair) -> None:
         write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
@@ -742,7 +734,7 @@ class TestKeys:
         rows.add_key(quick.litellm, self.TOKEN, "u1")
         write_settings(quick, {"initial_password": "none", "api_keys": "mapping"})
         quick.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-        settle(quick)
+        drain_all(quick)
         assert self.slot(quick) is None
 
     def test_mirror_never_touches_a_key_that_the_person_made(self, quick: Pair) -> None:
@@ -756,4 +748,4 @@ class TestKeys:
         rows.add_key(quick.litellm, self.TOKEN, "u1")
         rows.delete(quick.litellm, "LiteLLM_VerificationToken", {"user_id": "u1"})
         assert self.slot(quick) == "sk-mine"
-        settle(quick)
+        drain_all(quick)

@@ -21,6 +21,7 @@ from kit import openwebui
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER
 from kit.common import REPO
+from kit.drains import drain_on
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.rows import add_key, add_organization, add_team, add_user, change_user, delete_user, join_organization
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, run_playbook, without_a_write
@@ -390,8 +391,7 @@ def test_the_old_function_queues_everything(pair: Pair) -> None:
     assert {row["user_id"]: row["sync_status"] for row in rows} == {f"u{number}": "QUEUED" for number in range(1, 6)}
     assert session.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()") == 0
     session.commit()
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(500, true)"):
-        pass
+    drain_on(pair, 500, due_only=True)
     assert len(openwebui.accounts(pair)) == 4
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from conftest import missing
-from hard_support import drain_all, until
+from hard_support import until
 from kit import binaries, cluster, openwebui, rows
 from kit.bridge import SERVER, install_bridge
+from kit.drains import drain_all
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import READ_ONLY, USUAL_DRIVER, ModuleFailed, login_options, run_module, without_a_write

@@ -113,7 +113,9 @@ def test_a_planted_function_is_named(pair: Pair) -> None:
 def test_dblink_that_others_may_use_is_told(pair: Pair) -> None:
     install(pair)
     pair.litellm_admin.run(
-        "ALTER EXTENSION dblink SET SCHEMA public; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC"
+        "CREATE SCHEMA extensions; GRANT USAGE ON SCHEMA extensions TO PUBLIC;"
+        " ALTER EXTENSION dblink SET SCHEMA extensions;"
+        " GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA extensions TO PUBLIC"
     )
     found = look(pair)
     assert found["problems"] == [] and "ALTER EXTENSION dblink SET SCHEMA user_bridge" in warnings(found)
@@ -123,6 +125,19 @@ def test_dblink_that_others_may_use_is_told(pair: Pair) -> None:
     for statement in look(pair)["plan"]["statements"]["litellm"]:
         pair.litellm_admin.run(statement)
     assert warnings(look(pair)) == ""
+
+
+def test_dblink_in_a_schema_that_litellm_owns_is_refused(pair: Pair) -> None:
+    """It can rename the schema and make another one, whose functions the bridge and the login would call."""
+    install(pair)
+    pair.litellm_admin.run("CREATE SCHEMA theirs AUTHORIZATION litellm; ALTER EXTENSION dblink SET SCHEMA theirs")
+    assert 'ALTER SCHEMA "theirs" OWNER TO CURRENT_USER' in problem(pair)
+    assert look(pair)["sides"]["litellm"]["extension_schema_stranger"] == "litellm"
+    pair.litellm_admin.run('ALTER SCHEMA "theirs" OWNER TO CURRENT_USER')
+    assert look(pair)["problems"] == []
+    # From PostgreSQL 15 on, public is the database owner's.
+    pair.litellm_admin.run("ALTER EXTENSION dblink SET SCHEMA public")
+    assert bool(look(pair)["problems"]) is (pair.cluster.major >= 15)
 
 
 def test_a_lost_grant_on_each_table(installed: Pair) -> None:

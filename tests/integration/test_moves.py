@@ -9,10 +9,11 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import change_settings
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import Pair
 from test_delivery import drain
-from test_healing import drain_all, listed, look_out
+from test_healing import listed, look_out
 from test_reconcile import found
 
 BOTH = pytest.mark.schemas(litellm="all", openwebui="all")

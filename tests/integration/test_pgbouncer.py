@@ -8,9 +8,10 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from hard_support import QUICK, drain_all, threads
+from hard_support import QUICK, threads
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session
 from kit.pgbouncer import pgbouncer

@@ -94,6 +94,29 @@ def test_what_has_failed_is_due_after_its_pause(bridged: Pair) -> None:
     assert sorted(pick(bridged, {}, until="'infinity'")[1]) == ["u1", "u2", "u3"]
 
 
+HELD = """INSERT INTO user_bridge.sync_queue (entity_type, entity_id, parked_at, held)
+VALUES ('team_member', '["t1", "u1"]', now(), '[{"id": 7}]')"""
+FAILED = """INSERT INTO user_bridge.sync_queue (entity_type, entity_id, attempts, next_attempt_at)
+VALUES ('user', 'u1', 9, now() + interval '1 hour')"""
+MADE_DUE = {
+    "approved": (HELD, "SELECT user_bridge.approve('{7}')"),
+    "group is gone": (HELD, "SELECT user_bridge.release_orphaned('{team}', '{t1}')"),
+    "open webui was migrated": (FAILED, "SELECT user_bridge.retry_on_new_schema('another')"),
+}
+
+
+@pytest.mark.parametrize("why", MADE_DUE)
+def test_what_is_made_due_is_not_passed_over(bridged: Pair, why: str) -> None:
+    """A place is behind its row. Only by a time is it found before everything is read again."""
+    row, make_due = MADE_DUE[why]
+    bridged.litellm_admin.run(row)
+    bridged.litellm_admin.run("SELECT user_bridge.retry_on_new_schema('one')")
+    place, ids = pick(bridged, {})
+    assert ids == []
+    bridged.litellm_admin.run(make_due)
+    assert len(pick(bridged, place)[1]) == 1
+
+
 def test_neither_what_is_new_nor_what_fails_starves_the_other(bridged: Pair) -> None:
     bridged.litellm_admin.run(INSERT, ["failing", 50])
     bridged.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now() - interval '1 second'")

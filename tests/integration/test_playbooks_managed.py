@@ -64,7 +64,7 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
         assert needed in asked
         pair.cluster.execute(grant)
     assert "superuser, to create the extension dblink (or have an administrator create it)" in asked
-    pair.litellm_admin.run("CREATE EXTENSION dblink")
+    pair.litellm_admin.run("CREATE SCHEMA extensions AUTHORIZATION deployer; CREATE EXTENSION dblink SCHEMA extensions")
     asked = refused(pair, tmp_path, **DEPLOYER).words
     assert "USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION" in asked
     pair.litellm_admin.run("GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO deployer WITH GRANT OPTION")

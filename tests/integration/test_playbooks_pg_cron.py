@@ -13,13 +13,14 @@ import pytest
 
 from conftest import missing
 from hard_support import until
-from kit import binaries, litellm, pairs
+from kit import binaries, litellm, pairs, sentinel
 from kit.cluster import Cluster, running
-from kit.pairs import Pair
+from kit.pairs import PROGRAM_ROLES, SIDES, SYNC_USER, Pair
 from kit.recap import Run
 from modules_support import a_call, run_module
 from playbooks_support import READ_ONLY, deploy, play, role_play, variables
 
+READER, WRITER = PROGRAM_ROLES["litellm"], PROGRAM_ROLES["openwebui"]
 CRON: dict[str, Any] = {"bridge_maintenance": "pg_cron"}
 SETTINGS = {"shared_preload_libraries": "pg_cron", "cron.use_background_workers": "on"}
 
@@ -64,13 +65,15 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
         assert jobs(with_cron) == [job]
         assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
 
-        # As an earlier version scheduled it, another command as the maintenance login, and switched off besides.
-        with_cron.execute(
-            "UPDATE cron.job SET username = 'postgres', command = 'SELECT user_bridge.tick(5000)', active = false, "
-            "schedule = '0 0 1 1 *'"
-        )
-        repaired = alone(pair, tmp_path)
-        assert (repaired.changed > 0, repaired.failed) == (True, 0), repaired.output
+        # One by one: any of them alone must be seen.
+        for drift in ("active = false", "schedule = '0 0 1 1 *'", "command = 'SELECT 1'"):
+            with_cron.execute(f"UPDATE cron.job SET {drift}")
+            repaired = alone(pair, tmp_path)
+            assert (repaired.changed, repaired.failed) == (1, 0), repaired.output
+            assert jobs(with_cron) == [job], drift
+        # As an earlier version scheduled it: another command, as the maintenance login.
+        with_cron.execute("UPDATE cron.job SET username = 'postgres', command = 'SELECT user_bridge.tick(5000)'")
+        assert alone(pair, tmp_path).failed == 0
         assert jobs(with_cron) == [job]
 
         # The job itself: pg_cron runs it, at the next minute.
@@ -80,6 +83,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
         litellm.new_user(pair.litellm, "queued", "queued@example.com")
         arrived = "SELECT count(*) = 1 FROM \"user\" WHERE email = 'queued@example.com'"
         until(lambda: pair.openwebui.value(arrived), seconds=10)
+        assert as_whom(pair) == {(READER, "user_bridge_timer"), (WRITER, SYNC_USER), (SYNC_USER, SYNC_USER)}
         status = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path)
         assert "Drainer: lives since 20" in status.words and "run by a job of pg_cron" in status.words
 
@@ -111,6 +115,25 @@ def test_a_login_that_cannot_schedule_jobs(with_cron: Cluster) -> None:
                 assert found["method"] == "none" and reason in found["reason"]
         finally:
             with_cron.execute("DROP ROLE plain")
+
+
+def as_whom(pair: Pair) -> set[tuple[str, str]]:
+    """As whom, and in whose sessions, code of both programs' runs that is in their tables while the job delivers."""
+    sentinel.plant(pair, "litellm", "partial index", "child")
+    sentinel.plant(pair, "openwebui", "partial index", "trigger")
+
+    def deliver() -> None:
+        litellm.new_user(pair.litellm, "watched", "watched@example.com")
+        arrived = "SELECT count(*) = 1 FROM \"user\" WHERE email = 'watched@example.com'"
+        until(lambda: pair.openwebui.value(arrived), seconds=70)
+
+    try:
+        ran = sentinel.sprung(pair, deliver)
+    finally:
+        for session in (pair.litellm, pair.openwebui):
+            session.run("DROP SCHEMA sentinel CASCADE")
+    # Without what this test's own sessions ran, which are the programs'.
+    return {(each["role"], each["user"]) for each in ran if each["user"] not in SIDES}
 
 
 def alone(pair: Pair, tmp_path: Path, env: dict[str, str] | None = None, **overrides: Any) -> Run:

@@ -63,6 +63,16 @@ def pause(pair: Pair) -> None:
     pair.litellm_admin.run("SELECT user_bridge.pause()")
 
 
+def pause_and_restore(pair: Pair) -> None:
+    """A backfill is due, and only a comparison tells that the first user is gone."""
+    pause(pair)
+    litellm.new_user(pair.litellm, "waiting", "waiting@example.com")
+    pair.litellm_admin.run("UPDATE user_bridge.identity SET database_oid = 1")
+    pair.litellm_admin.run("SET session_replication_role = replica")
+    litellm.delete_user(pair.litellm_admin, "first")
+    pair.litellm_admin.run("RESET session_replication_role; DELETE FROM user_bridge.backfill")
+
+
 def drop_a_trigger(pair: Pair) -> None:
     pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
 
@@ -137,6 +147,7 @@ STATES: Mapping[str, Callable[[Pair], None]] = {
     "drifted": drift,
     "to_be_paused": nothing,
     "paused": pause,
+    "paused_and_restored": pause_and_restore,
     "paused_and_removed": pause,
     "drifted_and_removed": drift,
     "older_version": become_older,
@@ -164,7 +175,7 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
 }
 # Runs that change something, and nothing when they are run again.
-REPAIRED = ("drifted", "password_changed", "older_version", "upstream_scripts", "upstream_alone")
+REPAIRED = ("drifted", "password_changed", "older_version", "upstream_scripts", "upstream_alone", "paused_and_restored")
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "pause_bridge": ("to_be_paused",),
     "resume_bridge": ("paused",),
@@ -345,7 +356,17 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
     )
     assert len(emails) == (2 if state == "older_version" else 1)
     if playbook == "deploy_bridge":
-        assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+        waiting = pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue")
+        assert (waiting > 0) == (state == "paused_and_restored")
+
+
+def test_a_paused_bridge_says_that_it_delivers_nothing(changed: Changed) -> None:
+    host = host_of("paused_and_restored", "deploy_bridge")
+    said = [line for line in changed.first.output.split("TASK [") if "Say that a paused bridge" in line]
+    assert len(said) == 1 and f"ok: [{host}]" in said[0] and "resume_bridge" in said[0]
+    litellm_admin = changed.bridges.pairs["paused_and_restored"].litellm_admin
+    queued = litellm_admin.rows("SELECT DISTINCT entity_id FROM user_bridge.sync_queue WHERE entity_type = 'user'")
+    assert {"first", "waiting"} <= {row["entity_id"] for row in queued}
 
 
 @pytest.mark.parametrize("state", ["drifted", "older_version"])

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,7 @@ import psycopg2
 import pytest
 
 from kit import rows, sentinel, upstream
-from kit.bridge import REGISTRY, install_bridge
-from kit.common import REPO
+from kit.bridge import DRAINER_ROLE, REGISTRY, drainer_session, install_bridge
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
 from kit.recap import Run
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
@@ -209,62 +206,23 @@ def test_a_powerless_session_delivers_all_the_same(pair: Pair, form: str) -> Non
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'bob@example.com'") == 1
 
 
-@dataclass(frozen=True)
-class PythonFault:
-    """One mutation of plugins/module_utils/_plain, which must be seen with a form planted on a side."""
-
-    name: str
-    path: str
-    old: str
-    new: str
-    form: str
-
-
-PYTHON_FAULTS = [
-    PythonFault("nothing is refused", "prove.py", "    if found:\n", "    if False:\n", "view"),
-    PythonFault(
-        "only the first table is looked at", "prove.py", "for name in tables]", "for name in list(tables)[:1]]", "view"
-    ),
-    PythonFault(
-        "predicates are not looked at",
-        "query.py",
-        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid",
-        "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid AND i.indpred IS NULL",
-        "partial index",
-    ),
-    PythonFault("calls are not looked at", "query.py", "WHERE c.function <> 0", "WHERE c.function = 0", "check"),
-    PythonFault(
-        "parents are looked at only as children",
-        "query.py",
-        "a.oid IN (i.inhrelid, i.inhparent)",
-        "a.oid = i.inhrelid",
-        "child",
-    ),
-]
-
-
-@contextmanager
-def faulty_plugins(fault: PythonFault, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a module that imports from a copy of the collection with this fault."""
-    copy = tmp_path / "ansible_collections" / "llmops" / "user_bridge" / "plugins"
-    shutil.copytree(REPO / "plugins", copy)
-    file = copy / "module_utils" / "_plain" / fault.path
-    text = file.read_text(encoding="utf-8")
-    assert text.count(fault.old) == 1, f"{fault.path} has changed: plant this fault anew"
-    file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    yield {"PYTHONPATH": str(tmp_path)}
-
-
-@pytest.mark.parametrize("fault", PYTHON_FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_of_the_python_proof_is_caught(pair: Pair, tmp_path: Path, fault: PythonFault) -> None:
+@pytest.mark.parametrize("forms", [["view"], ["policy"], sentinel.TOGETHER, ["default of query_to_xml"]], ids=str)
+def test_whoever_calls_the_drainer(pair: Pair, forms: Sequence[str]) -> None:
+    """In a superuser's session it delivers nothing; in that of its login the code runs, as roles that have nothing."""
     with_people(pair)
-    pair.openwebui.run(sentinel.functions())
-    pair.openwebui.run(sentinel.statements("user")[fault.form])
-    call = a_call(pair, "bridge_info")
-    with faulty_plugins(fault, tmp_path) as env:
-        words: list[str] = []
-        found = sentinel.sprung(pair, lambda: words.append(refusal(lambda: run_module("bridge_info", call, env=env))))
-    assert as_superuser(found) != [] or "drop it and run again" not in words[0]
+    (first, *_) = sentinel.plant(pair, "litellm", *forms)
+    sentinel.plant(pair, "openwebui", *forms)
+    a_round = "CALL user_bridge.drainer(0)"
+    assert as_superuser(sentinel.sprung(pair, lambda: pair.litellm_admin.run(a_round))) == []
+    if set(forms) & set(sentinel.READ):
+        assert first in pair.litellm_admin.value("SELECT last_error FROM user_bridge.upkeep WHERE task = 'drainer'")
+        assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 1
+
+    with closing(drainer_session(pair)) as session:
+        ran = {(each["role"], each["user"]) for each in sentinel.sprung(pair, lambda: session.run(a_round))}
+    reader, writer = PROGRAM_ROLES["litellm"], PROGRAM_ROLES["openwebui"]
+    assert ran <= {(reader, DRAINER_ROLE), (writer, SYNC_USER), (SYNC_USER, SYNC_USER)}
+    assert ran or forms is not sentinel.TOGETHER
 
 
 def test_what_is_there_before_the_first_deploy(pair: Pair, tmp_path: Path) -> None:
@@ -315,9 +273,10 @@ def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path:
     set_search_path(pair)
 
     def run_all() -> None:
-        for name in ("deploy_bridge", "remove_bridge"):
-            done = play(f"llmops.user_bridge.{name}", variables(pair), tmp_path)
-            assert done.failed == 0, done.output
+        names = ("deploy_bridge", "pause_bridge", "resume_bridge", "remove_bridge")
+        plays = [{"ansible.builtin.import_playbook": f"llmops.user_bridge.{name}"} for name in names]
+        done = play(plays, variables(pair), tmp_path)
+        assert done.failed == 0, done.output
 
     assert as_superuser(sentinel.sprung(pair, run_all)) == []
 

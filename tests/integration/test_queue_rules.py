@@ -15,6 +15,7 @@ from hard_support import threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
+from kit.drains import drain_on
 from kit.pairs import Pair
 from test_delivery import ApplyGone, drain, queue, results, unanswered
 from test_reconcile import found, sync
@@ -211,8 +212,7 @@ def test_a_membership_is_no_drift_while_what_it_depends_on_is_queued(
     assert found(pair) == set()
     # Once it has been delivered, what is still missing is drift again.
     pair.litellm_admin.run("SELECT user_bridge.resume()")
-    while drain(pair):
-        pass
+    drain_on(pair)
     assert found(pair) == lost
 
 

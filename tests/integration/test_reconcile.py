@@ -16,6 +16,7 @@ import pytest
 from hard_support import threads
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.oracle import differences as oracle_differences
 from kit.pairs import Pair
 from kit.story import tell
@@ -161,8 +162,7 @@ def test_each_difference_is_found_named_and_repaired(synced: Pair, drift: str) -
     related = {("organization_member", '["o1", "u2"]'), ("api_key",)}
     assert {each for each in seen - expected if each[:2] not in related and each[:1] not in related} == set()
     assert found(synced, repair=True) == seen
-    while drain(synced):
-        pass
+    drain_on(synced)
     assert found(synced) == set()
     assert oracle_differences(synced) == []
 
@@ -380,8 +380,7 @@ def test_the_round_trips_of_a_comparison_do_not_grow_with_the_installation(pair:
             "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(%s, %s) AS n",
             [first, last],
         )
-        while drain(pair, 1000):
-            pass
+        drain_on(pair, 1000)
         if not seen:
             _count_calls(pair)
         equal = _round_trips(pair, set())

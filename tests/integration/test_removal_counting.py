@@ -14,7 +14,7 @@ from hard_support import threads, until
 from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.pairs import SYNC_USER, Pair, Session
-from test_removals import delete_everybody, differences, drain_all, enabled, parked, populate
+from test_removals import delete_everybody, differences, drain_due, enabled, parked, populate
 
 LIMIT = 5
 MANY = 12
@@ -50,12 +50,12 @@ def age_removals(pair: Pair, minutes: int) -> None:
 def test_a_commit_does_not_park_an_approved_removal_again(pair: Pair) -> None:
     populate(pair)
     delete_everybody(pair)
-    drain_all(pair)
+    drain_due(pair)
     assert pair.litellm_admin.value("SELECT user_bridge.approve_removals()") > 0
     # A commit takes some of the backlog along, but not with the approval.
     rows.add_user(pair.litellm, "new", "new@example.com")
     assert parked(pair) == []
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {"new@example.com"}
     assert parked(pair) == []
 
@@ -71,7 +71,7 @@ def test_the_upkeep_keeps_the_parked_removal_of_a_disabled_person(pair: Pair) ->
     # Only who is enabled again has nothing left to lose.
     assert {row["entity_id"] for row in parked(pair)} == waiting - {"u11"}
     pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {"u11@example.com"}
 
 
@@ -140,9 +140,9 @@ def test_memberships_that_an_admin_made_by_hand_are_not_counted(pair: Pair, lose
         openwebui.add_member(pair, "grp_team_t1", f"usr_{name}")
     listed = [{"user_id": name, "role": "user"} for name in names(0, MANY)]
     rows.change_team(pair.litellm, "t1", members_with_roles=listed)
-    drain_all(pair)
+    drain_due(pair)
     lose(pair)
-    drain_all(pair)
+    drain_due(pair)
     assert parked(pair) == []
     assert differences(pair) == []
     by_hand = sorted(f"usr_{name}" for name in names(0, MANY))

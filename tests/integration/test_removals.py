@@ -13,6 +13,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.pairs import PROGRAM_ROLES, Pair
 from test_delivery import drain, results
 
@@ -31,7 +32,7 @@ def populate(pair: Pair, users: int = USERS, **settings: Any) -> None:
         rows.add_user(writer, name, f"{name}@example.com")
         rows.join_organization(writer, "o1", name)
     writer.commit()
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"{name}@example.com" for name in names}
     assert differences(pair) == []
 
@@ -44,12 +45,9 @@ def members(pair: Pair, group: str) -> int:
     return len(openwebui.groups(pair)[group][1])
 
 
-def drain_all(pair: Pair) -> set[str]:
+def drain_due(pair: Pair) -> set[str]:
     """Drain in small portions until nothing moves any more."""
-    seen: set[str] = set()
-    while outcomes := pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(7, true)"):
-        seen |= results(outcomes)
-    return seen
+    return results(drain_on(pair, 7, due_only=True))
 
 
 def parked(pair: Pair) -> list[dict[str, Any]]:
@@ -93,7 +91,7 @@ def test_nobody_is_removed_without_approval(pair: Pair, disaster: Callable[[Pair
     populate(pair)
     everybody = enabled(pair)
     disaster(pair)
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == everybody
     waiting = {(row["entity_type"], row["entity_id"]) for row in parked(pair)}
     assert {("user", f"u{number}") for number in range(USERS)} <= waiting
@@ -110,7 +108,7 @@ def test_nobody_is_removed_without_approval(pair: Pair, disaster: Callable[[Pair
     assert ("user", "u1") not in {(row["entity_type"], row["entity_id"]) for row in parked(pair)}
 
     assert pair.litellm_admin.value("SELECT user_bridge.approve_removals()") >= USERS - 1
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {"new@example.com", "u1@example.com"}
     assert parked(pair) == []
     assert differences(pair) == []
@@ -121,14 +119,14 @@ def test_rejected_removals_leave_open_webui_alone(pair: Pair) -> None:
     everybody = enabled(pair)
     delete_everybody(pair)
     assert pair.litellm_admin.value("SELECT user_bridge.reject_removals()") > 0
-    drain_all(pair)
+    drain_due(pair)
     assert (enabled(pair), parked(pair)) == (everybody, [])
     # For as long as LiteLLM does not have them back, they are a difference, and still nothing that just goes.
     assert {row["entity_id"] for row in differences(pair) if row["entity_type"] == "user"} == {
         f"u{number}" for number in range(USERS)
     }
     pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)")
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == everybody
     assert len(parked(pair)) >= USERS
 
@@ -185,7 +183,7 @@ def test_a_few_go_at_once_and_the_rest_waits(pair: Pair, lose: Callable[[Pair, l
     populate(pair)
     names = [f"u{number}" for number in range(12)]
     lose(pair, names)
-    drain_all(pair)
+    drain_due(pair)
     assert enabled(pair) == {f"u{number}@example.com" for number in range(5, USERS)}
     # Ten minutes later the next five may go.
     pair.openwebui_admin.run("UPDATE user_bridge.removal SET removed_at = removed_at - interval '11 minutes'")
@@ -199,8 +197,7 @@ def test_what_a_drain_takes_in_portions_counts_as_a_whole(pair: Pair) -> None:
     pair.litellm_admin.run("SELECT user_bridge.pause()")
     _one_by_one(pair, [f"u{number}" for number in range(12)])
     pair.litellm_admin.run("SELECT user_bridge.resume()")
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(2, true)"):
-        pass
+    drain_on(pair, 2, due_only=True)
     assert enabled(pair) == everybody
     assert len([row for row in parked(pair) if row["entity_type"] == "user"]) == 12
 
@@ -208,7 +205,7 @@ def test_what_a_drain_takes_in_portions_counts_as_a_whole(pair: Pair) -> None:
 def test_an_empty_source_removes_nobody_whatever_the_limit(pair: Pair) -> None:
     populate(pair, users=3, removal_accounts=1000)
     _truncate(pair)
-    drain_all(pair)
+    drain_due(pair)
     assert len(enabled(pair)) == 3
 
 
@@ -225,11 +222,11 @@ def test_lost_memberships_count_too(pair: Pair) -> None:
     rows.delete_team(pair.litellm, "t1")
     rows.add_team(pair.litellm, "t2", "Green", members_with_roles=[{"user_id": "u1", "role": "user"}])
     pair.litellm.run('DELETE FROM "LiteLLM_OrganizationMembership"')
-    drain_all(pair)
+    drain_due(pair)
     assert members(pair, "grp_team_t1") == members(pair, "grp_o1") == USERS
     assert openwebui.groups(pair)["grp_team_t2"] == ("Green", ["usr_u1"])
     pair.litellm_admin.value("SELECT user_bridge.approve_removals()")
-    drain_all(pair)
+    drain_due(pair)
     assert "grp_team_t1" not in openwebui.groups(pair)
     assert members(pair, "grp_o1") == 0
 
@@ -263,7 +260,7 @@ def test_the_membership_of_an_account_that_is_gone_is_nobodys_loss(pair: Pair, g
         rows.change_team(pair.litellm, "t1", members_with_roles=others)
     else:
         rows.delete_team(pair.litellm, "t1")
-    drain_all(pair)
+    drain_due(pair)
     assert pair.litellm_admin.rows("SELECT entity_id, last_error FROM user_bridge.sync_queue") == []
     assert differences(pair) == []
 

@@ -353,13 +353,14 @@ def test_playbooks(pair: Pair, tmp_path: Path) -> None:
             (f"{name}remove_bridge", {**rotated, "bridge_remove_data": True}, "--diff", {}),
         ]
         for playbook, given, mode, env in runs:
-            run = play(playbook, given, tmp_path, "-vvv", "--diff", mode, env=env)
+            log = tmp_path / "ansible.log"
+            run = play(playbook, given, tmp_path, "-vvv", "--diff", mode, env={"ANSIBLE_LOG_PATH": str(log), **env})
             assert run.failed == 0, run.output
             assert (run.changed > 0) is (env != READ_ONLY), run.output
-            outputs.append(run.output)
+            outputs += [run.output, log.read_text(encoding="utf-8")]
         assert "CREATE ROLE" in outputs[0], outputs[0]
         secrets += hashes(pair)
-    assert not seen({"output": "\n".join(outputs)}, *secrets)
+    assert not seen({"output": "\n".join(outputs)}, *secrets, PASSWORDS[SUPERUSER])
 
 
 REFUSES_DROPS = """

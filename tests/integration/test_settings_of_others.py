@@ -18,6 +18,7 @@ from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.pairs import SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
+from modules_support import MODULES, USUAL_DRIVER, a_call, run_module
 from test_reconcile import found
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -275,6 +276,18 @@ def test_each_of_them_alone_changes_nothing(pair: Pair, server: Cluster, name: s
     if not wanted:
         pytest.skip(f"PostgreSQL {pair.cluster.major} has no setting {name}")
     compare(with_settings(pair, wanted, ["session", "role", "database"]), without_settings(server, pair))
+
+
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
+def test_no_module_is_led_astray_by_what_a_database_sets(pair: Pair, driver: str) -> None:
+    install_bridge(pair, SETTINGS)
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann \\ O'Ann")
+    plant(pair)
+    set_for_databases(pair, known(pair, VALUES))
+    for module in MODULES:
+        run_module(module, a_call(pair, module), driver=driver)
+    assert rows.change_user(pair.litellm, "u1", user_role="proxy_admin") == 1
+    assert openwebui.accounts(pair) == {"ann@example.com": ("Ann \\ O'Ann", "admin")}
 
 
 def test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair: Pair) -> None:

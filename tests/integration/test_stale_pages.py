@@ -13,6 +13,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import change_settings, install_bridge
+from kit.drains import drain_on
 from kit.pairs import Pair
 from test_delivery import drain
 from test_reconcile import found
@@ -59,15 +60,13 @@ def upkeep(pair: Pair) -> dict[str, int]:
 def look_out(pair: Pair) -> int:
     """One lookout and its repairs; returns how many it queued."""
     count = upkeep(pair)["changes in Open WebUI queued for repair"]
-    while drain(pair):
-        pass
+    drain_on(pair)
     return count
 
 
 def repair(pair: Pair) -> None:
     assert found(pair, repair=True) != set()
-    while drain(pair):
-        pass
+    drain_on(pair)
 
 
 def tick(pair: Pair) -> None:
@@ -176,8 +175,7 @@ def test_what_litellm_wants_again_is_no_longer_remembered(teamed: Pair, page_fir
             rows.add_user(teamed.litellm, f"n{number}", f"n{number}@example.com")
     new = [f"n{number}" for number in range(30)] if in_bulk else []
     staff(teamed, "u1", "u2", *new)
-    while drain(teamed):
-        pass
+    drain_on(teamed)
     assert {"by-hand", "usr_u1", "usr_u2"} <= set(members(teamed))
     assert (remembered(teamed), found(teamed), look_out(teamed)) == (set(), set(), 0)
     # It is the bridge's, whoever wrote it.
@@ -294,6 +292,5 @@ def test_the_lookout_takes_members_in_portions_and_leaves_alone_what_is_queued(t
     assert (portions, len(sums)) == (4, 3)
     assert upkeep(teamed)["changes in Open WebUI queued for repair"] == 3
     assert upkeep(teamed)["changes in Open WebUI queued for repair"] == 0
-    while drain(teamed):
-        pass
+    drain_on(teamed)
     assert members(teamed) == ["by-hand", "usr_u1", "usr_u2", "usr_u3"]

@@ -11,7 +11,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import drainer, install_bridge
-from kit.pairs import Pair
+from kit.pairs import SYNC_USER, Pair
 from test_delivery import ApplyGone
 
 MIRROR = {"initial_password": "none", "api_keys": "mirror", "backoff_seconds": 60}
@@ -60,6 +60,7 @@ def test_the_state_at_a_glance(populated: Pair, function: str) -> None:
     }
     assert (seen["Sync Mappings"], seen["Total Audit Records"], seen["Success Rate"]) == ("6", "7", "100.00%")
     assert (seen["Queued"], seen["Failing"], seen["Oldest Queued"], seen["Paused"]) == ("0", "0", None, "false")
+    assert seen["Missing in Open WebUI"] == "0"
     populated.openwebui_admin.run("ALTER TABLE \"user\" ADD CONSTRAINT nobody CHECK (name <> 'nobody')")
     rows.change_user(populated.litellm, "u1", user_alias="nobody")
     call(populated, "pause")
@@ -71,6 +72,15 @@ def test_the_state_at_a_glance(populated: Pair, function: str) -> None:
     assert seen["Oldest Queued"] == oldest
     call(populated, "resume")
     assert metrics(populated, function)["Paused"] == "false"
+
+
+def test_what_somebody_has_deleted_in_open_webui_is_counted(populated: Pair) -> None:
+    populated.openwebui.run("DELETE FROM \"user\" WHERE id IN ('usr_u1', 'usr_u2')")
+    populated.openwebui.run("DELETE FROM \"group\" WHERE id = 'grp_team_t1'")
+    assert metrics(populated, "check_sync_status")["Missing in Open WebUI"] == "3"
+    populated.cluster.execute(f'REVOKE CONNECT ON DATABASE "{populated.openwebui_db}" FROM {SYNC_USER}, PUBLIC')
+    populated.litellm_admin.run("SELECT user_bridge.disconnect()")
+    assert "permission denied" in metrics(populated, "check_sync_status")["Missing in Open WebUI"]
 
 
 def test_the_state_of_a_bridge_that_has_done_nothing_yet(pair: Pair) -> None:

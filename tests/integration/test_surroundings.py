@@ -16,9 +16,10 @@ from kit.binaries import pg_dump_for
 from kit.bridge import Mutate, change_settings, install_bridge, write_settings
 from kit.cluster import Cluster
 from kit.common import pick_version
+from kit.drains import drain_all, drain_on
 from kit.pairs import SIDES, Pair, Side, ensure_login
 from kit.schemas import Admin, apply_litellm, apply_openwebui
-from test_delivery import drain, queue, results, unanswered
+from test_delivery import drain, queue, unanswered
 
 QUICK = {"initial_password": "none"}
 # As libpq connects where it is not told to look for the primary.
@@ -34,11 +35,9 @@ def _published(pair: Pair, mutate: Mutate | None = None) -> None:
     pair.litellm_admin.run("SELECT user_bridge.backfill(); UPDATE user_bridge.settings SET default_role = 'pending'")
     pair.litellm_admin.run("SELECT user_bridge.backfill(); SELECT user_bridge.pause(); SELECT user_bridge.resume()")
     rows.delete_user(pair.litellm, "u1")
-    while results(drain(pair)):
-        pass
+    drain_on(pair)
     pair.litellm_admin.run("SELECT FROM user_bridge.migrate_existing_users(); SELECT FROM user_bridge.maintain()")
-    while results(drain(pair)):
-        pass
+    drain_on(pair)
 
 
 def test_all_tables_are_published(pair: Pair) -> None:
@@ -207,8 +206,9 @@ def test_a_name_that_the_target_cannot_hold_fails_alone(server: Cluster) -> None
         assert len(openwebui.accounts(pair)) == 3
         # Nor does it keep anybody from comparing.
         pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        pair.openwebui.run("UPDATE \"user\" SET name = 'by hand' WHERE id = 'usr_plain'")
         found = pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)")
-        assert [(row["entity_id"], row["field"]) for row in found] == [("other", "error")]
+        assert {(row["entity_id"], row["field"]) for row in found} == {("other", "error"), ("plain", "name")}
         rows.change_user(backend, "other", user_alias="Z")
         assert len(openwebui.accounts(pair)) == 4
 
@@ -277,6 +277,8 @@ def test_an_adopted_account_keeps_its_name_while_litellm_has_none(quick: Pair) -
     rows.change_user(quick.litellm, "u1", user_role="internal_user_viewer")
     assert openwebui.accounts(quick)["ann@example.com"][0] == "Dr. Ann"
     assert quick.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == []
+    states = "SELECT state FROM user_bridge.migration_states(ARRAY['user'], ARRAY['u1'])"
+    assert quick.litellm_admin.value(states) == "done"
     rows.change_user(quick.litellm, "u1", user_alias="Anna")
     assert openwebui.accounts(quick)["ann@example.com"][0] == "Anna"
     rows.change_user(quick.litellm, "u1", user_alias=None)
@@ -285,6 +287,34 @@ def test_an_adopted_account_keeps_its_name_while_litellm_has_none(quick: Pair) -
     rows.add_user(quick.litellm, "u2", "bob@example.com", user_alias="Bobby")
     rows.change_user(quick.litellm, "u2", user_alias=None)
     assert openwebui.accounts(quick)["bob@example.com"][0] == "bob"
+
+
+def test_a_fence_that_nobody_can_count_to_is_none(quick: Pair) -> None:
+    """Somebody who could write there has left it behind: it must use up no numbers of LiteLLM's side."""
+    rows.add_user(quick.litellm, "u1", "ann@example.com")
+    for version in (2**63 - 1, 2**63 - 2):
+        quick.openwebui_admin.run("UPDATE user_bridge.entity SET version = %s", [version])
+        rows.change_user(quick.litellm, "u1", user_alias=str(version))
+        drain_all(quick)
+        assert openwebui.accounts(quick)["ann@example.com"][0] == str(version)
+    # As an Open WebUI of the bridge's first version has it.
+    shipped = quick.openwebui_admin.value("SELECT pg_get_functiondef('user_bridge.apply_items(jsonb)'::regprocedure)")
+    quick.openwebui_admin.run(
+        "CREATE OR REPLACE FUNCTION user_bridge.apply_items(p_request jsonb) RETURNS jsonb LANGUAGE sql AS $$"
+        """SELECT '{"items": [{"status": "FAILED"}], "fence": 9223372036854775806}'::jsonb $$"""
+    )
+    rows.change_user(quick.litellm, "u1", user_alias="waits")
+    quick.openwebui_admin.run(shipped)
+    assert quick.litellm_admin.value("SELECT last_value FROM user_bridge.delivery_version") < 2**62
+
+
+def test_a_nested_list_of_teams_keeps_nobody_in(quick: Pair) -> None:
+    rows.add_user(quick.litellm, "u1", "ann@example.com", user_role="proxy_admin")
+    quick.litellm.run("UPDATE \"LiteLLM_UserTable\" SET teams = '{{t1,t2}}' WHERE user_id = 'u1'")
+    rows.change_user(quick.litellm, "u1", user_role="internal_user", team_id="t3")
+    assert (queue(quick), openwebui.accounts(quick)) == ([], {"ann@example.com": ("ann", "user")})
+    rows.delete_user(quick.litellm, "u1")
+    assert openwebui.accounts(quick) == {}
 
 
 def test_a_journal_that_cannot_be_settled_says_so_once(quick: Pair) -> None:

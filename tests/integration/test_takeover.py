@@ -19,6 +19,7 @@ import pytest
 from kit import openwebui, pairs, rows, upstream
 from kit.bridge import install_bridge
 from kit.cluster import Cluster
+from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 from kit.schemas import migrate_openwebui
@@ -436,8 +437,7 @@ def left(pair: Pair) -> Pair:
 
 
 def settled(pair: Pair) -> bool:
-    while pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(500, true)"):
-        pass
+    drain_on(pair, 500, due_only=True)
     return differences(pair) == [] and pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_all
 from kit.pairs import Pair
-from test_mapping import members, settle
+from test_mapping import members
 from test_reconcile import found
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -108,7 +109,7 @@ def test_others_are_still_compared_and_repaired(quick: Pair, kind: str) -> None:
         ("user", "eve", "name", "x", "eve"),
     }
     assert found(quick, repair=True) == expected
-    settle(quick)
+    drain_all(quick)
     assert found(quick) == set()
     assert openwebui.accounts(quick)["ann@example.com"] == ("ann", "user")
 
@@ -184,11 +185,11 @@ def test_a_list_of_members_that_cannot_be_read_is_replaced(quick: Pair, kind: st
     assert "usr_ann" in stored
     assert {type(each) for each in stored} == {str}
     found(quick, repair=True)
-    settle(quick)
+    drain_all(quick)
     store(quick, "group", "user_ids", "grp_team_t1", LISTS[kind])
     rows.change_team(quick.litellm, "t1", members_with_roles=members("ann"))
     found(quick, repair=True)
-    settle(quick)
+    drain_all(quick)
     assert found(quick) == set()
     assert openwebui.groups(quick) == {"grp_team_t1": ("t1", ["usr_ann"]), "grp_team_t2": ("t2", ["usr_bob"])}
 
@@ -254,7 +255,7 @@ def test_an_entity_whose_state_cannot_be_read_is_a_difference_of_its_own(pair: P
     assert found(pair) == {unreadable}
     pair.openwebui.run("UPDATE \"user\" SET name = 'x' WHERE id = 'usr_dan'")
     assert found(pair, repair=True) == {unreadable, ("user", "dan", "name", "x", "dan")}
-    settle(pair)
+    drain_all(pair)
     assert found(pair) == {unreadable}
     previews = pair.litellm_admin.rows(
         "SELECT * FROM user_bridge.preview(array_fill('user'::text, ARRAY[5]), %s)", [list(names)]

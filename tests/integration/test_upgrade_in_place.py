@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from hard_support import drain_all
 from kit import openwebui, product, rows
 from kit.bridge import REGISTRY, install_bridge, render_sql
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import OWNER_ROLE, Pair, Side
 from kit.pairs import pair as new_pair

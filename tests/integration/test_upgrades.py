@@ -11,6 +11,7 @@ import pytest
 
 from kit import rows
 from kit.bridge import install_bridge
+from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import Pair
 from kit.schemas import apply_litellm, migrate_openwebui
@@ -72,13 +73,6 @@ def assert_plain(pair: Pair) -> None:
     pair.openwebui_admin.run("SELECT user_bridge.prove_target()")
 
 
-def settle(pair: Pair) -> None:
-    for _ in range(500):
-        if not pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()"):
-            break
-    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
-
-
 @pytest.mark.schemas(openwebui="0.6.30")
 @pytest.mark.parametrize(
     "releases",
@@ -98,13 +92,13 @@ def test_open_webui_is_upgraded(pair: Pair, releases: list[str]) -> None:
         writer.start()
         migrate_openwebui(pair.login("openwebui"), "new", revision=HEADS[release])
         writer.stop()
-        settle(pair)
+        drain_all(pair)
         assert writer.written > 10, release
         # Parents appear with 0.12.0's column: for what is there already, with its next delivery.
         assert_plain(pair)
         if release in {"0.12.0", releases[0]}:
             pair.litellm_admin.run("SELECT user_bridge.enqueue_everything()")
-            settle(pair)
+            drain_all(pair)
         assert differences(pair) == [], release
         _clear(pair)
         tell(pair, 15, shorten=False)
@@ -132,7 +126,7 @@ def test_litellm_is_upgraded(pair: Pair) -> None:
     applied = apply_litellm(pair.connect("litellm").raw, "new", after="old")
     writer.stop()
     assert len(applied) > 100
-    settle(pair)
+    drain_all(pair)
     assert writer.written > 0
     assert differences(pair) == []
     assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.trigger_faults") == 1

@@ -13,10 +13,10 @@ import pytest
 
 from kit import cluster, openwebui, pairs, rows
 from kit.bridge import install_bridge
+from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import Pair
 from kit.story import tell
-from test_delivery import drain
 from test_removals import parked
 
 # One zone on each side of UTC: a local time taken for UTC is too late in one of them, and too early in the other.
@@ -88,8 +88,7 @@ def test_a_key_expires_by_utc_whatever_the_servers_time_zone(abroad: Pair) -> No
     abroad.litellm_admin.rows(MAINTAIN)
     # The key and its user's mirror; nothing for the key that is usable.
     assert queued(abroad) == 2
-    while drain(abroad):
-        pass
+    drain_on(abroad)
     (left,) = abroad.litellm_admin.rows("SELECT * FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
     assert left["sync_data"]["key_alias"] == "usable"
 
@@ -142,8 +141,7 @@ def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
     done = {row["task"]: row["done"] for row in pair.litellm_admin.rows(MAINTAIN)}
     assert done["parked removals of what is back"] == 1
     assert done["initial passwords expired"] == 2
-    while drain(pair):
-        pass
+    drain_on(pair)
     assert (mapped_keys(pair), parked(pair)) == (0, [])
     assert openwebui.accounts(pair)["bob@example.com"] == ("bob", "user")
 

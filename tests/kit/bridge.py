@@ -218,7 +218,7 @@ def drainer(pair: Pair) -> Iterator[list[str]]:
     def serve() -> None:
         while not stop.is_set():
             try:
-                with contextlib.closing(_drainer_session(pair)) as session:
+                with contextlib.closing(drainer_session(pair)) as session:
                     pids[:] = [session.pid]
                     if not stop.is_set():
                         session.run(f"CALL {SCHEMA}.drainer()")
@@ -249,7 +249,7 @@ def _await_drainer(pair: Pair) -> None:
             time.sleep(0.02)
 
 
-def _drainer_session(pair: Pair) -> Session:
+def drainer_session(pair: Pair) -> Session:
     """A session of a role that is a member of nothing and may call the drainer, as the product grants it."""
     path = "engine/litellm/drainer.sql.j2"
     grants = [

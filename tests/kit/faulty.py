@@ -48,7 +48,7 @@ FAULTS = {
         f"{_TEMPLATES}/entities/user/openwebui/sign_in.sql.j2",
         "INSERT INTO public.auth AS a (id, email, password, active)\n"
         "    VALUES (p_want ->> 'openwebui_id', p_want ->> 'email',\n"
-        "            CASE WHEN p_is_new THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
+        "            CASE WHEN c_now THEN user_bridge.initial_password(p_want, p_options) ELSE '' END,\n"
         "            NOT (p_want ->> 'disabled')::boolean)\n"
         "    RETURNING CASE WHEN a.password <> '' THEN user_bridge.secret_mark(a.password) END INTO v_mark;",
         "NULL;",

@@ -54,15 +54,15 @@ def statements(table: str) -> dict[str, str]:
         "check": f"ALTER TABLE {quoted} ADD CHECK (sentinel.look('check'))",
         "child": f'CREATE TABLE sentinel."child_{table}" () INHERITS ({quoted});'
         f" CREATE INDEX ON sentinel.\"child_{table}\" ((1)) WHERE sentinel.look('child')",
-        "domain": f"ALTER TABLE {quoted} ADD COLUMN watched sentinel.watched",
-        "generated": f"ALTER TABLE {quoted} ADD COLUMN watched boolean"
+        "domain": f"ALTER TABLE {quoted} ADD COLUMN of_domain sentinel.watched",
+        "generated": f"ALTER TABLE {quoted} ADD COLUMN generated boolean"
         " GENERATED ALWAYS AS (sentinel.look('generated')) STORED",
         "rule": f"CREATE RULE sentinel AS ON DELETE TO {quoted} DO ALSO SELECT sentinel.look('rule')",
         "trigger": before_and_after,
-        "default": f"ALTER TABLE {quoted} ADD COLUMN watched boolean DEFAULT sentinel.look('default')",
+        "default": f"ALTER TABLE {quoted} ADD COLUMN by_default boolean DEFAULT sentinel.look('default')",
         # Built in, and runs any SQL.
-        "default of query_to_xml": f"ALTER TABLE {quoted} ADD COLUMN watched text;"
-        f" ALTER TABLE {quoted} ALTER watched"
+        "default of query_to_xml": f"ALTER TABLE {quoted} ADD COLUMN by_query text;"
+        f" ALTER TABLE {quoted} ALTER by_query"
         " SET DEFAULT query_to_xml('SELECT sentinel.look(''default'')', true, true, '')::text",
     }
 
@@ -75,6 +75,8 @@ def functions() -> str:
 # What reads run, and what only writes do.
 READ = ("view", "policy", "partial index", "index", "statistics", "check", "child", "domain", "generated", "rule")
 WRITTEN = ("trigger", "default", "default of query_to_xml")
+# What one table can have at the same time, and what goes with the schema sentinel.
+TOGETHER = tuple(form for form in (*READ, *WRITTEN) if form not in ("view", "policy", "default of query_to_xml"))
 
 
 def tables(session: Session, side: Side) -> list[str]:
@@ -86,13 +88,16 @@ def tables(session: Session, side: Side) -> list[str]:
     ]
 
 
-def plant(pair: Pair, side: Side, form: str) -> list[str]:
+def plant(pair: Pair, side: Side, *forms: str) -> list[str]:
     """Plant it in each table, as the program's own role does; returns the tables."""
     session: Session = getattr(pair, side)
     session.run(_FUNCTIONS)
     planted = tables(session, side)
     for table in planted:
-        session.run(statements(table)[form])
+        for form in forms:
+            # Expressions in statistics objects are new in PostgreSQL 14.
+            if form != "statistics" or pair.cluster.major >= 14:
+                session.run(statements(table)[form])
     return planted
 
 

@@ -48,6 +48,8 @@ def install(pair: Pair) -> None:
     )
     script = (REPO / "tests" / "kit" / "upstream.sql").read_text(encoding="utf-8")
     pair.litellm_admin.run("CREATE EXTENSION IF NOT EXISTS dblink SCHEMA public")
+    # What the preflight asks for from PostgreSQL 15 on.
+    pair.litellm_admin.run("ALTER SCHEMA public OWNER TO CURRENT_USER; GRANT ALL ON SCHEMA public TO litellm")
     pair.openwebui_admin.run("CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public")
     pair.litellm.run(script.replace(":connection", connection))
 

@@ -228,6 +228,7 @@ def test_a_write_of_litellms_is_there_at_its_commit(litellm: Database, openwebui
 
 def test_a_synced_user_can_sign_in(openwebui: Database) -> None:
     """The sign-in row's hash is that of the email; an admin's is none that any password fits."""
+    assert comes_true(openwebui, "SELECT password <> '' FROM auth WHERE id = 'usr_bob'", 5)
     schema = openwebui.value("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pgcrypto'")
     found = openwebui.rows("SELECT id, active, left(password, 4) AS kind FROM auth WHERE id LIKE 'usr\\_%' ORDER BY id")
     assert [(row["id"], row["active"]) for row in found] == [("usr_ann", True), ("usr_bob", True)]
@@ -267,12 +268,12 @@ UNIT = "user-bridge-litellm.service"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'user_bridge_timer'"
 
 
-def comes_true(litellm: Database, query: str, seconds: float) -> bool:
+def comes_true(database: Database, query: str, seconds: float) -> bool:
     """Whether a query says yes within some seconds; the server may be away meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(Refused):
-            if litellm.value(query):
+            if database.value(query):
                 return True
         time.sleep(0.2)
     return False

@@ -69,6 +69,15 @@ WITH f AS (
 )
 SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
          WHERE e.extname = %(extension)s) AS extension_schema,
+       -- Whoever owns the schema can put another one in its place. The owner of the database owns public from 15 on.
+       (SELECT o.rolname::text
+          FROM pg_extension AS e
+          JOIN pg_namespace AS n ON n.oid = e.extnamespace AND n.nspname <> '{SCHEMA}'
+          JOIN pg_database AS d ON d.datname = current_database()
+          JOIN pg_roles AS o ON o.oid = CASE WHEN n.nspowner = to_regrole('pg_database_owner') THEN d.datdba
+                                             ELSE n.nspowner END
+         WHERE e.extname = %(extension)s AND NOT o.rolsuper
+           AND o.rolname NOT IN (%(owner_role)s, current_user)) AS extension_schema_stranger,
        EXISTS (SELECT FROM pg_available_extensions WHERE name = %(extension)s) AS extension_is_available,
        EXISTS (SELECT FROM pg_available_extension_versions AS v
                 WHERE v.name = %(extension)s AND to_jsonb(v) ->> 'trusted' = 'true') AS extension_is_trusted,

@@ -188,6 +188,8 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f"{where} has in schema user_bridge what the bridge has not made: {'; '.join(facts['foreign_objects'])}. It"
             " could act with the bridge's rights: look at it, and drop it or give it to a superuser."
         )
+    if variables.side == "litellm" and facts["extension_schema_stranger"]:
+        found.append(_of_strangers_schema(variables, facts))
     rights = lacking_rights(asked, facts)
     if rights:
         found.append(
@@ -195,6 +197,16 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f"or set {variables['user']} to a role that has them."
         )
     return found
+
+
+def _of_strangers_schema(variables: Variables, facts: dict[str, Any]) -> str:
+    schema, stranger = quote(facts["extension_schema"]), quote(facts["extension_schema_stranger"])
+    return (
+        f"{variables.where} has the extension dblink in schema {schema}, which belongs to {stranger}: functions that "
+        "it puts in the place of dblink's would run with the bridge's rights. Run there, as a superuser, ALTER SCHEMA "
+        f"{schema} OWNER TO CURRENT_USER and GRANT ALL ON SCHEMA {schema} TO {stranger}; or, unless something "
+        "else needs dblink where it is, move it to a schema of a superuser's: ALTER EXTENSION dblink SET SCHEMA."
+    )
 
 
 def _of_secrets(variables: Variables, facts: dict[str, Any]) -> list[str]:

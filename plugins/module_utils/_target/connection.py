@@ -53,8 +53,9 @@ def connection_problem(error: BaseException, options: dict[str, str], user: str)
     """Cause and remedy of a failed connection between the servers."""
     detail = getattr(getattr(error, "diag", None), "message_detail", None)
     database = options.get("dbname", "")
-    reason = server_reason(detail or _pg.describe(error))
-    remedy = connection_remedy(_pg.sqlstate(error), reason, user, database)
+    text = detail or _pg.describe(error)
+    reason = server_reason(text)
+    remedy = connection_remedy(_pg.sqlstate(error), text, user, database)
     if _pg.sqlstate(error) == _PASSWORD_REQUIRED:
         reason = "Open WebUI's server lets it in without asking for a password, which dblink refuses"
     return reason, remedy.target.format(user=user, database=database)

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 
+# How the server's own line begins, and what connect() adds.
+FATAL = 'could not establish connection: connection to server at "127.0.0.1", port 5432 failed: FATAL:  '
+TRIED = " (user sync, database webui)"
+
 
 @pytest.mark.parametrize(
     ("sqlstate", "message", "name"),
@@ -25,8 +29,15 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import 
         ("UB002", "the target refused (57014): storniere Anfrage wegen Zeitüberschreitung", "timeout"),
         ("UB002", "the target refused (55P03): konnte Sperre nicht setzen", "locked"),
         ("22P05", "Open WebUI's database has an encoding ...: the target refused (22P05): Zeichen", "encoding"),
-        ("UB001", "failed: FATAL:  Passwort-Authentifizierung für Benutzer »sync_user« fehlgeschlagen", "login"),
-        ("UB001", "failed: FATAL:  das Datenbanksystem startet", "unreachable"),
+        ("UB001", f"{FATAL}Passwort-Authentifizierung für Benutzer »sync« fehlgeschlagen{TRIED}", "login"),
+        ("UB001", f"{FATAL}zu viele Verbindungen von Rolle »sync«{TRIED}", "login"),
+        ("UB001", f"{FATAL}zu viele Verbindungen für Datenbank »webui«{TRIED}", "database"),
+        ("UB001", f"{FATAL}tut mir leid, schon zu viele Verbindungen{TRIED}", "busy"),
+        ("UB001", f"{FATAL}le système de base de données s'arrête{TRIED}", "busy"),
+        ("UB001", f"{FATAL}für Rollen mit dem SUPERUSER-Attribut reserviert{TRIED}", "too many connections"),
+        ("UB001", f'{FATAL}database "webui" does not exist{TRIED}', "database"),
+        ("UB001", f"failed: abgelehnt{TRIED}", "unreachable"),
+        ("UB001", f"failed: abgelehnt\nfailed: session is read-only{TRIED}", "read-only"),
         ("UB001", 'Verbindung zum Server auf "127.0.0.1", Port 5432 fehlgeschlagen: abgelehnt', "unreachable"),
         ("UB001", "the foreign server user_bridge_target does not exist", "not deployed"),
         ("UB002", "the target did not answer in time", "timeout"),

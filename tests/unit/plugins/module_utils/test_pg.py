@@ -106,7 +106,7 @@ def _connection(closed: list[bool], said: list[str], server_process: int) -> Sim
     return SimpleNamespace(
         close=lambda: closed.append(True),
         cursor=lambda **options: cur,
-        info=SimpleNamespace(backend_pid=7),
+        info=SimpleNamespace(backend_pid=7, parameter_status=lambda name: "on"),
     )
 
 

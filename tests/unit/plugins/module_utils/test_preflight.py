@@ -77,6 +77,7 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "restored_by": None,
         "foreign_objects": [],
         "extension_schema": "user_bridge",
+        "extension_schema_stranger": None,
         "extension_is_available": True,
         "extension_is_trusted": False,
         "extension_is_public": False,

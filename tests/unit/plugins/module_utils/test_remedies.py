@@ -44,6 +44,8 @@ REFUSED = 'connection to server at "127.0.0.1", port 5432 failed: '
         ("the database system is starting up", "starting"),
         ("Connection refused", "unreachable"),
         ("Verbindungsaufbau abgelehnt", "unreachable"),
+        (f"{REFUSED}SCHWERWIEGEND:  tut mir leid, schon zu viele Verbindungen", "busy"),
+        (f"{REFUSED}SCHWERWIEGEND:  das Datenbanksystem startet", "busy"),
     ],
 )
 def test_connection_by_words_and_names(reason: str, name: str) -> None:

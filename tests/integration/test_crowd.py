@@ -114,11 +114,13 @@ def test_so_everybody_does_where_its_lock_is_held_by_another(quick: Pair) -> Non
 
 def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
     with idle_drainer(quick), another_delivers(quick):
-        set_clock(quick, "behind_since", -100)
         assert not arrives_at_once(quick, "u1")
-        set_clock(quick, "behind_since", -1000)
+        time.sleep(MARK)
         # And somebody takes what it has not come to.
         assert arrives_at_once(quick, "u2") and arrived(quick, "u1")
+        # Nor where its mark is from before a clock was set back.
+        set_clock(quick, "waiting_since", 3_600_000)
+        assert arrives_at_once(quick, "u3")
 
 
 def test_in_an_outage_nobody_relies_on_it(quick: Pair) -> None:
@@ -133,25 +135,40 @@ def test_where_it_is_set_everybody_delivers(quick: Pair) -> None:
         assert arrives_at_once(quick)
 
 
-def behind(pair: Pair) -> bool:
-    return bool(pair.litellm_admin.value("SELECT coalesce(pg_sequence_last_value('user_bridge.behind_since'), 1) > 1"))
+def waiting_since(pair: Pair) -> int:
+    found: int = pair.litellm_admin.value("SELECT coalesce(pg_sequence_last_value('user_bridge.waiting_since'), 1)")
+    return found
 
 
-def test_the_drainer_says_whether_it_is_behind(quick: Pair) -> None:
+def test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else(quick: Pair) -> None:
+    quick.litellm_admin.run("SELECT user_bridge.upkeep()")
+    assert waiting_since(quick) == 2
     change_settings(quick, delivery="queued")
     rows.add_user(quick.litellm, "u1", "u1@example.com")
+    quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 1)")
     pick = "user_bridge.pick(jsonb, integer, timestamptz)"
     shipped = quick.litellm_admin.value(f"SELECT pg_get_functiondef('{pick}'::regprocedure)")
     quick.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RAISE 'broken';", 1))
     quick.litellm_admin.run("CALL user_bridge.drainer(0)")
-    assert behind(quick)
+    assert waiting_since(quick) == 2
     quick.litellm_admin.run(shipped)
     quick.litellm_admin.run("CALL user_bridge.drainer(0)")
-    assert arrived(quick, "u1") and not behind(quick)
-    # An idle one writes nothing.
-    before = quick.litellm_admin.value("SELECT pg_current_wal_insert_lsn()")
-    assert quick.litellm_admin.rows("SELECT user_bridge.note_behind(false)") and not behind(quick)
-    assert quick.litellm_admin.value("SELECT pg_current_wal_insert_lsn()") == before
+    assert arrived(quick, "u1") and waiting_since(quick) > 2
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert waiting_since(quick) == 1
+
+
+def test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it(quick: Pair) -> None:
+    def forgotten() -> bool:
+        quick.litellm_admin.run("SELECT user_bridge.drain()")
+        return bool(quick.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.backlog') = 1"))
+
+    writer = quick.connect("litellm", autocommit=False)
+    rows.add_user(writer, "u1", "u1@example.com")
+    quick.litellm_admin.run("SELECT user_bridge.note_backlog()")
+    assert not forgotten()
+    writer.rollback()
+    until(forgotten, seconds=10)
 
 
 def test_what_was_expected_and_did_not_happen_leaves_no_trace(quick: Pair) -> None:

@@ -1015,6 +1015,13 @@ LOCKS = [
         _scarce(_budget.test_a_large_transaction_is_left_to_the_drain_in_batches),
     ),
     Fault(
+        "a lock that many need counts for each of them",
+        "engine/litellm/locks.sql.j2",
+        " GROUP BY k.key);",
+        " GROUP BY k.key, k.entity);",
+        _scarce(_budget.test_a_lock_that_many_need_counts_once),
+    ),
+    Fault(
         "each delivery of a transaction has a budget of its own",
         "engine/litellm/locks.sql.j2",
         "IF v_state[1] IS DISTINCT FROM v_transaction THEN",

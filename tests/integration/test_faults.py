@@ -975,8 +975,8 @@ LOCKS = [
     Fault(
         "a pause for rows that another session keeps",
         "engine/litellm/outcome.sql.j2",
-        "FOR UPDATE OF f SKIP LOCKED) AS o",
-        "FOR UPDATE OF f) AS o",
+        "FOR UPDATE SKIP LOCKED) AS f\n",
+        "FOR UPDATE) AS f\n",
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(
@@ -1343,6 +1343,20 @@ FAULTS += LOCKS + [
         "IF p_sqlstate IN ('UB001', 'UB002') AND",
         "IF p_sqlstate = 'UB002' AND",
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
+    ),
+    Fault(
+        "a new team delivers its new members twice",
+        "engine/litellm/deliver.sql.j2",
+        "WHERE NOT (cardinality(p_txids) = 1 AND",
+        "WHERE NOT (cardinality(p_txids) = 0 AND",
+        test_queue_rules.test_a_new_team_delivers_its_new_members_once,
+    ),
+    Fault(
+        "each batch reads all that its transaction queued",
+        "engine/litellm/pick.sql.j2",
+        "    IF cardinality(p_txids) <= 8 THEN\n        RETURN QUERY",
+        "    IF false THEN\n        RETURN QUERY",
+        _queued(lambda pair: test_picking.test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(pair, True)),
     ),
     Fault(
         "failing entities first",

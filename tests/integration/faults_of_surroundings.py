@@ -112,7 +112,7 @@ SURROUNDINGS: list[Row] = [
     (
         "a migration leaves sequences behind",
         "engine/litellm/migrate.sql.j2",
-        "    SELECT user_bridge.advance_sequences();\n",
+        "    PERFORM user_bridge.advance_sequences();\n",
         "",
         lambda pair: surroundings.test_nothing_else_fails_by_it(pair, surroundings.CALLS[0]),
     ),

@@ -43,8 +43,8 @@ from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import openwebui, pairs, rows
-from kit.bridge import install_bridge, planted
-from kit.pairs import Pair
+from kit.bridge import install_bridge, planted, render_sql
+from kit.pairs import SIDES, Pair
 from kit.story import tell
 
 Catch = Callable[[Pair], None]
@@ -436,14 +436,21 @@ FAULTS = [
     Fault(
         "other capitals allowed",
         "entities/user/litellm/email.sql.j2",
-        "user_bridge.has_any_of(c_other, user_bridge.other_capitals())",
+        "user_bridge.has_any_of(v_other, user_bridge.other_capitals())",
         "false",
+        test_addresses.TestLetters().test_a_letter_that_looks_equal_leads_to_nobodys_account,
+    ),
+    Fault(
+        "any address is an ordinary one",
+        "entities/user/litellm/email.sql.j2",
+        "'^[a-z0-9._+-]+@[a-z0-9.-]+$'",
+        "'^[^@]+@[^@]+$'",
         test_addresses.TestLetters().test_a_letter_that_looks_equal_leads_to_nobodys_account,
     ),
     Fault(
         "control characters allowed",
         "entities/user/litellm/email.sql.j2",
-        "user_bridge.has_any_of(c_other, user_bridge.blanks())",
+        "user_bridge.has_any_of(v_other, user_bridge.blanks())",
         "false",
         _rules,
     ),
@@ -806,8 +813,8 @@ FAULTS = [
     Fault(
         "commits wait for the backlog's rows",
         "engine/litellm/backlog.sql.j2",
-        "FOR UPDATE SKIP LOCKED",
-        "FOR UPDATE",
+        "FOR UPDATE OF q SKIP LOCKED",
+        "FOR UPDATE OF q",
         _held_backlog,
     ),
     Fault(
@@ -1471,8 +1478,8 @@ FAULTS += LOCKS + [
     Fault(
         "what was queued before an incident counts against what comes after it",
         "engine/litellm/held_changes.sql.j2",
-        "AND q.enqueued_at > coalesce(v_since, '-infinity');",
-        ";",
+        "AND q.enqueued_at > coalesce(v_since, '-infinity')\n",
+        "\n",
         test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
     ),
     Fault(
@@ -1986,6 +1993,16 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
         install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
         assert planted_in, f"{fault.path} has changed: plant this fault anew"
         yield
+
+
+def test_every_fault_can_be_planted() -> None:
+    """Most of them weekly only, when whoever has changed the line has gone on."""
+    texts = [item for side in SIDES for item in render_sql(side).items()]
+    assert [
+        fault.name
+        for fault in (*FAULTS, *OLD_FAULTS)
+        if not any(fnmatch(path, fault.path) and fault.old in sql for path, sql in texts)
+    ] == []
 
 
 # All of them take ten minutes: every third on every push, the others weekly.

@@ -1363,7 +1363,9 @@ FAULTS += LOCKS + [
         "engine/litellm/pick.sql.j2",
         "    IF cardinality(p_txids) <= 8 THEN\n        RETURN QUERY",
         "    IF false THEN\n        RETURN QUERY",
-        _queued(lambda pair: test_picking.test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(pair, True)),
+        _queued(
+            lambda pair: test_picking.test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(pair, True)
+        ),
     ),
     Fault(
         "failing entities first",

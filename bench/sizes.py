@@ -1,14 +1,15 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A new user among few and among very many, on the oldest and the newest LiteLLM; and the drain of these many."""
+"""A new user among few and among very many, on the oldest and the newest LiteLLM; a drain and a lookout of so many."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
 
-from bench.latency import by_turns, create_users
+from bench import cpu
+from bench.latency import CPU, by_turns, create_users
 from bench.place import SETTINGS, Place, settle
 from bench.table import Figure, median
 from kit.bridge import drainer, install_bridge
@@ -37,7 +38,17 @@ def sizes(where: Place) -> list[Figure]:
             if users == where.size.many and litellm == "new":
                 note = f"drain(1000), password none, {drained:.1f} s"
                 figures.append(Figure(f"drain of {users:,} users", users / drained, "users/s", 5000, ">=", note))
+                figures.append(Figure(f"lookout over {users:,} users: CPU", _looked_out(place), "s", 1, note=CPU))
     return figures
+
+
+def _looked_out(place: Place) -> float:
+    """Seconds on a core, of a session that has done it before, as the drainer's has."""
+    session = place.bridged.connect("litellm", "postgres")
+    for _ in range(2):
+        before = cpu.of_write(place, session)
+        session.run("SELECT user_bridge.look_out(s) FROM user_bridge.settings AS s")
+    return (cpu.of_write(place, session) - before) / 1e6
 
 
 def _fill(place: Place, users: int) -> float:

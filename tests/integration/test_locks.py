@@ -222,9 +222,9 @@ HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_b
 def add_many(session: Session, prefix: str, count: int) -> None:
     session.run(
         'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, teams) '
-        "SELECT %s || i, %s || i || '@example.com', array(SELECT 't' || j FROM generate_series(1, 50) AS j) "
+        "SELECT %s || i, %s || i || '@example.com', array(SELECT %s || i || '-' || j FROM generate_series(1, 50) AS j) "
         "FROM generate_series(1, %s) AS i",
-        [prefix, prefix, count],
+        [prefix, prefix, prefix, count],
     )
 
 

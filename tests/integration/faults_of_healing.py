@@ -106,7 +106,7 @@ HEALING: list[Row] = [
         _LOOKOUT,
         "coalesce(here.entity_id, there.entity_id)",
         "there.entity_id",
-        _edit("accounts vanished"),
+        _restore("openwebui"),
     ),
     ("the lookout misses roles", _USER, "concat_ws(chr(31), u.role, u.email, u.name)", "u.email", _edit("role")),
     (

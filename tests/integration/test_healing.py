@@ -280,6 +280,7 @@ def test_the_lookout_finds_what_a_restore_took_back(peopled: Pair, side: str) ->
     rows.change_user(peopled.litellm, "u1", user_alias="Ann", user_role="proxy_admin")
     rows.change_team(peopled.litellm, "t1", team_alias="Renamed", members_with_roles=listed("u1", "u3"))
     rows.delete_user(peopled.litellm, "u2")
+    rows.add_user(peopled.litellm, "u8", "u8@example.com")  # In no group: no membership gives the account away.
     rows.add_user(peopled.litellm, "u9", "u9@example.com")
     rows.add_team(peopled.litellm, "t9", "Nine", members_with_roles=listed("u9"))
     drain_on(peopled)

@@ -78,6 +78,11 @@ sanity: venv ## ansible-test sanity
 	$(call say,ansible-test sanity)
 	@bash tests/sanity/run.sh
 
+.PHONY: galaxy
+galaxy: venv ## What Galaxy's importer and ansible-builder make of the archive
+	$(call say,galaxy)
+	@$(KIT) $(BIN)/python -m kit.galaxy $(if $(WEEKLY),--lint)
+
 .PHONY: unit
 unit: venv ## Unit tests
 	$(call say,unit tests)
@@ -86,6 +91,10 @@ unit: venv ## Unit tests
 .PHONY: generate
 generate: venv ## Write what follows from the settings' declaration: specs, defaults, READMEs, the module's check
 	@$(KIT) $(BIN)/python -m kit.generate
+
+.PHONY: docs
+docs: venv ## The documentation as a site, with roles and modules: .cache/site/html/index.html
+	@$(KIT) $(BIN)/python -m kit.site
 
 .PHONY: matrix
 matrix: venv ## Unit tests and a deployment with the oldest ansible-core (CORE=2.18,2.21 or CORE=all, where a Python can run it)
@@ -142,7 +151,7 @@ bench: venv ## What the bridge costs, with the bounds (ONLY=spend,writes,rate,..
 	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
 
 .PHONY: e2e
-e2e: venv chromium ## The whole way to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
+e2e: venv chromium ## The whole way from the real LiteLLM to the real Open WebUI, over HTTP and in a browser (logs and pictures: .cache/e2e)
 	$(call say,end to end)
 	@$(PYTEST) tests/e2e $(if $(filter-out all,$(PG)),--pg $(PG))
 
@@ -162,11 +171,11 @@ stories: venv ## Random stories until the oracle disagrees (STORIES=2000 for eac
 	@USER_BRIDGE_STORIES=$(or $(STORIES),2000) pytest tests/integration/test_oracle.py $(if $(filter-out all,$(PG)),--pg $(PG))
 
 .PHONY: prefetch
-prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, Open WebUI environments, images
+prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, environments of both programs, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
 # Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py.
-TARGETS ?= lint+sanity+unit integration+matrix,versions,molecule,e2e
+TARGETS ?= lint+sanity+unit,galaxy integration+matrix,versions,molecule,e2e
 
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
@@ -174,7 +183,11 @@ test: venv ## Everything that proves something once; what each target took is in
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours
-	@$(MAKE) test TARGETS="$(subst versions$(comma),,$(TARGETS)) molecule-faults stories mutants" WEEKLY=1 PG=all CORE=all
+	@$(MAKE) test TARGETS="$(subst versions$(comma),,$(TARGETS)) molecule-faults stories mutants demo" WEEKLY=1 PG=all CORE=all
+
+.PHONY: release
+release: venv ## The commit before a release: version and changelog (VERSION=1.2.3)
+	@$(KIT) $(BIN)/python -m kit.release prepare $(VERSION)
 
 .PHONY: clean
 clean: demo-clean ## Remove everything that these targets made in the checkout

@@ -6,18 +6,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _progress
 
-# Asked when the plugin is loaded, which the process with the terminal does: the worker that runs it has none of its own
-# (ansible-core 2.19 and newer detach it).
-TERMINAL = sys.stdout is not None and sys.stdout.isatty()
 MODULE = "llmops.user_bridge.bridge_migration"
 display = Display()
 
@@ -35,7 +30,10 @@ class ActionModule(ActionBase):
         merged: dict[str, Any] | None = None
         first: dict[str, int] = {"done": 0}
         arguments = dict(self._task.args)
-        started = spoken = time.monotonic()
+        # Whoever waits sees soon that it goes on, whether on a terminal or in a log.
+        arguments.setdefault("chunk_seconds", 1)
+        started = time.monotonic()
+        spoken: float | None = None
         while True:
             chunk = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
             if chunk.get("failed") or chunk.get("skipped") or "next" not in chunk:
@@ -45,13 +43,15 @@ class ActionModule(ActionBase):
                 return merged
             now = time.monotonic()
             pause = _progress.seconds_between_lines(
-                str(arguments.get("progress") or "auto"), _is_default_output(), TERMINAL
+                str(arguments.get("progress") or "auto"), _progress.is_default_output(), _progress.TERMINAL
             )
-            if pause is not None and now - spoken >= pause:
+            if pause is not None and (spoken is None or now - spoken >= pause):
                 text = _progress.line(chunk["progress"], first, now - started)
                 display.display(f"{self._host(task_vars)}: {text}")
                 spoken = now
             arguments["resume_from"] = chunk["next"]
+            if "chunk_seconds" not in self._task.args:
+                arguments.pop("chunk_seconds", None)
 
     def _ended_early(self, merged: dict[str, Any] | None, chunk: dict[str, Any]) -> dict[str, Any]:
         """What the chunks before have done is done, and is said beside the failure."""
@@ -62,7 +62,3 @@ class ActionModule(ActionBase):
 
     def _host(self, task_vars: dict[str, Any] | None) -> str:
         return str((task_vars or {}).get("inventory_hostname") or "migration")
-
-
-def _is_default_output() -> bool:
-    return C.DEFAULT_STDOUT_CALLBACK in ("default", "ansible.builtin.default")

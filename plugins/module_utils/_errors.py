@@ -9,6 +9,15 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BridgeError(Exception):
-    """A message for the user: what is wrong, which variable, and the remedy; never SQL text or a secret."""
+    """A message for the user: what is wrong, which variable, and the remedy; never SQL text or a secret.
+
+    facts are for tasks that decide by them, and become return values of the module.
+    """
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.facts = facts

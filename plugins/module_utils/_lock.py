@@ -47,13 +47,20 @@ def _locked(subject: Subject) -> _Locked:
 
 
 @contextmanager
-def explained(subject: Subject, problem: str, advice: str = "nothing was changed") -> Iterator[None]:
-    """Turn a lock that was not granted into another attempt, and any other server error into problem and advice."""
+def explained(
+    subject: Subject, problem: str, advice: str = "nothing was changed", without_function: str = ""
+) -> Iterator[None]:
+    """Turn a lock that was not granted into another attempt, and any other server error into problem and advice.
+
+    without_function: advice where a function is missing.
+    """
     try:
         yield
     except _pg.PgError as error:
         if _pg.sqlstate(error) in _LOCK_ERRORS:
             raise _locked(subject) from None
+        if without_function and _pg.sqlstate(error) == _pg.UNDEFINED_FUNCTION:
+            advice = f"{without_function}; {advice}"
         raise BridgeError(f"{problem}: {_pg.describe(error)}; {advice}") from None
 
 

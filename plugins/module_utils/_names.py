@@ -15,6 +15,7 @@ from dataclasses import dataclass
 SCHEMA = "user_bridge"
 ROUTINES = ("function", "procedure")
 
+PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 # Who owns the functions that touch the program's tables, by side.
 PROGRAM_ROLES = {"litellm": "user_bridge_reader", "openwebui": "user_bridge_writer"}
 

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.community.postgresql.plugins.module_utils import postgres
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
@@ -28,13 +29,24 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
 MIN_SERVER_VERSION = 130000
 READ_ONLY_TRANSACTION = "25006"
 INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
 LOCK_NOT_AVAILABLE = "55P03"
+
+# What no task decides by.
+_FOR_PEOPLE = ("diff", "msg")
 
 PgError: type[Exception] = getattr(postgres.psycopg, "Error", Exception)
 
 # A database's owner can set another one for every login, and pg_temp is searched first unless it is named.
-_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
+# Catalogs are read by many functions, of which each is thought to return a thousand rows: compiling takes far longer.
+_SEARCH_PATH = "SET search_path = pg_catalog, pg_temp; SET jit = off"
+_DATABASE_ROLE = """
+SELECT true AS is_set
+  FROM pg_db_role_setting AS s
+  JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
+ CROSS JOIN unnest(s.setconfig) AS c(setting)
+ WHERE s.setrole = 0 AND starts_with(c.setting, 'role=')"""
 # Catalog functions render names, dates and expressions by these, so they must not depend on the login's own settings.
 _SESSION = (
     f"{_SEARCH_PATH}; SET LOCAL client_min_messages = error; SET LOCAL quote_all_identifiers = off; "
@@ -70,10 +82,22 @@ def run(module: AnsibleModule, action: Callable[[AnsibleModule], dict[str, Any]]
     try:
         result = action(module)
     except BridgeError as error:
-        module.fail_json(msg=to_native(error))
+        module.fail_json(**_unmasked(module, {"msg": to_native(error), **error.facts}))
     except PgError as error:
-        module.fail_json(msg=describe(error))
-    module.exit_json(**result)
+        module.fail_json(**_unmasked(module, {"msg": describe(error)}))
+    module.exit_json(**_unmasked(module, result))
+
+
+def _unmasked(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
+    """A result from which Ansible takes nothing: it masks in names and numbers whatever a password is a part of.
+
+    A login whose password is the name of a role or database would change what later tasks decide by. No result has a
+    secret in it; what only people read, and the options, are masked here all the same.
+    """
+    masked = {name: remove_values(result[name], module.no_log_values) for name in _FOR_PEOPLE if name in result}
+    invocation = {"module_args": remove_values(module.params, module.no_log_values)}
+    module.no_log_values = set()
+    return {**result, **masked, "invocation": invocation}
 
 
 def second_login(params: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -105,13 +129,25 @@ def open_connection(login: dict[str, Any]) -> Any:
         connection.close()
         # Locks, roles and settings of a session would be lost, or those of somebody else.
         raise ConnectionFailed(conn_params, "it is a connection pooler, whose sessions are not the server's own")
+    _refuse_another_role(cur, connection.info.user)
     return connection
+
+
+def _refuse_another_role(cur: Any, login: str) -> None:
+    """A database's owner can also have every login act as another role, which whoever deploys would then be."""
+    (now,) = rows(cur, "SELECT current_user::text AS role, current_database()::text AS database")
+    if now["role"] != login and value(cur, _DATABASE_ROLE):
+        raise BridgeError(
+            f"every login to database {now['database']} acts as {now['role']}, because somebody has given the database "
+            f"a setting for that: ALTER DATABASE {quote(now['database'])} RESET role"
+        )
 
 
 def _open(quiet: SimpleNamespace, conn_params: dict[str, Any]) -> Any:
     connection, error = postgres.connect_to_db(quiet, conn_params, autocommit=True, fail_on_conn=False)
     if connection is None:
-        raise ConnectionFailed(conn_params, str(error))
+        # Nothing else takes a secret out of the results that tell of this, see _unmasked().
+        raise ConnectionFailed(conn_params, remove_values(str(error), {conn_params.get("password") or ""} - {""}))
     return connection
 
 
@@ -120,7 +156,7 @@ def connect(login: dict[str, Any], prefix: str = "") -> Any:
     try:
         connection = open_connection(login)
     except ConnectionFailed as error:
-        raise BridgeError(connection_message(error, prefix)) from None
+        raise BridgeError(connection_message(error, prefix), cause=error.remedy.name) from None
     version = postgres.get_server_version(connection)
     if version < MIN_SERVER_VERSION:
         connection.close()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Creates a role that logs in, or gives one its attributes and its password.
+"""Creates a role that logs in, gives one its attributes and its password, or takes one away.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -150,3 +150,58 @@ def _create(cur: Any, wanted: Wanted, plan: Plan) -> None:
         cur.execute(f"DO {literal(body)}")
     if plan.attributes:
         cur.execute(f"ALTER ROLE {role} {' '.join(plan.attributes)}")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a role has in this database, and which other databases of the server use it."""
+
+    exists: bool
+    used_here: bool = False
+    used_by: tuple[str, ...] = ()
+    usable: bool = True
+
+    @property
+    def changed(self) -> bool:
+        return self.exists and (self.used_here or not self.used_by)
+
+    @property
+    def done(self) -> str:
+        return "unchanged" if not self.exists else "kept" if self.used_by else "dropped"
+
+
+_USES = """
+SELECT pg_has_role(r.oid, 'USAGE') AS usable,
+       coalesce(bool_or(u.oid = here.oid), false) AS used_here,
+       coalesce(array_agg(DISTINCT u.datname::text) FILTER (WHERE u.oid <> here.oid), '{}') AS used_by
+  FROM pg_roles AS r
+  JOIN pg_database AS here ON here.datname = current_database()
+  LEFT JOIN pg_shdepend AS d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+  LEFT JOIN pg_database AS u
+         ON u.oid = CASE WHEN d.classid = 'pg_database'::regclass THEN d.objid ELSE d.dbid END
+ WHERE r.rolname = %(name)s GROUP BY r.oid"""
+
+
+def absent(connection: Any, name: str, check_mode: bool) -> Removal:
+    """Drop what a role owns and was granted in this database, and the role itself unless another database uses it."""
+    cur = _pg.cursor(connection)
+    with _pg.transaction(cur, read_only=True):
+        found = _uses(cur, name)
+    if check_mode or not found.changed:
+        return found
+    with _pg.transaction(cur, read_only=False):
+        role = quote(name)
+        if found.used_here:
+            if not found.usable:
+                # A login that is no superuser has to be a member; that goes with the role.
+                cur.execute(f"GRANT {role} TO CURRENT_USER")
+            cur.execute(f"DROP OWNED BY {role}")
+        if not found.used_by:
+            cur.execute(f"DROP ROLE {role}")
+    return found
+
+
+def _uses(cur: Any, name: str) -> Removal:
+    for row in _pg.rows(cur, _USES, {"name": name}):
+        return Removal(True, row["used_here"], tuple(row["used_by"]), row["usable"])
+    return Removal(False)

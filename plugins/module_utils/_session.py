@@ -20,7 +20,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
 _NO_SUCH_SCHEMA = "3F000"
-_NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", "42883")
+_NO_SUCH_OBJECT = (_pg.UNDEFINED_TABLE, "42703", _pg.UNDEFINED_FUNCTION)
 NO_SUCH_ROLE = "22023"
 # Raised by the bridge when Open WebUI's side could not be reached or did not answer in time.
 TARGET_AWAY = ("UB001", "UB002")

@@ -126,7 +126,7 @@ EXAMPLES = r"""
     definitions:
       # The templates of the role triggers read its files entities/registry.yml and settings.yml.
       - name: engine/litellm/state.sql
-        sql: "{{ lookup('ansible.builtin.template', 'engine/litellm/state.sql.j2', template_vars=bridge_declared) }}"
+        sql: "{{ lookup('ansible.builtin.template', 'engine/litellm/state.sql.j2', template_vars=declared) }}"
     settings:
       delivery: commit
       target_timeout_ms: 2000

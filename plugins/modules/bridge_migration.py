@@ -66,15 +66,15 @@ options:
   progress:
     description:
       - Whether to show how far the migration is, how fast and how long it still takes.
-      - V(auto) shows it with Ansible's default output only, every few seconds on a terminal and every half minute
-        elsewhere. V(never) shows nothing, V(always) shows every step whatever the output is.
+      - V(auto) shows it with Ansible's default output only, every few seconds on a terminal, elsewhere once soon and
+        then every half minute. V(never) shows nothing, V(always) shows every step whatever the output is.
     type: str
     choices: [auto, always, never]
     default: auto
   chunk_seconds:
     description:
       - Seconds between two reports of the progress. The module is called once for each. With V(0) it is called for
-        each batch.
+        each batch. Without it the first report comes after a second.
     type: int
     default: 10
   resume_from:

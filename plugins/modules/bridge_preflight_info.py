@@ -248,6 +248,11 @@ sides:
       description: Whether the login can compare passwords with the stored ones.
       type: bool
       sample: true
+    schema_public_is_open:
+      description: Whether every login may create objects in the schema C(public); then the module warns.
+      type: bool
+      sample: false
+      version_added: 1.1.0
     cron_database:
       description: The database that pg_cron works in, null where it is not loaded.
       type: str
@@ -274,6 +279,12 @@ sides:
     restored_by:
       description: Whom the bridge belongs to that was restored from a dump without its owners, null where none was.
       type: str
+      version_added: 1.1.0
+    paused:
+      description:
+        - Of LiteLLM's side, whether delivery is paused; null without a bridge, or where the login may not see it.
+      type: bool
+      sample: false
       version_added: 1.1.0
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bridge_role
-short_description: Manage a role that logs in, with its password out of the server's sight
+short_description: Manage a role that logs in, with its password out of the server's sight, or remove a role
 version_added: 1.1.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:
   - Creates a role that may log in, or sets what differs in its attributes and its password.
+  - With O(state=absent) it drops what a role owns and was granted in the database, and the role itself unless another
+    database of the server uses it.
   - Neither the password nor its verifier is part of a statement that the server logs or keeps in statistics, whatever
     its settings (C(log_statement), C(pg_stat_statements), C(auto_explain), C(pgaudit)). Where the login may not switch
     off what would show it, the module fails before anything is changed and names the setting.
@@ -23,6 +25,12 @@ options:
       - The role.
     type: str
     required: true
+  state:
+    description:
+      - Whether the role is to be there.
+    type: str
+    choices: [absent, present]
+    default: present
   password:
     description:
       - Its password. Without it no password is set.
@@ -78,7 +86,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 role:
-  description: What was done to the role, one of V(created), V(updated) and V(unchanged).
+  description:
+    - What was done to the role, one of V(created), V(updated), V(dropped), V(kept) and V(unchanged). V(kept) has lost
+      what it had in this database.
   returned: success
   type: str
   sample: created
@@ -87,6 +97,12 @@ password:
   returned: success
   type: str
   sample: changed
+used_by:
+  description: The other databases of the server that use the role, and so keep it.
+  returned: with O(state=absent)
+  type: list
+  elements: str
+  sample: [another]
 """
 
 from typing import Any
@@ -97,6 +113,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _ro
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
+    if params["state"] == "absent":
+        return remove(module)
     wanted = _role.Wanted(
         params["name"], params["password"] or "", params["restricted"], params["blind"], params["connection_limit"]
     )
@@ -113,10 +131,34 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     return result
 
 
+def remove(module: AnsibleModule) -> dict[str, Any]:
+    name = module.params["name"]
+    found = _role.absent(_pg.connect(module.params), name, module.check_mode)
+    result: dict[str, Any] = {
+        "changed": found.changed,
+        "role": found.done,
+        "password": "unchanged",
+        "used_by": list(found.used_by),
+    }
+    if module._diff:
+        lines = (["what it owns and was granted here"] if found.used_here else []) + (
+            ["the role itself"] if found.done == "dropped" else []
+        )
+        before = "".join(f"{line}\n" for line in lines)
+        result["diff"] = {
+            "before_header": f"role {name}",
+            "after_header": f"role {name}",
+            "before": before,
+            "after": "",
+        }
+    return result
+
+
 def main() -> None:
     spec = _pg.argument_spec()
     spec.update(
         name={"type": "str", "required": True},
+        state={"type": "str", "choices": ["absent", "present"], "default": "present"},
         password={"type": "str", "no_log": True},
         restricted={"type": "bool", "default": False},
         blind={"type": "bool", "default": True},

@@ -17,6 +17,8 @@ description:
   - Everything goes through the installed bridge in LiteLLM's database, by its rules. Open WebUI's database is reached
     from there.
   - Needs a login that is a superuser or a member of O(owner).
+  - In a playbook it shows how many entities have been delivered, once soon and then every ten seconds, with Ansible's
+    default output.
 options:
   action:
     description:
@@ -37,6 +39,22 @@ options:
       - An id that is not held is refused, and nothing is changed, unless it was decided in the same way before.
     type: list
     elements: int
+    version_added: 1.1.0
+  backfill:
+    description:
+      - Whether O(action=drain) first queues everything that exists in LiteLLM, where that has not been done yet for the
+        installed version and the settings that shape Open WebUI's rows.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  while_paused:
+    description:
+      - What to do where the bridge is paused, which delivers nothing then.
+      - V(refuse) fails before anything is changed. V(queue) queues what O(action) and O(backfill) have to deliver, and
+        leaves it to whoever resumes the bridge.
+    type: str
+    choices: [queue, refuse]
+    default: refuse
     version_added: 1.1.0
   repair:
     description:
@@ -138,6 +156,24 @@ drained:
       description: The same by type of entity.
       type: dict
       sample: {user: {SUCCESS: 11, SKIPPED: 1}}
+more:
+  description: Whether O(max_seconds) were over before everything had been tried.
+  returned: success
+  type: bool
+  sample: false
+  version_added: 1.1.0
+paused:
+  description: Whether the bridge is paused.
+  returned: success
+  type: bool
+  sample: false
+  version_added: 1.1.0
+queued:
+  description: How many entities O(backfill=true) has queued.
+  returned: success
+  type: int
+  sample: 1200
+  version_added: 1.1.0
 queue:
   description: What is queued after the run, or now in check mode.
   returned: success
@@ -321,6 +357,9 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "changed": done.changed,
         "database": session.database,
         "drained": done.drained.summary(),
+        "more": done.drained.more,
+        "paused": done.paused,
+        "queued": done.queued,
         "queue": queue(session),
         "failures": failures(session),
         "differences": list(done.differences),
@@ -342,6 +381,8 @@ def main() -> None:
             "default": "drain",
         },
         ids={"type": "list", "elements": "int"},
+        backfill={"type": "bool", "default": False},
+        while_paused={"type": "str", "choices": ["queue", "refuse"], "default": "refuse"},
         repair={"type": "bool", "default": False},
         entity_types={"type": "list", "elements": "str", "choices": ENTITY_TYPES},
         limit={"type": "int"},

@@ -9,8 +9,16 @@ This plugin_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
+
+from ansible import constants as C
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.results import STAYS
+
+# Asked when a plugin is loaded, which the process with the terminal does: the worker that runs it has none of its own
+# (ansible-core 2.19 and newer detach it).
+TERMINAL = sys.stdout is not None and sys.stdout.isatty()
 
 # Where nobody watches, a line now and then is enough to see in a log that it goes on.
 SECONDS_BETWEEN_LOG_LINES = 30
@@ -73,3 +81,40 @@ def delivered_lines(results: dict[str, dict[str, int]]) -> str:
         for kind, counts in results.items()
     }
     return "".join(f"{kind}: {number} delivered\n" for kind, number in delivered.items() if number)
+
+
+def is_default_output() -> bool:
+    """Whether a line of ours does no harm in what Ansible prints."""
+    return C.DEFAULT_STDOUT_CALLBACK in ("default", "ansible.builtin.default")
+
+
+def drained_line(drained: dict[str, Any], queue: dict[str, Any], seconds: float) -> str:
+    """How many were delivered, how many wait, and the rate."""
+    rate = drained["delivered"] / seconds if seconds > 0 else 0.0
+    return f"{drained['delivered']:,} delivered, {queue['entities']:,} queued, {rate:,.0f}/s"
+
+
+# What only the first call of several can say: the others only drain.
+_OF_THE_FIRST = ("queued", "differences", "differences_total", "decided", "diff")
+
+
+def merge_drained(before: dict[str, Any] | None, chunk: dict[str, Any]) -> dict[str, Any]:
+    """The result of all calls of bridge_sync so far."""
+    if before is None:
+        return chunk
+    by_type: dict[str, Counter[str]] = {}
+    for kind, counts in before["drained"]["by_type"].items():
+        by_type[kind] = Counter({name: number for name, number in counts.items() if name not in STAYS})
+    for kind, counts in chunk["drained"]["by_type"].items():
+        by_type.setdefault(kind, Counter()).update(counts)
+    results = sum(by_type.values(), Counter[str]())
+    drained = {
+        "delivered": before["drained"]["delivered"] + chunk["drained"]["delivered"],
+        "results": dict(sorted(results.items())),
+        "by_type": {kind: dict(sorted(counts.items())) for kind, counts in sorted(by_type.items()) if counts},
+    }
+    kept = {name: before[name] for name in _OF_THE_FIRST if name in before}
+    # Who decided gets what he decided about.
+    removals = before["removals"] if before["decided"] else chunk["removals"]
+    changed = before["changed"] or chunk["changed"]
+    return {**chunk, **kept, "drained": drained, "removals": removals, "changed": changed}

@@ -70,6 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         message = {"role": "assistant", "content": text}
         whole = {**_frame(body["model"], "chat.completion"), "choices": [_choice("message", message, "stop")]}
+        whole["usage"] = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         self._send("application/json", json.dumps(whole))
 
     def _send(self, content_type: str, text: str) -> None:

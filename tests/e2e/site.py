@@ -52,8 +52,12 @@ def team_group(team_id: str) -> str:
 
 @dataclass(eq=False)
 class Site:
-    """`server` is where people sign in with a password, `sso` another process of the same installation, behind SSO."""
+    """`server` is where people sign in with a password, `sso` another process of the same installation, behind SSO.
 
+    `age` is old or new: that of both programs.
+    """
+
+    age: str
     pair: Pair
     server: Server
     sso: Server
@@ -74,7 +78,7 @@ class Site:
 
     def deploy(self, folder: Path) -> None:
         """The shipped playbook; `folder` is for what Ansible writes."""
-        deploy(self.pair, folder, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
+        deploy(self.pair, folder, real=True, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
 
     def invent(self, name: str = "Grace Hopper") -> Person:
         """Somebody whom neither program knows yet. Other tests can have people of the same name."""
@@ -134,19 +138,19 @@ class Site:
 
 
 @contextmanager
-def opened(cluster: Cluster, version: str, folder: Path, output: Path) -> Iterator[Site]:
+def opened(cluster: Cluster, age: str, folder: Path, output: Path) -> Iterator[Site]:
     """From nothing to a bridged installation, in the order in which people do it."""
     with (
-        pairs.pair_before_first_start(cluster, openwebui=version) as pair,
+        pairs.pair_before_first_start(cluster, litellm=age, openwebui=age) as pair,
         provider.running() as models,
         _starting(pair, models, folder / "server", output / "open-webui.log") as server,
     ):
         server.wait()
         first = pair.admin
-        admin = webui_api.sign_up(server.url, version, first.name, first.email, first.password)
+        admin = webui_api.sign_up(server.url, server.version, first.name, first.email, first.password)
         webui_api.offer_model(admin, MODEL)
         with _starting(pair, models, folder / "sso", output / "open-webui-sso.log", sso=True) as sso:
-            site = Site(pair, server, sso, models, admin, output)
+            site = Site(age, pair, server, sso, models, admin, output)
             site.deploy(folder)
             sso.wait()
             yield site

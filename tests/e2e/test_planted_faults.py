@@ -15,16 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from e2e import test_people
+from e2e import test_litellm, test_people
+from e2e.company import Company
 from e2e.site import TARGET_TIMEOUT_MS, Site
 from kit.bridge import install_bridge
-from kit.pairs import OWNER_ROLE
+from kit.pairs import PROGRAM_ROLES
 from test_faults import FAULTS
 
 pytestmark = pytest.mark.weekly
 
-Check = Callable[[Site, Path], None]
+Check = Callable[[Company, Path], None]
 SETTINGS = {"target_timeout_ms": TARGET_TIMEOUT_MS}
+WRITER = PROGRAM_ROLES["openwebui"]
 # Of the triggers on one table; its users get to Open WebUI by none of the others.
 _TRIGGER = (
     'CREATE TRIGGER user_bridge_enqueue AFTER INSERT OR UPDATE OR DELETE ON public."LiteLLM_UserTable"\n'
@@ -61,58 +63,62 @@ class Planted:
 
 
 PLANTED = [
-    Planted("dropped trigger", lambda site, _: test_people.TestSignIn().test_with_the_initial_password(site)),
-    Planted("auth row not written", lambda site, _: test_people.TestSignIn().test_with_the_initial_password(site)),
     Planted(
-        "email not lower-cased", lambda site, _: test_people.TestSignIn().test_an_email_that_was_typed_in_capitals(site)
+        "dropped trigger", lambda company, _: test_litellm.TestUsers().test_who_is_switched_off_and_on_again(company)
     ),
+    Planted("auth row not written", lambda company, _: test_litellm.TestUsers().test_a_new_user(company)),
     Planted(
-        "role map ignored", lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_role_change(site)
+        "email not lower-cased",
+        lambda company, _: test_people.TestSignIn().test_an_email_that_was_typed_in_capitals(company.site),
     ),
+    Planted("role map ignored", lambda company, _: test_litellm.TestUsers().test_more_models_and_another_role(company)),
     Planted(
-        "a viewer becomes admin",
-        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_role_change(site),
-    ),
-    Planted(
-        "scim_active ignored", lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_disabled_user(site)
+        "scim_active ignored",
+        lambda company, _: test_litellm.TestUsers().test_who_is_switched_off_and_on_again(company),
     ),
     Planted(
         "auth not switched off",
-        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_disabled_user(site),
+        lambda company, _: test_litellm.TestUsers().test_who_is_switched_off_and_on_again(company),
     ),
-    Planted(
-        "a deleted user's account stays",
-        lambda site, _: test_people.TestTheNextRequestOfALiveSession().test_a_deleted_user(site),
-    ),
+    Planted("a deleted user's account stays", lambda company, _: test_litellm.TestUsers().test_who_is_deleted(company)),
     Planted(
         "a group's members by the group's own id",
-        lambda site, _: test_people.TestAdminPages().test_name_role_and_memberships(site),
+        lambda company, _: test_people.TestAdminPages().test_name_role_and_memberships(company.site),
     ),
-    Planted("members who left stay", lambda site, _: test_people.TestAdminPages().test_who_leaves_and_what_goes(site)),
-    Planted("name not refreshed", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
-    Planted("team alias left out of the name", lambda site, _: test_people.TestAdminPages().test_new_names(site)),
+    Planted("members who left stay", lambda company, _: test_litellm.TestTeams().test_joining_and_leaving(company)),
+    Planted(
+        "name not refreshed",
+        lambda company, _: test_litellm.TestTeams().test_new_models_a_new_name_and_the_end(company),
+    ),
+    Planted("team alias left out of the name", lambda company, _: test_litellm.TestUsers().test_a_new_user(company)),
     Planted(
         "created_at from long ago",
-        lambda site, _: test_people.TestAdminPages().test_the_other_pages_that_read_these_rows(site),
+        lambda company, _: test_people.TestAdminPages().test_the_other_pages_that_read_these_rows(company.site),
     ),
     Planted(
         "settings overwritten",
-        lambda site, tmp_path: test_people.TestWhatIsThePersons().test_settings_chats_and_password_survive_every_sync(
-            site, tmp_path
+        lambda company, tmp_path: (
+            test_people.TestWhatIsThePersons().test_settings_chats_and_password_survive_every_sync(
+                company.site, tmp_path
+            )
         ),
     ),
     Planted(
         "password overwritten",
-        lambda site, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(site),
+        lambda company, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(
+            company.site
+        ),
     ),
     Planted(
         "adopted account deleted",
-        lambda site, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(site),
+        lambda company, _: test_people.TestWhatIsThePersons().test_an_adopted_account_keeps_its_password_and_chats(
+            company.site
+        ),
     ),
     Planted(
         "chats deleted",
-        lambda site, _: test_people.TestWhatIsThePersons().test_who_is_deleted_and_comes_back_finds_the_chats_again(
-            site
+        lambda company, _: test_people.TestWhatIsThePersons().test_who_is_deleted_and_comes_back_finds_the_chats_again(
+            company.site
         ),
         rights="SELECT, DELETE ON public.chat",
     ),
@@ -131,26 +137,26 @@ def planted(site: Site, fault: Planted) -> Iterator[None]:
 
     install_bridge(site.pair, SETTINGS, mutate=plant)
     if fault.rights:
-        site.pair.openwebui_admin.run(f"GRANT {fault.rights} TO {OWNER_ROLE}")
+        site.pair.openwebui_admin.run(f"GRANT {fault.rights} TO {WRITER}")
     try:
         yield
     finally:
         install_bridge(site.pair, SETTINGS)
         if fault.rights:
-            site.pair.openwebui_admin.run(f"REVOKE {fault.rights} FROM {OWNER_ROLE}")
+            site.pair.openwebui_admin.run(f"REVOKE {fault.rights} FROM {WRITER}")
         emails = [person.email for person in site.people[before:]]
         for table in ("user", "auth"):
             site.pair.openwebui.run(f'DELETE FROM "{table}" WHERE lower(email) = ANY (%s)', [emails])
 
 
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_caught(site: Site, tmp_path: Path, fault: Planted) -> None:
-    with planted(site, fault):
-        before = failures(site)
+def test_a_planted_fault_is_caught(company: Company, tmp_path: Path, fault: Planted) -> None:
+    with planted(company.site, fault):
+        before = failures(company.site)
         with pytest.raises(AssertionError):
-            fault.caught_by(site, tmp_path)
+            fault.caught_by(company, tmp_path)
         # SQL that no longer runs would be caught by anything: the faulty bridge must believe that all is well.
-        assert failures(site) == before
+        assert failures(company.site) == before
 
 
 def failures(site: Site) -> tuple[int, int]:

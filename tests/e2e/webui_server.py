@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.webui_api import call
+from e2e.process import Program
 from kit.cluster import die_with_parent, free_port
-from kit.common import KitError
 from kit.schemas import openwebui_python
 
-START_SECONDS = 120
 STOP_SECONDS = 15
 # What a proxy that signs people in would set.
 SSO_HEADER = "X-Forwarded-Email"
@@ -49,27 +45,10 @@ _SETTINGS = {
 }
 
 
-@dataclass(eq=False)
-class Server:
-    """One process."""
+class Server(Program):
+    """One process; both versions run their migrations before they listen."""
 
-    version: str
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def wait(self) -> None:
-        """Until it answers; both versions run their migrations before they listen."""
-        deadline = time.monotonic() + START_SECONDS
-        while not _is_healthy(self.url):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
-                raise KitError(f"Open WebUI {self.version} did not start; the end of {self.log}:\n{tail}")
-            time.sleep(0.1)
+    name, alive, start_seconds = "Open WebUI", "/health", 120
 
     def stop(self) -> None:
         """Politely first. Browsers hold sockets open, for which uvicorn would wait."""
@@ -104,10 +83,3 @@ def starting(version: str, settings: Mapping[str, str], home: Path, log: Path) -
         yield server
     finally:
         server.stop()
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        return call("GET", f"{url}/health").status == 200
-    except OSError:
-        return False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import test_healing as healing
 import test_moves as moves
+import test_stale_pages as pages
 from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
@@ -37,7 +38,42 @@ def _restore(side: str) -> Callable[[Pair], None]:
     return lambda pair: healing.test_the_lookout_finds_what_a_restore_took_back(healing.people(pair), side)
 
 
+def _waiting(heal: Callable[[Pair], object]) -> Callable[[Pair], None]:
+    return lambda pair: pages.test_what_waits_for_an_approval_keeps_nothing_else(
+        pages.team(pair), {"user_alias": "Guest"}, heal
+    )
+
+
 HEALING: list[Row] = [
+    (
+        "whoever was in a deleted group to the end is brought back",
+        "entities/group/openwebui/apply.sql.j2",
+        "PERFORM user_bridge.remember_members(p_link.entity_type, p_link.entity_id, v_id);",
+        "NULL;",
+        lambda pair: pages.test_nor_whoever_was_in_it_to_the_end(pages.team(pair)),
+    ),
+    (
+        "what waits for an approval keeps what a page brought back",
+        _LOOKOUT,
+        "user_bridge.deliver_held_again(v_types, v_ids) + (",
+        "(",
+        _waiting(pages.look_out),
+    ),
+    (
+        "a repair passes over what waits for an approval",
+        "engine/litellm/reconcile.sql.j2",
+        "AND (q.parked_at IS NULL OR user_bridge.holds_removal(q.held))",
+        "",
+        _waiting(pages.repair),
+    ),
+    (
+        "a recorded request moves somebody again",
+        "engine/openwebui/moves.sql.j2",
+        "    FOR v_move IN\n",
+        "    DELETE FROM user_bridge.moved AS m WHERE m.moved_at < clock_timestamp() - interval '30 days';\n"
+        "    FOR v_move IN\n",
+        moves.test_a_recorded_request_moves_nobody_again,
+    ),
     (
         "a deleted group comes back empty",
         "entities/group/openwebui/apply.sql.j2",
@@ -140,8 +176,8 @@ HEALING: list[Row] = [
     (
         "the lookout does what somebody rejected",
         _LOOKOUT,
-        "AND (here.entity_id IS NOT NULL OR",
-        "AND (true OR",
+        "IF c_ids <> '{}' THEN",
+        "IF false THEN",
         lambda pair: healing.test_the_lookout_leaves_rejected_removals_alone(healing.people(pair)),
     ),
     (

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils._variables import is_secret
 
 from kit import role_readmes as readmes
 from kit.common import REPO
@@ -54,7 +55,7 @@ class Task:
 def secret_variables() -> set[str]:
     """What the argument specs call secret, and every default and variable that is made of it."""
     roles = [path.name for path in (REPO / "roles").iterdir()]
-    secret = {name for role in roles for name, option in readmes.options(role).items() if option.get("no_log")}
+    secret = {name for role in roles for name in readmes.options(role) if is_secret(name)}
     # What tells the cluster's own password.
     secret |= {"__bridge_embedded", "superuser_password"}
     made = {

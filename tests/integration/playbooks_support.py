@@ -3,16 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the shipped playbooks and roles against pairs of databases, and looks at what they did to them.
 
-A process of ansible-playbook costs a second before its first task, so cases are hosts of one inventory (`play_hosts`)
-where they can be.
+A run costs what many tasks of a host more do, so cases are hosts of one inventory (`play_hosts`) where they can be.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
-from kit import recap
+from kit import forks, recap
 from kit.bridge import drop_bridged_templates, own
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
@@ -55,12 +57,53 @@ def play(
     tmp_path: Path,
     *arguments: str,
     env: Mapping[str, str] | None = None,
+    real: bool = False,
 ) -> Run:
-    """Run a playbook: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
-    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data."""
+    """Run a playbook on localhost: a file, a name like llmops.user_bridge.deploy_bridge, or plays as data.
+
+    `real`: as a process of its own, and so is each module.
+    """
     given = tmp_path / "variables.json"
-    given.write_text(json.dumps(values), encoding="utf-8")
-    return _run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+    interpreter = {} if real else {"ansible_python_interpreter": forks.interpreter()}
+    given.write_text(json.dumps({**interpreter, **values}), encoding="utf-8")
+    run = _run_process if real else _run
+    return run(_file(playbook, tmp_path), tmp_path, env or {}, "-e", f"@{given}", *arguments)
+
+
+def vaulted(tmp_path: Path, name: str, value: str) -> tuple[str, ...]:
+    """Arguments of a run that give a variable as `ansible-vault encrypt_string` prints it."""
+    secret = VaultSecret(b"of the vault")
+    text = VaultLib([("default", secret)]).encrypt(value, secret).decode()
+    given, password = tmp_path / "vaulted.yml", tmp_path / "vault_password"
+    given.write_text(f"{name}: !vault |\n{textwrap.indent(text, '  ')}", encoding="utf-8")
+    password.write_bytes(secret.bytes)
+    return ("-e", f"@{given}", "--vault-password-file", str(password))
+
+
+def follow(
+    line: str, values: Mapping[str, Any], tmp_path: Path, *given: str, env: Mapping[str, str] | None = None
+) -> Run:
+    """Run a line of the documentation as people do, with these values in the file of variables that it names.
+
+    `given`: more arguments.
+    """
+    program, playbook, *arguments = shlex.split(line)
+    assert program == "ansible-playbook" and "@vars.yml" in arguments
+    (tmp_path / "vars.yml").write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+    return _run_process(playbook, tmp_path, env or {}, *arguments, *given)
+
+
+def installed(line: str, tmp_path: Path) -> dict[str, str]:
+    """Install the collection by a line of README.md; what a run needs in its environment to find only that one."""
+    program, *arguments = shlex.split(line)
+    own = {"ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_CONFIG": str(tmp_path / "none.cfg")}
+    env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_COLLECTIONS_PATH"} | own
+    # Nobody is there: whoever wants the network fails at once.
+    env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1")
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, env=env, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "ansible" / "collections")}
 
 
 def play_hosts(
@@ -71,15 +114,13 @@ def play_hosts(
     Ansible ends the run with a play in which every host fails, and leaves a host that failed out of later plays.
     """
     path = tmp_path / "inventory.json"
+    local = {"ansible_connection": "local", "ansible_python_interpreter": forks.interpreter()}
     groups = {
-        group: {"hosts": {name: {**_LOCAL, **host} for name, host in hosts.items()}}
+        group: {"hosts": {name: {**local, **host} for name, host in hosts.items()}}
         for group, hosts in inventory.items()
     }
     path.write_text(json.dumps(groups), encoding="utf-8")
     return _run(_file(plays, tmp_path), tmp_path, env or {}, "-i", str(path), *arguments)
-
-
-_LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
 def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
@@ -91,7 +132,12 @@ def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
 
 
 def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
-    """One process of ansible-playbook."""
+    """One run of ansible-playbook."""
+    return recap.read(forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env)).stdout)
+
+
+def _run_process(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
+    """The same as people have it."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), playbook, *arguments],
         stdout=subprocess.PIPE,
@@ -99,21 +145,25 @@ def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str)
         text=True,
         timeout=1800,
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
-            "ANSIBLE_HOME": str(tmp_path / "ansible"),
-            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_LOCALHOST_WARNING": "0",
-            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
-            # Each module imports it in a third of the time that psycopg 3 takes.
-            "PYTHONPATH": str(Path(__file__).with_name("only_psycopg2")),
-            **env,
-        },
+        env=environment(tmp_path, env),
     )
     return recap.read(done.stdout)
+
+
+def environment(home: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Of a run that reads nothing of the user's own; Ansible writes below `home`."""
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+        "ANSIBLE_HOME": str(home / "ansible"),
+        "ANSIBLE_CONFIG": str(home / "none.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
+        "PYTHONPATH": forks.ONLY_PSYCOPG2,
+        **env,
+    }
 
 
 def on(group: str, playbook: Path | str) -> dict[str, Any]:
@@ -122,14 +172,24 @@ def on(group: str, playbook: Path | str) -> dict[str, Any]:
 
 
 def shipped(playbook: str, group: str, **keywords: Any) -> Plays:
-    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take."""
+    """The plays of a shipped playbook on one group, with keywords that import_playbook does not take.
+
+    `environment` reaches no session: the roles read PGOPTIONS where Ansible runs.
+    """
     plays: Plays = yaml.safe_load((REPO / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
     return [{**each, "hosts": group, **keywords} for each in plays]
 
 
-def deploy(pair: Pair, tmp_path: Path, *arguments: str, env: Mapping[str, str] | None = None, **overrides: Any) -> Run:
+def deploy(
+    pair: Pair,
+    tmp_path: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    real: bool = False,
+    **overrides: Any,
+) -> Run:
     """The playbook that everybody runs; it must succeed."""
-    run = play(DEPLOY, variables(pair, **overrides), tmp_path, *arguments, env=env)
+    run = play(DEPLOY, variables(pair, **overrides), tmp_path, *arguments, env=env, real=real)
     assert run.failed == 0, run.output
     return run
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 from contextlib import ExitStack, closing
@@ -19,8 +18,8 @@ import pytest
 from kit import binaries, dumps, openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER, Cluster, running
-from kit.common import REPO
 from kit.drains import drain_all
+from kit.pages import commands
 from kit.pairs import PASSWORDS, SIDES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
 from kit.schemas import Login
@@ -124,17 +123,19 @@ def test_a_dump_that_runs_for_long_keeps_nobody_waiting(bridged: Pair) -> None:
     assert bridged.openwebui.value("SELECT count(*) FROM public.\"user\" WHERE email = 'ann@example.com'") == 1
 
 
+def test_the_schemas_for_a_scenario_of_the_users_own(pair: Pair, tmp_path: Path) -> None:
+    """As examples/molecule/README.md says."""
+    (lines,) = commands("examples/molecule/README.md")
+    for side, line in zip(SIDES, lines, strict=True):
+        assert shell(pair, line.replace("$BRIDGE_SCHEMAS/", ""), tmp_path) == 0
+        text = (tmp_path / f"{side}.sql").read_text(encoding="utf-8")
+        assert "CREATE TABLE public." in text and "OWNER TO" not in text and "COPY " not in text
+
+
 # Restores. What was dumped is restored in the place of its original, which is gone; the commands are those of the page.
 
-
-def page() -> list[list[str]]:
-    """The commands of each block of docs/backups.md."""
-    blocks = re.findall(r"```console\n(.*?)```", (REPO / "docs" / "backups.md").read_text("utf-8"), re.DOTALL)
-    return [[line.removeprefix("$ ") for line in block.splitlines()] for block in blocks]
-
-
-DUMPS, BY_LITELLM, BY_SUPERUSER, STRICT, PUBLIC_ONLY, BY_OPENWEBUI = page()
-DEPLOYS = "ansible-playbook deploy-bridge.yml -e @vars.yml"
+DUMPS, BY_LITELLM, BY_SUPERUSER, STRICT, PUBLIC_ONLY, BY_OPENWEBUI = commands("docs/backups.md")
+DEPLOYS = "ansible-playbook llmops.user_bridge.deploy_bridge -e @vars.yml"
 HANDED_OVER = "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'r' " \
     "AND c.relnamespace = 'public'::regnamespace LOOP " \
     "EXECUTE format('ALTER TABLE %s OWNER TO litellm', t); END LOOP; END $$"  # fmt: skip
@@ -170,10 +171,10 @@ CASES = {
         dump=["pg_dump -U postgres -Fc -f litellm.dump -d litellm"],
         in_place=True,
     ),
-    "litellm_without_the_bridge": Case(STRICT, "the bridge is not installed", take=True),
+    "litellm_without_the_bridge": Case(STRICT, "has no bridge", take=True),
     "litellm_public_only": Case(
         ["pg_restore -U litellm -d litellm litellm.dump"],
-        "the bridge is not installed",
+        "has no bridge",
         dump=PUBLIC_ONLY,
         code=1,
         take=True,
@@ -197,7 +198,7 @@ CASES = {
 def shell(pair: Pair, command: str, folder: Path) -> int:
     """A command of the page, with the names of this pair's databases; the exit code."""
     program, *arguments = shlex.split(command)
-    names: dict[str, str] = {side: pair.databases[side] for side in SIDES}
+    names = {"litellm": pair.litellm_db, "openwebui": pair.openwebui_db}
     user = arguments[arguments.index("-U") + 1] if "-U" in arguments else ""
     words = [
         names.get(word, word) if before == "-d" or (program == "createdb" and place == len(arguments) - 1) else word

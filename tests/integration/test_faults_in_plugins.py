@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 import test_modules_bridge_install as bridge_install
+import test_modules_bridge_query_info as query_info
+import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
+import test_settings_of_others as settings_of_others
 from kit import sentinel
 from kit.pairs import Pair
-from modules_support import a_call, planted_in_plugins, run_module
+from modules_support import DRIVERS, a_call, planted_in_plugins, run_module
 from test_faults import CAUGHT
 from test_privileged_sessions import as_superuser, refusal, with_people
 
@@ -51,6 +54,11 @@ def _restored(pair: Pair) -> None:
     bridge_install.test_a_bridge_restored_without_owners_is_given_back_with_its_rows_only(pair, options)
 
 
+def _masked(pair: Pair) -> None:
+    with query_info.masking(pair, "litellm") as login:
+        query_info.test_rows_are_as_the_server_has_them(login)
+
+
 FAULTS = [
     Fault("nothing is refused", "_plain/prove.py", "    if found:\n", "    if False:\n", _planted("view")),
     Fault(
@@ -59,6 +67,13 @@ FAULTS = [
         "for name in tables]",
         "for name in list(tables)[:1]]",
         _planted("view"),
+    ),
+    Fault(
+        "a role that a database gives every login is taken for the login's own",
+        "_pg.py",
+        'if now["role"] != login and value(cur, _DATABASE_ROLE):',
+        "if False:",
+        lambda pair: settings_of_others.test_a_role_that_a_database_gives_every_login_is_refused(pair, DRIVERS[0]),
     ),
     Fault(
         "predicates are not looked at",
@@ -94,6 +109,23 @@ FAULTS = [
         '_of(found, "trigger", "index", ',
         '_of(found, "trigger", ',
         _restored,
+    ),
+    Fault("results are masked", "_pg.py", "    module.no_log_values = set()\n", "", _masked),
+    Fault(
+        "an invocation is not masked",
+        "_pg.py",
+        '{"module_args": remove_values(module.params, module.no_log_values)}',
+        '{"module_args": module.params}',
+        _masked,
+    ),
+    Fault(
+        "a paused bridge is refused whatever was asked for",
+        "_sync/run.py",
+        ' and params["while_paused"] == "refuse":',
+        ":",
+        lambda pair: bridge_sync.test_a_paused_bridge_only_queues_if_asked_to(
+            bridge_sync.queues(pair), {"backfill": True}
+        ),
     ),
     Fault(
         "a pooler passes for a server",

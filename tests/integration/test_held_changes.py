@@ -58,6 +58,11 @@ def at_once(pair: Pair, users: list[str]) -> None:
         delete(pair, users)
 
 
+def disabled_at_once(pair: Pair, users: list[str]) -> None:
+    with pair.litellm.transaction():
+        disable(pair, users)
+
+
 def boss(pair: Pair, name: str = "boss") -> None:
     rows.add_user(pair.litellm, name, f"{name}@example.com", user_role="proxy_admin")
 
@@ -143,6 +148,23 @@ def test_the_admin_role_goes_at_once(pair: Pair, lose: Any) -> None:
     else:
         rows.change_user(pair.litellm, "boss", metadata={})
     assert openwebui.accounts(pair)["boss@example.com"][1] == "admin"
+
+
+@pytest.mark.parametrize("lose", [at_once, disabled_at_once], ids=["deleted", "disabled"])
+def test_the_admin_role_that_a_page_brings_back_goes_again(pair: Pair, lose: Any) -> None:
+    people(pair)
+    for name in ("boss", "other"):
+        boss(pair, name)
+    lose(pair, [*names(0, MANY), "boss"])
+    shown = held(pair)
+    assert len(shown) == MANY + 1
+    for _page in range(2):
+        pair.openwebui.run("UPDATE \"user\" SET role = 'admin' WHERE id = 'usr_boss'")
+        age_removals(pair, 11)
+        pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        drain_due(pair)
+        assert openwebui.accounts(pair)["boss@example.com"] == ("boss", "user")
+        assert [row["id"] for row in held(pair)] == [row["id"] for row in shown]
 
 
 def test_the_last_admins_role_does_not(pair: Pair) -> None:
@@ -375,6 +397,45 @@ def test_what_is_rejected_stays_and_is_reported(pair: Pair) -> None:
     drain_due(pair)
     assert (held(pair), len(enabled(pair))) == (everything[4:], MANY)
     assert {row["entity_id"] for row in differences(pair)} == {row["entity_id"] for row in everything[:4]}
+
+
+@pytest.mark.parametrize("lose", [at_once, disabled_at_once], ids=["deleted", "disabled"])
+def test_what_is_rejected_of_an_admin_does_not_happen_by_itself(pair: Pair, lose: Any) -> None:
+    """The lookout finds that the role is gone: that is no reason to deliver the rest."""
+    people(pair)
+    for name in ("boss", "other"):
+        boss(pair, name)
+    lose(pair, [*names(0, MANY), "boss"])
+    assert reject(pair, held(pair)) == MANY + 1
+    age_removals(pair, 11)
+    pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert openwebui.accounts(pair)["boss@example.com"] == ("boss", "user")
+    assert len(enabled(pair)) == MANY + 2
+
+
+def test_what_is_rejected_stays_whatever_a_page_changes(pair: Pair) -> None:
+    people(pair)
+    rows.add_user(pair.litellm, "stays", "stays@example.com")
+    at_once(pair, names(0, MANY))
+    # One alone, whose removal nothing would hold any more.
+    shown = held(pair)
+    assert reject(pair, [row for row in shown if row["entity_id"] == "u1"]) == 1
+    assert approve(pair, [row for row in shown if row["entity_id"] != "u1"]) == MANY - 1
+    drain_due(pair)
+    age_removals(pair, 11)
+    pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
+    assert pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'") == 1
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert enabled(pair) == {"u1@example.com", "stays@example.com"}
+    # It is LiteLLM's again when that has the user again.
+    rows.add_user(pair.litellm, "u1", "u1@example.com", user_alias="Back")
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    drain_due(pair)
+    assert openwebui.accounts(pair)["u1@example.com"][0] == "Back"
 
 
 def test_decisions_need_no_open_webui(pair: Pair) -> None:

@@ -132,7 +132,7 @@ def test_check_mode_is_the_same(deployed: Pair, driver: str) -> None:
         ("GRANT SELECT ON user_bridge.sync_audit TO PUBLIC", "broken", "table user_bridge.sync_audit (litellm): priv"),
         ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused"),
         ("DROP SERVER user_bridge_target CASCADE", "broken", "there is no server user_bridge_target"),
-        ("DROP SCHEMA user_bridge CASCADE", "broken", "the bridge is not installed in database"),
+        ("DROP SCHEMA user_bridge CASCADE", "broken", "has no bridge: run the playbook"),
         (
             "UPDATE user_bridge.installed_object SET server_major = '9', fingerprint = '' WHERE kind = 'view'",
             "degraded",
@@ -184,7 +184,11 @@ def test_queue_and_errors(deployed: Pair) -> None:
     assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
     text = " ".join(found["health"]["reasons"])
-    assert "cannot execute user_bridge.apply" in text and "have failed so far" in text and "does a drainer run" in text
+    assert (
+        "cannot execute user_bridge.apply" in text
+        and "could not be delivered so far" in text
+        and "does a drainer run" in text
+    )
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:
@@ -252,7 +256,7 @@ def test_removals_that_wait_for_approval(deployed: Pair) -> None:
     assert found["removals"]["first"][0]["accounts"] == [{"id": "usr_u0", "email": "u0@example.com", "name": "u0"}]
     assert found["removals"]["by_kind"] == {"deletion": 3}
     assert found["health"]["status"] == "degraded"
-    assert "3 changes are held until somebody decides (3 deletion): " in found["health"]["reasons"][0]
+    assert "3 changes held until somebody decides (3 deletion): " in found["health"]["reasons"][0]
 
 
 def test_accounts_with_their_initial_password(deployed: Pair) -> None:
@@ -281,7 +285,7 @@ def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair
     (account,) = found["no_sign_in"]["first"]
     assert account == {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
     (reason,) = found["health"]["reasons"]
-    assert reason.startswith("1 users of LiteLLM get no account")
+    assert reason.startswith("1 user of LiteLLM without an account")
     found = info(deployed, limit=0)
     assert found["no_sign_in"] == {"total": 1, "first": []} and found["not_linked"] == {"total": 1, "first": []}
 

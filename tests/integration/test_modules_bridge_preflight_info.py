@@ -127,6 +127,19 @@ def test_dblink_that_others_may_use_is_told(pair: Pair) -> None:
     assert warnings(look(pair)) == ""
 
 
+def test_a_schema_that_every_login_may_write_to_is_told(pair: Pair) -> None:
+    """What the sync user puts there Open WebUI calls, before PostgreSQL 15 without anybody's doing."""
+    install(pair)
+    pair.openwebui_admin.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    thief = pair.connect("openwebui", SYNC_USER)
+    thief.run("CREATE FUNCTION public.lower(varchar) RETURNS text LANGUAGE sql AS $$SELECT session_user::text$$")
+    assert pair.openwebui.value("SELECT lower('X'::varchar)") == "openwebui"
+    found = look(pair)
+    assert found["problems"] == [] and 'GRANT CREATE ON SCHEMA public TO "openwebui"' in warnings(found)
+    pair.openwebui_admin.run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    assert warnings(look(pair)) == ""
+
+
 def test_dblink_in_a_schema_that_litellm_owns_is_refused(pair: Pair) -> None:
     """It can rename the schema and make another one, whose functions the bridge and the login would call."""
     install(pair)
@@ -314,12 +327,14 @@ def test_a_server_that_answers_in_another_language(german: Pair) -> None:
     # The same between the two servers.
     install(german)
     options = a_call(german, "bridge_target")
-    for changes, said in (
-        ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password"),
-        ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db"),
+    for changes, said, cause in (
+        ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password", "login"),
+        ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db", "database"),
     ):
-        with pytest.raises(ModuleFailed, match=said):
+        with pytest.raises(ModuleFailed, match=said) as failed:
             run_module("bridge_target", {**options, **changes})
+        # By which the role sync_user decides whether to set the password.
+        assert failed.value.result["cause"] == cause
 
 
 @both_drivers

@@ -39,3 +39,24 @@ def test_the_connection_limit(pair: Pair) -> None:
         assert pair.openwebui_admin.value(limit) == -1
     finally:
         pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}")
+
+
+def test_a_role_goes(pair: Pair) -> None:
+    """From one database what it has there, and with the last one itself; other roles keep what they have."""
+    here, there = login_options(pair, "litellm"), login_options(pair, "openwebui")
+    absent: dict[str, Any] = {"name": NAME, "state": "absent"}
+    pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}", f"CREATE ROLE {NAME} LOGIN")
+    pair.litellm_admin.run(
+        f'GRANT SELECT ON "LiteLLM_UserTable" TO {NAME}; CREATE TABLE of_his (); ALTER TABLE of_his OWNER TO {NAME}'
+    )
+    # DROP OWNED also takes what a role was granted on other databases, but nothing in them.
+    pair.openwebui_admin.run(f'GRANT SELECT ON "user" TO {NAME}')
+    found = run_module("bridge_role", {**here, **absent}, check=True, diff=True, env=READ_ONLY)
+    assert (found["changed"], found["role"], found["used_by"]) == (True, "kept", [pair.openwebui_db])
+    assert found["diff"]["before"] == "what it owns and was granted here\n"
+    assert run_module("bridge_role", {**here, **absent})["role"] == "kept"
+    assert pair.litellm_admin.value("SELECT to_regclass('of_his')") is None
+    assert run_module("bridge_role", {**here, **absent}, env=READ_ONLY)["changed"] is False
+    assert run_module("bridge_role", {**there, **absent})["role"] == "dropped"
+    assert pair.openwebui_admin.value("SELECT to_regrole(%s)", [NAME]) is None
+    assert run_module("bridge_role", {**there, **absent}, env=READ_ONLY)["role"] == "unchanged"

@@ -38,6 +38,10 @@ def sync(
 
 @pytest.fixture
 def queued(pair: Pair) -> Pair:
+    return queues(pair)
+
+
+def queues(pair: Pair) -> Pair:
     """A bridge that only queues, with an organization, a member of it and a user without email in the queue."""
     install_bridge(pair, QUEUED)
     add_organization(pair.litellm, "o1", "Acme")
@@ -317,3 +321,30 @@ def test_through_ansible_playbook(synced: Pair, tmp_path: Path) -> None:
     for secret in PASSWORDS.values():
         assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout
     assert "changed=0" in run_playbook(tasks, tmp_path, env=READ_ONLY).stdout
+
+
+def test_a_backfill(queued: Pair) -> None:
+    """Once for each set of rules."""
+    admin = queued.litellm_admin
+    admin.run("DELETE FROM user_bridge.backfill; DELETE FROM user_bridge.sync_queue")
+    assert sync(queued, backfill=True, check=True, env=READ_ONLY)["changed"] is True
+    done = sync(queued, backfill=True)
+    assert done["changed"] is True and done["drained"]["delivered"] == done["queued"] > 0
+    assert "ann@example.com" in emails(queued)
+    again = sync(queued, backfill=True)
+    assert (again["changed"], again["queued"]) == (False, 0)
+    with pytest.raises(ModuleFailed, match="backfill goes with action=drain only"):
+        sync(queued, backfill=True, action="reconcile")
+
+
+@pytest.mark.parametrize("options", [{"backfill": True}, {"action": "reconcile", "repair": True}])
+def test_a_paused_bridge_only_queues_if_asked_to(queued: Pair, options: dict[str, Any]) -> None:
+    admin = queued.litellm_admin
+    admin.run("DELETE FROM user_bridge.backfill; DELETE FROM user_bridge.sync_queue; SELECT user_bridge.pause()")
+    assert sync(queued, **options, while_paused="queue", check=True, env=READ_ONLY)["changed"] is True
+    done = sync(queued, **options, while_paused="queue")
+    assert (done["changed"], done["paused"], done["drained"]["delivered"]) == (True, True, 0)
+    assert done["queue"]["entities"] > 0 and emails(queued) == []
+    assert sync(queued, while_paused="queue", env=READ_ONLY)["changed"] is False
+    admin.run("SELECT user_bridge.resume()")
+    assert sync(queued)["paused"] is False and "ann@example.com" in emails(queued)

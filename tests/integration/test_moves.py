@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kit import openwebui, rows
@@ -117,6 +119,24 @@ def test_a_move_is_followed_once(quick: Pair) -> None:
     quick.litellm_admin.run("ROLLBACK")
     settled(quick)
     assert linked(quick, "user") == {"ann": "usr_bob", "bob": "usr_ann"}
+
+
+def test_a_recorded_request_moves_nobody_again(quick: Pair) -> None:
+    """Also after a month, when somebody else has the id."""
+    add_people(quick, "ann")
+    rekey(quick, "ann", "ann2")
+    settled(quick)
+    (move,) = quick.openwebui_admin.rows("SELECT id::text FROM user_bridge.moved")
+    quick.openwebui_admin.run("UPDATE user_bridge.moved SET moved_at = moved_at - interval '31 days'")
+    rows.delete_user(quick.litellm, "ann2")
+    add_people(quick, "ann", "bob")
+    rekey(quick, "bob", "bob2")
+    settled(quick)
+    recorded = {"id": move["id"], "ord": 1, "entity_type": "user", "old_id": "ann", "new_id": "ann2"}
+    request = {"version": 1, "txid": "1", "budget_ms": 10_000, "items": [], "moves": [recorded]}
+    quick.openwebui_admin.value("SELECT user_bridge.serve(%s)", [json.dumps(request)])
+    assert (found(quick), look_out(quick)) == (set(), 0)
+    assert linked(quick, "user") == {"ann": "usr_ann", "bob2": "usr_bob"}
 
 
 @pytest.mark.parametrize("queued", [False, True])

@@ -8,6 +8,7 @@ Every mistake is a host of one inventory, and one process runs the playbook on a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from kit import binaries, pairs
 from kit.cluster import Cluster, running
+from kit.common import REPO
 from kit.pairs import Pair, empty_database
 from kit.schemas import Admin
 from playbooks_support import (
@@ -33,6 +35,8 @@ from playbooks_support import (
     variables,
 )
 
+# A value that is null; None takes a variable out.
+BLANK = "{{ none }}"
 # Host to what a user sets, None for nothing at all, and to what the refusal must say.
 Mistakes = Mapping[str, tuple[Mapping[str, Any], list[str]]]
 
@@ -98,7 +102,33 @@ VARIABLES: Mistakes = {
         {"bridge_sync_user": "openwebui"},
         ['bridge_sync_user ("openwebui")', "must each name a role of their own"],
     ),
-    "text_for_a_number": ({"bridge_target_timeout_ms": "soon"}, ["bridge_target_timeout_ms", "int"]),
+    "text_for_a_number": (
+        {"bridge_target_timeout_ms": "soon"},
+        ['bridge_target_timeout_ms is "soon", not a whole number'],
+    ),
+    "text_for_a_boolean": (
+        {"bridge_takeover": "maybe"},
+        ['bridge_takeover is "maybe", not a boolean: set it to true or false'],
+    ),
+    "blank": ({"bridge_login_become_user": BLANK}, ["bridge_login_become_user is blank (null): leave it out"]),
+    "mistyped": (
+        {"bridge_sync_pasword": "s3cret of mine", "bridge_on_user_deletes": "keep"},
+        ["did you mean bridge_sync_password?", "did you mean bridge_on_user_delete?", "bridge_allow_unknown"],
+    ),
+    "not_to_be_evaluated": (
+        {"bridge_target_host": "{{ nowhere_to_be_found }}"},
+        ["bridge_target_host cannot be evaluated", "nowhere_to_be_found"],
+    ),
+    "quotation_mark_in_a_name": ({"bridge_reader_role": 'a"b'}, ["bridge_reader_role is", "a name must not have"]),
+    "percent_in_a_name": ({"bridge_litellm_db": "100%"}, ['bridge_litellm_db is "100%": a name must not have']),
+    "equal_prefixes": (
+        {"bridge_group_id_prefix": "grp_team_", "bridge_create_databases": True, "bridge_litellm_db": "not_there_yet"},
+        ["bridge_team_group_id_prefix and bridge_group_id_prefix must differ"],
+    ),
+    "unknown_role_in_a_map": (
+        {"bridge_role_map": "boss=admin", "bridge_create_databases": True, "bridge_litellm_db": "not_there_yet"},
+        ["bridge_role_map: 'boss' is no LiteLLM role"],
+    ),
     "unknown_choice": (
         {"bridge_delivery": "eventually"},
         ["bridge_delivery", "must be one of", "commit", "queued"],
@@ -206,10 +236,14 @@ class Refusals:
 @pytest.fixture(scope="module")
 def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Refusals:
     mistakes = {**VARIABLES, **databases.mistakes()}
-    ready = databases.ready
+    ready, folder = databases.ready, tmp_path_factory.mktemp("refusals")
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
     inventory = {
         "deployed": {
             **{name: variables(ready, **overrides) for name, (overrides, _) in mistakes.items()},
+            "without_site_packages": variables(ready, ansible_python_interpreter=str(python)),
             # Ansible would end the run with the last host.
             "nothing_to_do": variables(ready, bridge_state="absent", bridge_sync_password=None),
         },
@@ -218,7 +252,7 @@ def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> 
     plays = [on("deployed", DEPLOY), *role_play("triggers", hosts="triggers_only")]
     looked_at = (ready, databases.without_admin)
     before = [snapshot(pair) for pair in looked_at]
-    hosts = play_hosts(plays, inventory, tmp_path_factory.mktemp("refusals"))
+    hosts = play_hosts(plays, inventory, folder)
     return Refusals(mistakes, hosts, before, [snapshot(pair) for pair in looked_at])
 
 
@@ -238,6 +272,11 @@ def test_databases_that_cannot_be_used(refusals: Refusals) -> None:
         check(refusals.run.hosts[name], refusals.mistakes[name][1])
 
 
+def test_a_host_without_a_driver(refusals: Refusals) -> None:
+    said = "has neither psycopg2 nor psycopg; install the Python library psycopg2 for that interpreter"
+    check(refusals.run.hosts["without_site_packages"], [said])
+
+
 def test_triggers_before_sync_user(refusals: Refusals) -> None:
     check(refusals.run.hosts["triggers_before_sync_user"], ["llmops.user_bridge.sync_user"])
 
@@ -246,6 +285,42 @@ def test_a_refusal_changes_nothing(refusals: Refusals) -> None:
     assert refusals.after == refusals.before
     left = refusals.run.hosts["nothing_to_do"]
     assert (left.changed, left.failed) == (0, 0), left.output
+
+
+BECOMES_NOBODY = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_method": "su"}
+# As a survey of AWX or an inventory of the form INI hands it on.
+AS_TEXT = {
+    "bridge_create_databases": "false",
+    "bridge_migrate_existing": "false",
+    "bridge_remove_data": "true",
+    "bridge_takeover": "no",
+    "bridge_takeover_drop_tables": "False",
+    "bridge_take_ownership": "false",
+    "bridge_allow_no_admin": "off",
+    "bridge_team_groups": "true",
+    "bridge_target_timeout_ms": "2000",
+    "bridge_removal_limit": "accounts=50,percent=5",
+    "bridge_role_map": "proxy_admin=admin",
+    "bridge_postgres_clients": "10.0.0.5/32,10.0.0.6/32",
+    "bridge_postgres_listen_addresses": "10.0.0.5",
+}
+
+
+# What ansible_python_interpreter may say, and what then finds a free port for an embedded cluster.
+PYTHONS = {
+    "auto_silent": {"ansible_python_interpreter": "auto_silent", "expected": "python3"},
+    "with_words": {"ansible_python_interpreter": "/usr/bin/env python3", "expected": "python3"},
+    "a_path": {"ansible_python_interpreter": "/opt/bin/python3.12", "expected": "/opt/bin/python3.12"},
+}
+
+
+def python_of_a_cluster() -> dict[str, Any]:
+    return {
+        "hosts": "pythons",
+        "gather_facts": False,
+        "vars_files": [str(REPO / "roles" / "postgres" / "vars" / "main.yml")],
+        "tasks": [{"ansible.builtin.assert": {"that": "__postgres_python == expected"}}],
+    }
 
 
 def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tmp_path: Path) -> None:
@@ -261,11 +336,25 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
         "sound": variables(ready),
         "no_admin_is_allowed": variables(ready, **no_admin, bridge_allow_no_admin=True),
         "litellm_has_an_admin": variables(pair),
+        "all_as_text": variables(ready, **AS_TEXT),
+        # Whom an inventory lets everything become wins over the keywords of a task; nobody may not read Python.
+        "becomes_another": variables(
+            ready, bridge_login_become_user="root", bridge_maintenance="none", **BECOMES_NOBODY
+        ),
+        "digits_for_a_password": variables(ready, bridge_sync_password=73917391),
+        "names_of_ones_own": variables(
+            ready, bridge_ports=[1], bridge_site="a", bridge_allow_unknown="bridge_ports,bridge_s*"
+        ),
     }
     with unchanged(ready), unchanged(pair):
-        done = play_hosts([on("deployed", DEPLOY)], {"deployed": hosts}, tmp_path, "--check")
+        inventory = {"deployed": hosts, "pythons": PYTHONS}
+        done = play_hosts([on("deployed", DEPLOY), python_of_a_cluster()], inventory, tmp_path, "--check")
+    assert not [name for name in PYTHONS if done.hosts[name].failed], done.output
     for name in hosts:
         assert done.hosts[name].changed > 0 and done.hosts[name].failed == 0, done.output
+    # Who has decided against a drainer is not told in each run what that means.
+    (told,) = [task for task in done.output.split("TASK [") if "Report that nothing runs by itself]" in task]
+    assert "[sound]" in told and "[becomes_another]" not in told
 
 
 def test_a_server_that_the_bridge_cannot_reach_from_litellm(pair: Pair, tmp_path: Path) -> None:

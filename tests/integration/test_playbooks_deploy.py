@@ -13,22 +13,27 @@ from typing import Any
 
 import psycopg2.errors
 import pytest
+import yaml
 
 import existing_users
 from kit import litellm, pairs
 from kit.cluster import Cluster
+from kit.pages import blocks, commands
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session
 from kit.recap import Run
 from playbooks_support import (
     READ_ONLY,
     deploy,
     described,
+    follow,
     forget_roles,
+    installed,
     play,
     play_hosts,
     role_play,
     snapshot,
     variables,
+    vaulted,
 )
 
 # A hash for each of the existing users would be what the first run measures.
@@ -69,16 +74,29 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed once for the tests that only look, because a run of a playbook takes seconds."""
+    """Deployed once for the tests that only look, because a run of a playbook takes seconds: as README.md says, from an
+    installed copy.
+    """
     folder = tmp_path_factory.mktemp("deployed")
+    _, install, checks, deploys = commands("README.md")[0]
+    env = installed(install, folder)
+    (variables_file,) = blocks("README.md", "yaml")
     with pairs.pair(server) as pair:
+        # The password is given by the remedy that the roles name where it is missing.
+        given = vaulted(folder, "bridge_sync_password", PASSWORDS[SYNC_USER])
+        values = {**yaml.safe_load(variables_file), **variables(pair, **SETTINGS), "bridge_sync_password": None}
         forget_roles(pair)
         existing_users.write(pair)
         before = snapshot(pair)
-        check = deploy(pair, folder, "--check", "--diff", **SETTINGS)
+        check = follow(checks, values, folder, *given, env=env)
         after_check = snapshot(pair)
-        first = deploy(pair, folder, **SETTINGS)
-        yield Deployed(pair, before, after_check, check, first, deploy(pair, folder, env=READ_ONLY, **SETTINGS))
+        first = follow(deploys, values, folder, *given, env=env)
+        # ansible-core 2.18 has native types as a choice, newer ones always.
+        native = {"ANSIBLE_JINJA2_NATIVE": "1", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
+        second = follow(deploys, values, folder, *given, env={**env, **native, **READ_ONLY})
+        for run in (check, first, second):
+            assert run.failed == 0, run.output
+        yield Deployed(pair, before, after_check, check, first, second)
 
 
 def test_check_mode_shows_what_it_would_make_and_makes_nothing(deployed: Deployed) -> None:
@@ -301,20 +319,29 @@ def test_roles_alone_in_somebody_elses_play(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_two_bridges_in_one_play(pair: Pair, server: Cluster, tmp_path: Path) -> None:
+    """In a plain loop, whose item the roles' own loops must leave alone; what one sets is not the other's."""
     with pairs.pair(server) as other:
-        tasks = [
-            {
-                "name": f"Bridge {number}",
-                "ansible.builtin.include_role": {"name": "llmops.user_bridge.bridge"},
-                "vars": {"bridge_litellm_db": each.litellm_db, "bridge_openwebui_db": each.openwebui_db},
-            }
-            for number, each in enumerate((pair, other))
-        ]
+        task = {
+            "name": "Bridge each",
+            "ansible.builtin.include_role": {"name": "llmops.user_bridge.bridge"},
+            "vars": {
+                "bridge_litellm_db": "{{ item.litellm }}",
+                "bridge_openwebui_db": "{{ item.openwebui }}",
+                "bridge_audit_retention_days": "{{ item.days | default(90) }}",
+            },
+            "loop": [
+                {"litellm": pair.litellm_db, "openwebui": pair.openwebui_db, "days": 5},
+                {"litellm": other.litellm_db, "openwebui": other.openwebui_db},
+            ],
+        }
         values = variables(pair, bridge_litellm_db=None, bridge_openwebui_db=None)
-        playbook = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-        assert play(playbook, values, tmp_path).failed == 0
+        playbook = [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
+        first = play(playbook, values, tmp_path)
+        assert first.failed == 0, first.output
         assert user_arrives(pair, "here") and user_arrives(other, "there")
         assert pair.openwebui.value('SELECT count(*) FROM "user" WHERE email LIKE %s', ["there@%"]) == 0
+        days = "SELECT audit_retention_days FROM user_bridge.settings"
+        assert [each.litellm_admin.value(days) for each in (pair, other)] == [5, 90]
         again = play(playbook, values, tmp_path, env=READ_ONLY)
         assert (again.changed, again.failed) == (0, 0), again.output
 

@@ -12,27 +12,29 @@ from typing import Any
 import pytest
 
 from kit import litellm
+from kit.pages import blocks
 from kit.pairs import OWN_ROLES, OWNER_ROLE, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, forget_roles, play_hosts, refused, shipped, unchanged, variables
 
-DEPLOYER: dict[str, Any] = {"bridge_login_user": "deployer", "bridge_login_password": "deployer's password"}
-
+# What docs/managed-postgresql.md lists, statement by statement.
+(MAKE, *GRANTS), EXTENSION = (
+    [each.removesuffix(";") for each in block.splitlines()] for block in blocks("docs/managed-postgresql.md", "sql")
+)
+DEPLOYER: dict[str, Any] = {"bridge_login_user": "deployer", "bridge_login_password": "of your own"}
 
 # The second run of a playbook, in sessions that cannot write.
 AGAIN = "again"
 
 
 def run(pair: Pair, tmp_path: Path, *steps: str, **overrides: Any) -> None:
-    """Playbooks one after the other in one process; each changes something, and nothing where the step says so."""
+    """Playbooks one after the other; each changes something, and nothing where the step says so."""
     values = variables(pair, **{**DEPLOYER, **overrides})
-    groups = {step.replace(" ", "_"): {step.replace(" ", "_"): values} for step in steps}
-    plays = []
-    for step, group in zip(steps, groups, strict=True):
+    for step in steps:
         playbook, _, again = step.partition(" ")
-        plays += shipped(playbook, group, **({"environment": READ_ONLY} if again else {}))
-    done = play_hosts(plays, groups, tmp_path)
-    for step, group in zip(steps, groups, strict=True):
-        host = done.hosts[group]
+        done = play_hosts(
+            shipped(playbook, playbook), {playbook: {playbook: values}}, tmp_path, env=READ_ONLY if again else {}
+        )
+        host = done.hosts[playbook]
         assert (host.changed > 0, host.failed) == (AGAIN not in step, 0), done.output
 
 
@@ -40,7 +42,7 @@ def run(pair: Pair, tmp_path: Path, *steps: str, **overrides: Any) -> None:
 def managed(pair: Pair) -> Iterator[Pair]:
     """A pair whose administrator has made a login, and given it nothing yet."""
     forget_roles(pair)
-    pair.cluster.execute("DROP ROLE IF EXISTS deployer", "CREATE ROLE deployer LOGIN PASSWORD 'deployer''s password'")
+    pair.cluster.execute("DROP ROLE IF EXISTS deployer", MAKE)
     yield pair
     for session in (pair.litellm_admin, pair.openwebui_admin):
         for role in ("deployer", *OWN_ROLES, SYNC_USER):
@@ -54,20 +56,24 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
     """With exactly the rights that the refusal lists, every playbook works, twice without change."""
     pair = managed
     asked = refused(pair, tmp_path, **DEPLOYER).words
-    for needed, grant in (
-        (f"CREATEROLE, to create the role {OWNER_ROLE}", "ALTER ROLE deployer CREATEROLE"),
-        (f"CREATE on the database {pair.litellm_db}", f"GRANT CREATE ON DATABASE {pair.litellm_db} TO deployer"),
-        (f"CREATE on the database {pair.openwebui_db}", f"GRANT CREATE ON DATABASE {pair.openwebui_db} TO deployer"),
-        ("membership in litellm, which owns the tables", "GRANT litellm TO deployer"),
-        ("membership in openwebui, which owns the tables", "GRANT openwebui TO deployer"),
-    ):
+    listed = (
+        f"CREATEROLE, to create the role {OWNER_ROLE}",
+        f"CREATE on the database {pair.litellm_db}",
+        f"CREATE on the database {pair.openwebui_db}",
+        "membership in litellm, which owns the tables",
+        "membership in openwebui, which owns the tables",
+    )
+    for needed, grant in zip(listed, GRANTS, strict=True):
         assert needed in asked
+        for side, name in (("litellm", pair.litellm_db), ("openwebui", pair.openwebui_db)):
+            grant = grant.replace(f"ON DATABASE {side} ", f"ON DATABASE {name} ")
         pair.cluster.execute(grant)
     assert "superuser, to create the extension dblink (or have an administrator create it)" in asked
-    pair.litellm_admin.run("CREATE SCHEMA extensions AUTHORIZATION deployer; CREATE EXTENSION dblink SCHEMA extensions")
+    *create, wrapper = EXTENSION
+    pair.litellm_admin.run("; ".join(create))
     asked = refused(pair, tmp_path, **DEPLOYER).words
     assert "USAGE on the foreign data wrapper dblink_fdw WITH GRANT OPTION" in asked
-    pair.litellm_admin.run("GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO deployer WITH GRANT OPTION")
+    pair.litellm_admin.run(wrapper)
 
     run(pair, tmp_path, "deploy_bridge")
     litellm.new_user(pair.litellm, "first", "first@example.com")

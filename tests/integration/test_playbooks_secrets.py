@@ -120,7 +120,6 @@ ELSEWHERE = {
     ("sync_user", "Set the password of the sync user"): "test_playbooks_managed; the same module as for a superuser",
     ("sync_user", "Connect with it"): "test_playbooks_managed; the same module as for a superuser",
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
-    ("bridge", "Remove roles | Report which stay"): "it names roles, and only those that another database uses",
     ("sync_user", "Show the statements"): "check mode: test_secrets_in_statements",
     ("migration", "Existing | Say that a paused bridge"): "it names a number only",
     ("triggers", "Take from the owner role"): "an upgrade of the first version; the login is its neighbours'",

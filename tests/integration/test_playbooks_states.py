@@ -53,6 +53,8 @@ FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
 ONE_BY_ONE = {"ANSIBLE_FORKS": "1"}
 # Of a bridge whose login nobody else uses.
 OWN_SYNC_USER = "sync_user_of_one"
+# Its password is a part of every name that the bridge has, which Ansible would mask in results.
+MASKING_LOGIN = {"bridge_login_user": "masking", "bridge_login_password": "user"}
 
 
 def nothing(pair: Pair) -> None:
@@ -107,6 +109,11 @@ def run_the_upstream_scripts(pair: Pair) -> None:
     upstream.install(pair)
 
 
+def differ(pair: Pair) -> None:
+    """Nothing that is installed or queued shows it."""
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Mallory' WHERE email = 'first@example.com'")
+
+
 def record_version(pair: Pair, version: str) -> None:
     for admin in (pair.litellm_admin, pair.openwebui_admin):
         admin.run("UPDATE user_bridge.installed_object SET version = %s WHERE kind = 'bridge'", [version])
@@ -145,6 +152,7 @@ def drift(pair: Pair) -> None:
 # which has the upstream scripts only; and "password_changed", a bridge with a login of its own.
 STATES: Mapping[str, Callable[[Pair], None]] = {
     "drifted": drift,
+    "unlike": differ,
     "to_be_paused": nothing,
     "paused": pause,
     "paused_and_restored": pause_and_restore,
@@ -163,6 +171,7 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
         "paused": FAILS,
         "drifted": FAILS,
         "password_changed": FAILS,
+        "unlike": FAILS,
         "older_version": FAILS,
         "upstream_scripts": NOTHING,
     },
@@ -202,8 +211,9 @@ class Bridges:
         }
 
     def variables(self, state: str) -> dict[str, Any]:
-        own = {"bridge_sync_user": OWN_SYNC_USER} if state == "password_changed" else {}
-        return variables(self.pairs[state], **own)
+        own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
+        drift = {"bridge_status_drift": "yes"} if state == "unlike" else {}
+        return variables(self.pairs[state], **own, **drift)
 
     def snapshots(self) -> dict[str, Any]:
         return {state: snapshot(pair) for state, pair in self.pairs.items()}
@@ -217,7 +227,9 @@ def plays(runs: Mapping[str, Any]) -> list[dict[str, Any]]:
 def pristine(server: Cluster) -> Iterator[Pair]:
     with pairs.pair(server) as pair:
         forget_roles(pair)
+        server.execute("DROP ROLE IF EXISTS masking", "CREATE ROLE masking SUPERUSER LOGIN PASSWORD 'user'")
         yield pair
+        server.execute("DROP ROLE masking")
 
 
 @dataclass(frozen=True)
@@ -295,7 +307,23 @@ class Looked:
 @pytest.fixture(scope="module")
 def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked:
     before = bridges.snapshots()
-    hosts = play_hosts(plays(LOOKS), bridges.inventory(LOOKS), tmp_path_factory.mktemp("looks"))
+    # A play in check mode is not one of an --check run.
+    checks = [
+        *shipped("remove_bridge", "checks_remove", check_mode=True),
+        *shipped("deploy_bridge", "checks_absent", check_mode=True),
+        *shipped("deploy_bridge", "checks_deploy", check_mode=True),
+        *shipped("resume_bridge", "checks_resume", check_mode=True),
+    ]
+    inventory = {
+        **bridges.inventory(LOOKS),
+        "checks_remove": {
+            f"checks_remove_{state}": {**bridges.variables(state), "bridge_remove_data": "true"} for state in CHECKED
+        },
+        "checks_absent": {"checks_absent": {**bridges.variables("deployed"), "bridge_state": "absent"}},
+        "checks_deploy": {"checks_deploy": bridges.variables("pristine")},
+        "checks_resume": {"checks_resume": bridges.variables("paused")},
+    }
+    hosts = play_hosts([*plays(LOOKS), *checks], inventory, tmp_path_factory.mktemp("looks"))
     return Looked(hosts, before, bridges.snapshots())
 
 
@@ -310,6 +338,17 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked
 def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, expected: tuple[int, int]) -> None:
     done = looked.run.hosts[host_of(state, playbook)]
     assert (done.changed, done.failed) == expected, looked.run.output
+
+
+CHECKED = ("drifted", "password_changed")
+
+
+@pytest.mark.parametrize(
+    "host", [*(f"checks_remove_{state}" for state in CHECKED), "checks_absent", "checks_deploy", "checks_resume"]
+)
+def test_a_play_in_check_mode(looked: Looked, host: str) -> None:
+    done = looked.run.hosts[host]
+    assert (done.changed > 0, done.failed) == (True, 0), looked.run.output
 
 
 @pytest.mark.parametrize("state", [*STATES, "pristine", "deployed", "password_changed", "upstream_alone"])
@@ -350,6 +389,8 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
     assert (first.changed > 0, first.failed) == (True, 0), changed.first.output
     again = changed.again.hosts[host_of(state, playbook)]
     assert (again.changed, again.failed) == NOTHING, changed.again.output
+    if playbook == "resume_bridge":
+        assert "delivered; queued now: 0, of these 0 failing and 0 held." in changed.first.words, changed.first.output
     pair = changed.bridges.pairs[state]
     emails = pair.openwebui.rows(
         "SELECT email FROM \"user\" WHERE email IN ('first@example.com', 'waiting@example.com')"
@@ -380,13 +421,33 @@ def test_a_role_alone_changes_nothing_that_is_there(changed: Changed, role: str)
     assert (done.changed, done.failed) == NOTHING, changed.again.output
 
 
+LACKS_THE_BRIDGE = {
+    "bridge_triggers": "run the role llmops.user_bridge.sync_user first",
+    "bridge_migration": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
+    "bridge_maintenance": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
+}
+
+
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
-    runs = {"deploy_bridge": ("deployed",)}
-    env = {**FREE, **READ_ONLY}
-    done = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, "--tags", tag, env=env)
-    host = done.hosts[host_of("deployed", "deploy_bridge")]
-    assert (host.changed, host.failed) == NOTHING, done.output
+    hosts = {"deployed": {"deployed": bridges.variables("deployed")}}
+    done = play_hosts(shipped("deploy_bridge", "deployed"), hosts, tmp_path, "--tags", tag, env={**FREE, **READ_ONLY})
+    there = done.hosts["deployed"]
+    assert (there.changed, there.failed) == NOTHING, done.output
+    if tag in LACKS_THE_BRIDGE:
+        hosts = {"bare": {"bare": bridges.variables("pristine")}}
+        done = play_hosts(shipped("deploy_bridge", "bare"), hosts, tmp_path, "--tags", tag, env=FREE)
+        bare = done.hosts["bare"]
+        assert (bare.changed, bare.failed) == FAILS and LACKS_THE_BRIDGE[tag] in bare.words, done.output
+
+
+def test_a_run_that_begins_in_the_middle(bridges: Bridges, tmp_path: Path) -> None:
+    runs = {"deploy_bridge": ("pristine",)}
+    begin = ("--start-at-task", "llmops.user_bridge.triggers : Install or drop the SQL objects")
+    host = play_hosts(plays(runs), bridges.inventory(runs), tmp_path, *begin).hosts[
+        host_of("pristine", "deploy_bridge")
+    ]
+    assert (host.changed, host.failed) == FAILS and "without --start-at-task" in host.words, host.output
 
 
 # Last: whatever bridge goes takes its roles' rights on all databases of the server away.
@@ -395,12 +456,15 @@ def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path
         "remove": {host_of(state, "remove"): bridges.variables(state) for state in REMOVED},
         "again": {host_of(state, "again"): bridges.variables(state) for state in REMOVED},
     }
-    remove = [*shipped("remove_bridge", "remove"), *shipped("remove_bridge", "again", environment=READ_ONLY)]
-    done = play_hosts(remove, groups, tmp_path, env=ONE_BY_ONE)
+    done = {
+        # What a playbook decides is no variable of the user's.
+        run: play_hosts(shipped("remove_bridge", run), groups, tmp_path, "-e", "bridge_state=present", env=env)
+        for run, env in (("remove", ONE_BY_ONE), ("again", {**ONE_BY_ONE, **READ_ONLY}))
+    }
     for state in REMOVED:
-        first, again = (done.hosts[host_of(state, run)] for run in groups)
-        assert (first.changed > 0, first.failed) == (True, 0), done.output
-        assert (again.changed, again.failed) == NOTHING, done.output
+        first, again = (done[run].hosts[host_of(state, run)] for run in groups)
+        assert (first.changed > 0, first.failed) == (True, 0), done["remove"].output
+        assert (again.changed, again.failed) == NOTHING, done["again"].output
         pair = bridges.pairs[state]
         assert described(pair) == described(bridges.pairs["pristine"])
         assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1

@@ -86,9 +86,32 @@ def watched(pg_major: int) -> Iterator[Cluster]:
 @pytest.fixture
 def pair(watched: Cluster) -> Iterator[Pair]:
     with pairs.pair(watched) as made:
-        made.database("litellm")
-        forget_roles(made)
         yield made
+
+
+@pytest.fixture
+def pristine(pair: Pair) -> Pair:
+    """On a server without a role of the bridge's."""
+    pair.database("litellm")
+    forget_roles(pair)
+    return pair
+
+
+@pytest.fixture
+def bridged(template: None, pair: Pair) -> Pair:
+    """For tests that install the bridge, which are the last ones here: pristine servers have no template."""
+    return pair
+
+
+@pytest.fixture(scope="module")
+def template(watched: Cluster) -> None:
+    """What they copy is made in silence: to log each statement of it takes longer than the statement."""
+    with pairs.pair(watched) as programs:
+        # Their schemas come first, made by roles that may not switch anything off.
+        programs.database("litellm")
+    with pytest.MonkeyPatch.context() as patch, pairs.pair(watched) as made:
+        patch.setenv("PGOPTIONS", unseen(made))
+        install_bridge(made)
 
 
 class Watch:
@@ -182,15 +205,16 @@ def options(pair: Pair, user: str = SUPERUSER) -> dict[str, Any]:
     }
 
 
-def prepare(pair: Pair) -> None:
+def prepare(pair: Pair) -> Pair:
     pair.litellm_admin.run(f'CREATE ROLE "{OWNER_ROLE}"; CREATE SCHEMA user_bridge AUTHORIZATION "{OWNER_ROLE}"')
     pair.litellm_admin.run("CREATE EXTENSION dblink SCHEMA user_bridge")
     pair.litellm_admin.run(f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA user_bridge TO "{OWNER_ROLE}"')
+    return pair
 
 
 @pytest.mark.parametrize("driver", USUAL_DRIVER)
-def test_modules(pair: Pair, driver: str) -> None:
-    prepare(pair)
+def test_modules(pristine: Pair, driver: str) -> None:
+    pair = prepare(pristine)
     with hidden(pair.cluster, FIRST, SECOND):
         for password in (FIRST, FIRST, SECOND):
             role = {**login_options(pair, "openwebui"), "name": SYNC_USER, "password": password, "restricted": True}
@@ -221,8 +245,8 @@ def spoken(cur: Any, secret: str, touch: str, statement: tuple[str, str], role: 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_secret_that_is_shown_is_found(pair: Pair, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    prepare(pair)
+def test_a_secret_that_is_shown_is_found(pristine: Pair, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    pair = prepare(pristine)
     FAULTS[fault](monkeypatch)
     wanted = _server.Wanted(OWNER_ROLE, {"host": "none"}, SYNC_USER, FIRST, "skip", False)
     connection = _pg.connect(login_options(pair, "litellm"))
@@ -236,9 +260,9 @@ def test_a_secret_that_is_shown_is_found(pair: Pair, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def managed(pair: Pair) -> Iterator[str]:
+def managed(pristine: Pair) -> Iterator[str]:
     """A login that is no superuser, as a managed PostgreSQL gives one."""
-    prepare(pair)
+    pair = prepare(pristine)
     name = "managed"
     pair.litellm_admin.run(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD %s", [PASSWORDS[SYNC_USER]])
     PASSWORDS[name] = PASSWORDS[SYNC_USER]
@@ -291,11 +315,14 @@ def test_a_login_that_is_no_superuser(pair: Pair, managed: str, granted: bool) -
             assert run_module("bridge_target", mapping)["verified"]["user"] == SYNC_USER
 
 
+def unseen(pair: Pair) -> str:
+    return BLIND if pair.cluster.binaries.from_npm else f"{BLIND} -c pgaudit.log=none"
+
+
 @contextmanager
 def blind(pair: Pair, side: Side) -> Iterator[Session]:
     """A superuser whose statements the server does not show, nor those of triggers and functions within."""
-    audit = "" if pair.cluster.binaries.from_npm else " -c pgaudit.log=none"
-    session = pair.connect(side, SUPERUSER, options=BLIND + audit)
+    session = pair.connect(side, SUPERUSER, options=unseen(pair))
     try:
         yield session
     finally:
@@ -307,32 +334,9 @@ def hashes(pair: Pair) -> list[str]:
         return [row["password"] for row in session.rows("SELECT password FROM public.auth WHERE password LIKE '$2%'")]
 
 
-@pytest.mark.parametrize("initial_password", ["random", "email"])
-def test_initial_passwords(pair: Pair, initial_password: str) -> None:
-    install_bridge(pair, {"initial_password": initial_password})
-    known = len(hashes(pair))
-    with hidden(pair.cluster) as secrets:
-        add_user(pair.litellm, "u1", "ann@example.com")
-        with pair.litellm.transaction():
-            for number in range(4):
-                add_user(pair.litellm, f"many{number}", f"many{number}@example.com")
-        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
-        secrets += hashes(pair)
-        assert len(hashes(pair)) == known + 5
-        change_user(pair.litellm, "u1", user_email="anne@example.com")
-        change_user(pair.litellm, "u1", user_role="proxy_admin")
-        # Refused by a constraint whose error would quote the row.
-        pair.openwebui_admin.run(
-            "ALTER TABLE public.auth ADD CONSTRAINT planted CHECK (email NOT LIKE 'refused%' OR active IS NULL)"
-        )
-        add_user(pair.litellm, "u2", "refused@example.com")
-        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
-        assert pair.openwebui_admin.value("SELECT count(*) FROM public.auth WHERE email = 'refused@example.com'") == 0
-        delete_user(pair.litellm, "u1")
-
-
-def test_playbooks(pair: Pair, tmp_path: Path) -> None:
+def test_playbooks(pristine: Pair, tmp_path: Path) -> None:
     """Takeover, migration, owners, sync user, timer, rotation and removal, with all that Ansible can say."""
+    pair = pristine
     upstream.install(pair)
     add_user(pair.litellm, "u1", "ann@example.com", user_role="proxy_admin")
     owners = {"bridge_litellm_owner_password": OWNER, "bridge_openwebui_owner_password": f"{OWNER}-there"}
@@ -363,20 +367,46 @@ def test_playbooks(pair: Pair, tmp_path: Path) -> None:
     assert not seen({"output": "\n".join(outputs)}, *secrets, PASSWORDS[SUPERUSER])
 
 
+@pytest.mark.parametrize("initial_password", ["random", "email"])
+def test_initial_passwords(bridged: Pair, initial_password: str) -> None:
+    pair = bridged
+    install_bridge(pair, {"initial_password": initial_password})
+    known = len(hashes(pair))
+    with hidden(pair.cluster) as secrets:
+        add_user(pair.litellm, "u1", "ann@example.com")
+        with pair.litellm.transaction():
+            for number in range(4):
+                add_user(pair.litellm, f"many{number}", f"many{number}@example.com")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        secrets += hashes(pair)
+        assert len(hashes(pair)) == known + 5
+        change_user(pair.litellm, "u1", user_email="anne@example.com")
+        change_user(pair.litellm, "u1", user_role="proxy_admin")
+        # Refused by a constraint whose error would quote the row.
+        pair.openwebui_admin.run(
+            "ALTER TABLE public.auth ADD CONSTRAINT planted CHECK (email NOT LIKE 'refused%' OR active IS NULL)"
+        )
+        add_user(pair.litellm, "u2", "refused@example.com")
+        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        assert pair.openwebui_admin.value("SELECT count(*) FROM public.auth WHERE email = 'refused@example.com'") == 0
+        delete_user(pair.litellm, "u1")
+
+
 REFUSES_DROPS = """
 CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'forced'; END$$;
 CREATE EVENT TRIGGER forced ON sql_drop EXECUTE FUNCTION public.refuse()"""
 DROPS_AGAIN = "DROP EVENT TRIGGER forced; DROP FUNCTION public.refuse()"
 
 
-def test_what_fails_on_the_way(pair: Pair) -> None:
+def test_what_fails_on_the_way(bridged: Pair) -> None:
     """Takeover, migration and removal, each forced to fail in the middle, where an error could quote a secret."""
+    pair = bridged
+    install_bridge(pair, {"initial_password": "email"})
     upstream.install(pair)
     with blind(pair, "litellm") as session:
         session.run("SET session_replication_role = replica")
         for number in range(25):
             add_user(session, f"u{number}", f"user{number}@example.com")
-    install_bridge(pair, {"initial_password": "email"})
     both = a_call(pair, "bridge_takeover")
     mapping = {**login_options(pair, "litellm"), "state": "absent"}
     schema = {**login_options(pair, "litellm"), "side": "litellm", "state": "absent"}
@@ -428,7 +458,8 @@ def regenerate(pair: Pair) -> None:
     pair.litellm.run("""UPDATE "LiteLLM_VerificationToken" SET token = 'new-' || token""")
 
 
-def test_keys_on_litellms_side(pair: Pair) -> None:
+def test_keys_on_litellms_side(bridged: Pair) -> None:
+    pair = bridged
     install_bridge(pair, {"initial_password": "none", "api_keys": "mapping"})
     keys(pair)
     with hidden(pair.cluster, *TOKENS):
@@ -482,14 +513,14 @@ def mirrored(pair: Pair, mutate: Mutate | None = None) -> None:
         assert pair.openwebui_admin.value("SELECT count(*) FROM api_key") == 0
 
 
-def test_mirrored_keys(pair: Pair) -> None:
-    mirrored(pair)
+def test_mirrored_keys(bridged: Pair) -> None:
+    mirrored(bridged)
 
 
-def test_a_mirrored_key_that_is_a_parameter_is_found(pair: Pair) -> None:
+def test_a_mirrored_key_that_is_a_parameter_is_found(bridged: Pair) -> None:
     write = "PERFORM user_bridge.write_key_slot("
     shown = replaced(
         "entities/api_key/openwebui/apply.sql.j2", write, write.replace("PERFORM ", "PERFORM length(v_now), ")
     )
     with pytest.raises(AssertionError):
-        mirrored(pair, shown)
+        mirrored(bridged, shown)

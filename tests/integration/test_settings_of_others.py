@@ -18,7 +18,7 @@ from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.pairs import SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
-from modules_support import MODULES, USUAL_DRIVER, a_call, run_module
+from modules_support import MODULES, USUAL_DRIVER, ModuleFailed, a_call, run_module
 from test_reconcile import found
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
@@ -290,11 +290,35 @@ def test_no_module_is_led_astray_by_what_a_database_sets(pair: Pair, driver: str
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann \\ O'Ann", "admin")}
 
 
+@pytest.mark.parametrize("driver", USUAL_DRIVER)
+def test_a_role_that_a_database_gives_every_login_is_refused(pair: Pair, driver: str) -> None:
+    """A program's role that owns its database can have whoever deploys act as itself."""
+    install_bridge(pair, SETTINGS)
+    pair.litellm.run(f"ALTER DATABASE \"{pair.litellm_db}\" SET role = 'litellm'")
+    with pytest.raises(ModuleFailed, match=f'acts as litellm.*ALTER DATABASE "{pair.litellm_db}" RESET role'):
+        run_module("bridge_info", a_call(pair, "bridge_info"), driver=driver)
+
+
 def test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair: Pair) -> None:
     install_bridge(pair, SETTINGS)
     set_for_roles(pair, {"user_bridge.woken": "yes"})
     rows.add_user(pair.connect("litellm", "litellm"), "u1", "ann@example.com")
     assert set(openwebui.accounts(pair)) == {"ann@example.com"}
+
+
+def test_an_error_that_is_handled_ends_no_session(pair: Pair) -> None:
+    """With exit_on_error, which every role may set, LiteLLM's write would be lost in each outage."""
+    install_bridge(pair, {"initial_password": "none"})
+    set_for_databases(pair, {"exit_on_error": "on"})
+    pair.openwebui_admin.run("ALTER FUNCTION user_bridge.apply(jsonb) RENAME TO gone")
+    writer = pair.connect("litellm", "litellm")
+    rows.add_user(writer, "u1", "ann@example.com")
+    assert writer.value('SELECT count(*) FROM "LiteLLM_UserTable"') == 1
+    pair.openwebui_admin.run("ALTER FUNCTION user_bridge.gone(jsonb) RENAME TO apply")
+    drains = pair.connect("litellm", "postgres")
+    drains.rows("SELECT * FROM user_bridge.drain()")
+    assert set(openwebui.accounts(pair)) == {"ann@example.com"}
+    assert drains.rows("SELECT * FROM user_bridge.reconcile()") == []
 
 
 def test_nothing_is_applied_in_a_snapshot_older_than_its_locks(pair: Pair) -> None:

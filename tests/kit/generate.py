@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kit import entity_types, letters, proof_query, role_readmes, settings
+from kit import causes, entity_types, letters, proof_query, role_readmes, settings
 from kit.common import REPO, say
 
 _REGION = re.compile(r"(?ms)^(?P<begin> *# BEGIN settings\b[^\n]*\n).*?(?=^ *# END settings$)")
@@ -43,8 +43,9 @@ def generated() -> dict[Path, str]:
 
 
 def readmes() -> dict[Path, str]:
-    """The READMEs of the roles; their tables show what generated() has written."""
-    return {path: role_readmes.readme(path.parent.name) for path in sorted(role_readmes.ROLES.glob("*/README.md"))}
+    """Pages with tables: the roles' READMEs show what generated() has written, another one causes and remedies."""
+    roles = {path: role_readmes.readme(path.parent.name) for path in sorted(role_readmes.ROLES.glob("*/README.md"))}
+    return {**roles, causes.PAGE: causes.page()}
 
 
 def _placed(path: Path, text: str) -> str:

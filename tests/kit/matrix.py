@@ -35,8 +35,8 @@ from kit.prepare import VENV, pins_with
 
 JOBS = 2
 TAIL = 60
-# What our collection depends on, see galaxy.yml.
-COLLECTIONS = ("docker", "postgresql")
+# What our collection depends on, see galaxy.yml, and what community.docker does.
+COLLECTIONS = ("docker", "library_inventory_filtering_v1", "postgresql")
 # Syntax, documentation, argument specs and plugins; then three deployments: in check mode, for real, and with sessions
 # that cannot write.
 _DEPLOY = "tests/integration/test_playbooks_deploy.py"
@@ -100,7 +100,7 @@ def environment(core: Core, python: Path) -> Path:
     home = cache_dir() / "matrix" / core.version
     depends = _dependencies()
     constraints = pins_with(core.file)
-    wanted = "\n".join([str(python), str(depends), *required_lines("matrix.txt"), *constraints])
+    wanted = "\n".join([str(python), str(depends), *required_lines("matrix.txt"), *constraints, *COLLECTIONS])
     stamp = home / "ready"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         home.parent.mkdir(exist_ok=True)

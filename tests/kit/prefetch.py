@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kit import binaries, dumps, engine, matrix, prepare, scenarios, schemas
+from kit import binaries, dumps, engine, litellm_proxy, matrix, prepare, scenarios, schemas
 from kit.common import KitError, cache_dir, say
 
 # For `make versions`; the default one is installed.
@@ -34,6 +34,8 @@ def python_environments() -> None:
     python = matrix.choose(oldest, there := matrix.interpreters())
     if python:
         matrix.environment(oldest, there[python])
+    for version in ("new", "old"):
+        litellm_proxy.proxy_python(version)
 
 
 def system_packages() -> None:

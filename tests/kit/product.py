@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import yaml
 
+from kit import forks
 from kit.cluster import SUPERUSER
 from kit.common import REPO, KitError
 from kit.pairs import PROGRAM_ROLES, Pair, Side
-
-_MODULES = REPO / "plugins" / "modules"
-SECONDS = 120
 
 
 def version() -> str:
@@ -29,24 +26,22 @@ def version() -> str:
 
 def install(pair: Pair, texts: Mapping[Side, Mapping[str, str]]) -> None:
     """Run bridge_install for both sides at once. `texts` holds the rendered SQL of each file, by side and path."""
-    calls = {side: _install(pair, side, files) for side, files in texts.items()}
-    problems = [problem for side, call in calls.items() if (problem := _problem(f"bridge_install, {side}", call))]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        problems = [each for each in pool.map(lambda side: _install(pair, side, texts[side]), texts) if each]
     if problems:
         raise KitError("\n".join(problems))
 
 
 def own(pair: Pair) -> None:
     """Run bridge_ownership."""
-    problem = _problem(
-        "bridge_ownership", _start(pair, "bridge_ownership", "litellm", openwebui_login_db=pair.openwebui_db)
-    )
+    problem = _problem(pair, "bridge_ownership", "litellm", openwebui_login_db=pair.openwebui_db)
     if problem:
         raise KitError(problem)
 
 
-def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Popen[str]:
+def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> str:
     definitions = [{"name": path, "sql": text} for path, text in files.items()]
-    return _start(
+    return _problem(
         pair,
         "bridge_install",
         side,
@@ -58,7 +53,8 @@ def _install(pair: Pair, side: Side, files: Mapping[str, str]) -> subprocess.Pop
     )
 
 
-def _start(pair: Pair, module: str, login_side: Side, **own_options: Any) -> subprocess.Popen[str]:
+def _problem(pair: Pair, module: str, login_side: Side, **own_options: Any) -> str:
+    """What a module says when it fails; empty when it does not."""
     login = pair.login(login_side, SUPERUSER)
     options = {
         "login_host": login.host,
@@ -68,26 +64,12 @@ def _start(pair: Pair, module: str, login_side: Side, **own_options: Any) -> sub
         "login_db": login.database,
         **own_options,
     }
-    process = subprocess.Popen(
-        [sys.executable, _MODULES / f"{module}.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(REPO / ".collections")},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
-    process.stdin.close()
-    process.stdin = None
-    return process
-
-
-def _problem(call: str, process: subprocess.Popen[str]) -> str:
-    """What the module says when it fails; empty when it does not."""
-    output, _ = process.communicate(timeout=SECONDS)
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": options})
+    environment = {**os.environ, "PYTHONPATH": str(REPO / ".collections")}
+    done = forks.module(REPO / "plugins" / "modules" / f"{module}.py", "psycopg", arguments, environment)
+    call = f"{module}, {login_side}"
     try:
-        result = json.loads(output.splitlines()[-1])
+        result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        return f"{call}: {output}"
+        return f"{call}: {done.stdout}{done.stderr}"
     return f"{call}: {result['msg']}" if result.get("failed") else ""

@@ -14,7 +14,7 @@ import yaml
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 _TABLE = re.compile(r"(?<=<!-- BEGIN variables -->\n).*(?=<!-- END variables -->)", re.DOTALL)
-_BY_REFERENCE = re.compile(r"\{\{ (bridge_\w+)(?: \| default\(''\))? \}\}")
+_BY_REFERENCE = re.compile(r"\{\{ (bridge_\w+)(?: \| default\(''\))?(?: \| string)? \}\}")
 _MARKUP = re.compile(r"[CVOMP]\(([^)#]+)(?:#\w+)?\)")
 
 

@@ -91,8 +91,16 @@ def role_defaults(declaration: Declaration, role: str) -> str:
 
 def role_values(declaration: Declaration) -> str:
     """What the role triggers hands to bridge_install."""
-    values = {name: f"{{{{ triggers_{path(name, setting)} }}}}" for name, setting in declaration.settings.items()}
+    values = {name: f"{{{{ {_read(name, setting)} }}}}" for name, setting in declaration.settings.items()}
     return _yaml({"__triggers_settings": values})
+
+
+def _read(name: str, setting: Mapping[str, Any]) -> str:
+    """The value in a template. Surveys hand on lists and dictionaries as text."""
+    if "key" in setting:
+        return f"(triggers_{setting['variable']} | llmops.user_bridge.parsed('dict')).{setting['key']}"
+    parsed = f" | llmops.user_bridge.parsed('{setting['type']}')" if setting["type"] in ("dict", "list") else ""
+    return f"triggers_{name}{parsed}"
 
 
 def path(name: str, setting: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ ROLES = sorted(path.name for path in (REPO / "roles").iterdir())
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("*.py"))
 
 
-def ansible(program: str, *arguments: str) -> str:
+def ansible(program: str, *arguments: str, collections: Path = REPO / ".collections") -> str:
     """What one of Ansible's programs prints; it must succeed, and have nothing to warn about."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / program), *arguments],
@@ -29,7 +29,7 @@ def ansible(program: str, *arguments: str) -> str:
         cwd=REPO,
         env={
             **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
@@ -50,11 +50,32 @@ def test_every_playbook_is_sound() -> None:
     assert checked.count("playbook: ") == len(names)
 
 
+def test_a_limit_that_leaves_no_host_is_an_error() -> None:
+    """Without bridge_hosts the play is for localhost, whatever the limit names."""
+    command = ["ansible-playbook", "--list-hosts", "--inventory", "examples/inventory.yml", "--limit", "bridges"]
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / command[0]), *command[1:], f"{COLLECTION}.deploy_bridge"],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"), "ANSIBLE_NOCOLOR": "1"},
+    )
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0 and "No host that --limit bridges leaves matches" in said, said
+
+
+def test_a_clone_is_deployed_from_without_an_installation(tmp_path: Path) -> None:
+    """The folder collections/ beside the playbook leads to the clone itself."""
+    checked = ansible("ansible-playbook", "--syntax-check", "deploy-bridge.yml", collections=tmp_path)
+    assert "playbook: deploy-bridge.yml" in checked
+
+
 def test_every_module_has_a_page() -> None:
     pages = json.loads(ansible("ansible-doc", "--json", *(f"{COLLECTION}.{name}" for name in MODULES)))
     assert sorted(pages) == [f"{COLLECTION}.{name}" for name in MODULES]
     for name, page in pages.items():
-        assert page["doc"]["options"] and page["examples"] and page["return"], name
+        assert page["examples"] and page["return"], name
+        assert page["doc"]["options"] or name == f"{COLLECTION}.bridge_variables_info"
 
 
 def test_every_role_has_a_page() -> None:

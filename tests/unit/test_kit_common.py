@@ -52,6 +52,16 @@ def test_every_schema_list_is_covered_by_its_constraints() -> None:
             assert {each for each in wanted if each.replace("-", "_") not in pins and each not in pins} == set(), name
 
 
+@pytest.mark.parametrize("age", ["old", "new"])
+def test_a_proxy_has_the_migrations_that_its_database_gets(age: str) -> None:
+    """What is left between these and a newer LiteLLM, the proxy's schema is completed with."""
+    schema, proxy = (
+        common.required_lines(f"{program}-{common.pick_version(program, age)}.txt")
+        for program in ("litellm", "litellm-proxy")
+    )
+    assert set(schema) <= set(proxy)
+
+
 def test_hydrate_makes_relative_links_and_programs(tmp_path: Path) -> None:
     native = tmp_path / "native"
     for folder in ("bin", "lib"):

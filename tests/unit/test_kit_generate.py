@@ -115,11 +115,11 @@ def test_defaults_of_a_role(toy: settings.Declaration) -> None:
     assert yaml.safe_load(settings.role_defaults(toy, "sync_user")) == {"sync_user_group": "{{ bridge_group }}"}
     assert yaml.safe_load(settings.role_values(toy))["__triggers_settings"] == {
         "greeting": "{{ triggers_greeting }}",
-        "limit": "{{ triggers_group.low }}",
-        "share": "{{ triggers_group.high }}",
+        "limit": "{{ (triggers_group | llmops.user_bridge.parsed('dict')).low }}",
+        "share": "{{ (triggers_group | llmops.user_bridge.parsed('dict')).high }}",
         "mark": "{{ triggers_mark }}",
         "password_rounds": "{{ triggers_password_rounds }}",
-        "extra": "{{ triggers_extra }}",
+        "extra": "{{ triggers_extra | llmops.user_bridge.parsed('dict') }}",
     }
 
 

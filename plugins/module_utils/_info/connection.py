@@ -40,7 +40,7 @@ def check_connection(cur: Any, report: Report, owner: str) -> dict[str, Any]:
     except _pg.PgError as error:
         options = state.server_options
         user = (state.mapping_options or {}).get("user", "the sync user")
-        reason, remedy = connection_problem(error, options, user)
+        reason, remedy, _cause = connection_problem(error, options, user)
         return {"state": "failed", "error": reason, "remedy": remedy, **nothing}
     finally:
         _pg.set_role(cur, None)

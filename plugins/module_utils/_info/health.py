@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
 
 # A drainer looks several times a second: what waits longer is stuck.
@@ -32,7 +32,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         if found is None:
             continue
         if not found["installed"]:
-            broken.append(f"the bridge is not installed in database {found['database']} ({side}): {DEPLOY}")
+            broken.append(f"{PROGRAMS[side]}'s database {found['database']} has no bridge: {DEPLOY}")
             continue
         for item in found["objects"]:
             if item["state"] != "ok":
@@ -69,13 +69,14 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     queue = info["queue"]
     if queue and queue["failed"]:
-        degraded.append(f"{queue['failed']} of {queue['depth']} queued changes have failed so far: see errors")
-        degraded += [f"{each['entities']} entities: {each['cause']}: {each['remedy']}" for each in info["causes"]]
+        degraded.append(f"{queue['failed']} of {number(queue['depth'], 'queued change')} could not be delivered so far")
+        for each in info["causes"]:
+            degraded.append(f"{number(each['entities'], 'entity', 'entities')}: {each['cause']}: {each['remedy']}")
     if info["trigger_faults"]:
         degraded.append(
-            f"triggers could not compare their columns {info['trigger_faults']} times, because LiteLLM has changed one "
-            f"that they know: upgrade the collection and {DEPLOY}, then run bridge_sync with action reconcile and "
-            "repair true, which finds what they may have missed and starts the count anew"
+            f"triggers could not compare their columns {number(info['trigger_faults'], 'time')}, because LiteLLM has "
+            f"changed one that they know: upgrade the collection and {DEPLOY}, then run bridge_sync with action "
+            "reconcile and repair true, which finds what they may have missed and starts the count anew"
         )
     for name in info["triggers_off"]:
         broken.append(
@@ -85,13 +86,13 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     if info["removals"] and info["removals"]["total"]:
         degraded.append(
-            f"{info['removals']['total']} changes are held until somebody decides ({_kinds(info['removals'])}): look "
-            "at removals, then run bridge_sync with action approve_removals or reject_removals and their ids, or in "
-            "SQL held_changes(), approve(ids) and reject(ids)"
+            f"{number(info['removals']['total'], 'change')} held until somebody decides ({_kinds(info['removals'])}): "
+            "the playbook llmops.user_bridge.review_changes lists them with their ids, and approves or rejects those "
+            "that bridge_approve_ids and bridge_reject_ids name; in SQL held_changes(), approve(ids) and reject(ids)"
         )
     if info["drift"] and info["drift"]["entities"]:
         degraded.append(
-            f"{info['drift']['entities']} entities differ between LiteLLM and Open WebUI: "
+            f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: "
             "run bridge_sync with action reconcile and repair true"
         )
     lost = _lost(info)
@@ -104,16 +105,21 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     if info["not_linked"] and info["not_linked"]["total"]:
         degraded.append(
-            f"{info['not_linked']['total']} users of LiteLLM get no account because of one that Open WebUI has: "
-            "not_linked says which, and what to do about each"
+            f"{number(info['not_linked']['total'], 'user')} of LiteLLM without an account because of one that Open "
+            "WebUI has: not_linked lists them with what to do about each"
         )
     passwords, hours = info["initial_passwords"], (info["settings"] or {}).get("initial_password_ttl_hours")
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:
         degraded.append(f"initial passwords are older than initial_password_ttl_hours ({hours}): does a drainer run?")
     if queue and (queue["oldest_seconds"] or 0) > _QUEUE_MAX_AGE_SECONDS:
-        degraded.append(f"the oldest queued change waits since {queue['oldest_seconds']} seconds: does a drainer run?")
+        degraded.append(f"the oldest queued change has waited for {queue['oldest_seconds']} s: does a drainer run?")
     degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
     return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}
+
+
+def number(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _lost(info: dict[str, Any]) -> dict[str, int]:

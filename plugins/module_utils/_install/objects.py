@@ -60,7 +60,11 @@ def create(cur: Any, definition: Definition, live: Live | None, owner: str) -> N
 
 def _installing(definition: Definition) -> AbstractContextManager[None]:
     subject = definition.subject
-    return explained(subject, f"{subject.kind} {subject.label} ({definition.source}) could not be installed")
+    return explained(
+        subject,
+        f"{subject.kind} {subject.label} ({definition.source}) could not be installed",
+        without_function="if an extension has it, run the role llmops.user_bridge.sync_user first",
+    )
 
 
 def check_body(cur: Any, definition: Definition, owner: str) -> None:

@@ -15,17 +15,15 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA, Roles, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._version import is_newer
 
-# The program that has the database, and the variable that names the database.
-_PROGRAMS = {"litellm": ("LiteLLM", "bridge_litellm_db"), "openwebui": ("Open WebUI", "bridge_openwebui_db")}
 _PROGRAM_ROLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 
 
 def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
     """Refuse what the login or the database lacks; returns the name of the database."""
-    program, variable = _PROGRAMS[wanted.side]
+    program, variable = PROGRAMS[wanted.side], f"bridge_{wanted.side}_db"
     login = _login(cur, wanted.roles, server_version)
     database = str(login["database"])
     present = {

@@ -19,6 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, Subject, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER
 
 # Objects outside of the schema and its extensions that use something in them, and would be dropped with it.
 _DEPENDENTS = f"""
@@ -44,6 +45,8 @@ WITH ours AS (
 SELECT pg_describe_object(u.classid, u.objid, u.objsubid) AS object
   FROM users AS u
  WHERE u.foreign_trigger
+   AND NOT (%(check_mode)s AND u.classid = 'pg_foreign_server'::regclass
+            AND u.objid IN (SELECT s.oid FROM pg_foreign_server AS s WHERE s.srvname = '{SERVER}'))
    AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = u.classid AND o.objid = u.objid)
    AND NOT EXISTS (SELECT FROM ours AS o WHERE o.classid = 'pg_class'::regclass AND o.objid = u.relation)
  ORDER BY 1"""
@@ -53,18 +56,18 @@ def absent(connection: Any, side: str, roles: Roles, lock_timeout_ms: int, check
     """Remove triggers and schema; refuses while others use what is in it. Returns what was, or would be, dropped."""
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
-        plan = _make_plan(cur, side, roles)
+        plan = _make_plan(cur, side, roles, check_mode)
     if check_mode or not plan.changed:
         return plan
     return retry(cur, lambda: _apply(cur, side, roles, lock_timeout_ms))
 
 
-def _make_plan(cur: Any, side: str, roles: Roles) -> Plan:
+def _make_plan(cur: Any, side: str, roles: Roles, check_mode: bool) -> Plan:
     database = str(_pg.value(cur, "SELECT current_database()::text"))
     live = live_objects(cur, roles)
     if not live:
         return Plan((), {}, None, database)
-    _preflight(cur, live, database)
+    _preflight(cur, live, database, check_mode)
     # What was restored without its owners is not read: it could be anybody's.
     recorded = {} if restored_by(cur, roles) else read_records(cur, live)
     other = next((name for kind, name in recorded if kind == "bridge" and name != side), None)
@@ -106,7 +109,7 @@ def _extensions(cur: Any) -> list[Change]:
     ]
 
 
-def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str) -> None:
+def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str, check_mode: bool) -> None:
     owners = sorted({item.owner for item in live.values() if item.subject.kind in ("trigger", "schema")})
     missing = [
         row["name"]
@@ -125,18 +128,19 @@ def _preflight(cur: Any, live: dict[tuple[str, str], Live], database: str) -> No
         )
     if ("schema", SCHEMA) not in live:
         return
-    users = [row["object"] for row in _pg.rows(cur, _DEPENDENTS)]
+    # In check mode the connection is still there, which goes before the schema.
+    users = [row["object"] for row in _pg.rows(cur, _DEPENDENTS, {"check_mode": check_mode})]
     if users:
         raise BridgeError(
             f"schema {SCHEMA} in database {database} cannot be removed, because others use it: "
             f"{', '.join(users[:10])}; drop these first "
-            "(the server user_bridge_target with bridge_target state=absent); nothing was changed"
+            f"(the server {SERVER} with bridge_target state=absent); nothing was changed"
         )
 
 
 def _apply(cur: Any, side: str, roles: Roles, lock_timeout_ms: int) -> Plan:
     with deploying(cur, lock_timeout_ms):
-        plan = _make_plan(cur, side, roles)
+        plan = _make_plan(cur, side, roles, False)
         triggers = [change.live.subject for change in plan.objects if change.kind == "trigger" and change.live]
         lock_tables(cur, triggers, "ACCESS EXCLUSIVE", lock_timeout_ms)
         for subject in triggers:

@@ -21,6 +21,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import entity_types, is_paused
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.batch import TargetAway, Worker
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.bounds import MAX_BATCH, MAX_PARALLEL
 from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.found import Found
 from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.lock import lock, most_entities_at_once
 from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.scope import (
@@ -33,8 +34,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.scop
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
-_MAX_BATCH = 2000
-_MAX_PARALLEL = 16
 # By the metric in check_migration_status(), whose names are public.
 _COUNTS = {
     "Total LiteLLM Users": "total",
@@ -47,10 +46,10 @@ _COUNTS = {
 
 def check(params: dict[str, Any]) -> None:
     """Refuse options out of bounds."""
-    if not 1 <= params["batch_size"] <= _MAX_BATCH:
-        raise BridgeError(f"batch_size must be between 1 and {_MAX_BATCH}: each user takes two of the server's locks")
-    if not 1 <= params["parallel"] <= _MAX_PARALLEL:
-        raise BridgeError(f"parallel must be between 1 and {_MAX_PARALLEL}: each keeps one of the server's cores busy")
+    if not 1 <= params["batch_size"] <= MAX_BATCH:
+        raise BridgeError(f"batch_size must be between 1 and {MAX_BATCH}: each user takes two of the server's locks")
+    if not 1 <= params["parallel"] <= MAX_PARALLEL:
+        raise BridgeError(f"parallel must be between 1 and {MAX_PARALLEL}: each keeps one of the server's cores busy")
     if params["chunk_seconds"] < 0:
         raise BridgeError("chunk_seconds must not be negative")
     if params["wait_seconds"] < 0:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import PROGRAMS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS
 
 # For the drainer's own session, a run of this collection, monitoring, a backup and an administrator.
 OTHERS = 5

@@ -21,7 +21,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restor
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 
 SIDES = ("litellm", "openwebui")
-PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 # LiteLLM's side calls Open WebUI's; Open WebUI's side hashes passwords.
 EXTENSIONS = {"litellm": "dblink", "openwebui": "pgcrypto"}
 
@@ -54,6 +53,9 @@ SELECT current_setting('server_version_num')::integer AS version_num, current_se
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
        has_database_privilege(current_database(), 'TEMPORARY') AS may_create_temporary,
        has_table_privilege('pg_authid', 'SELECT') AS reads_passwords,
+       -- The default before PostgreSQL 15, and of what was upgraded from there.
+       coalesce(has_schema_privilege('public', to_regnamespace('public')::oid, 'CREATE'), false)
+         AS schema_public_is_open,
        EXISTS (SELECT FROM pg_database WHERE datname = %(db)s) AS database_exists,
        EXISTS (SELECT FROM pg_roles WHERE rolname = %(program_owner)s) AS program_owner_exists,
        (SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = '{SCHEMA}') AS schema_owner

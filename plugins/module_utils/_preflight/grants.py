@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, literal, quote
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA, literal, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 
 _OWNER_COMMENT = "Owns the schema user_bridge and all data in it; may do nothing with the programs' tables"
 _PROGRAM_COMMENT = "Runs the functions of the user bridge that touch {program}'s tables; owns nothing else"

@@ -179,6 +179,7 @@ def _look(
             # Of a restored bridge it is decided when it has been given back, whose it is and what is due.
             is_ours = not (facts["restored_by"] or facts["foreign_objects"])
             owners[side] = _owner_of(cur, side, asked.owner_role) if is_ours else None
+            facts["paused"] = _is_paused(cur) if is_ours and facts["schema_owner"] and side == "litellm" else None
             if params["depth"] == "bridge":
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
@@ -255,6 +256,15 @@ def _owner_of(cur: Any, side: str, owner_role: str) -> Any:
     try:
         with _pg.savepoint(cur):
             return (read_source if side == "litellm" else read_target)(cur, owner_role)
+    except _pg.PgError:
+        return None
+
+
+def _is_paused(cur: Any) -> bool | None:
+    """Whether delivery is paused, None where the login may not see it."""
+    try:
+        with _pg.savepoint(cur):
+            return bool(_pg.value(cur, f"SELECT paused FROM {SCHEMA}.settings"))
     except _pg.PgError:
         return None
 

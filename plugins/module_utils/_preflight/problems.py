@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
-from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, PROGRAMS, Asked
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
 from ansible_collections.llmops.user_bridge.plugins.module_utils._secret import explanation
@@ -146,16 +146,33 @@ def _of_server(variables: Variables, facts: dict[str, Any], checks: Checks) -> l
 
 def notices(sides: dict[str, Variables], seen: dict[str, dict[str, Any]]) -> list[str]:
     """What the bridge works with, but would be better without."""
+    found = [_of_schema_public(sides[side]) for side in sides if _has_open_schema(seen.get(side))]
     facts, where = seen.get("litellm"), sides["litellm"].where
     if not facts or facts["extension_schema"] is None or not facts["extension_users"]:
-        return []
+        return found
     schema, users = quote(facts["extension_schema"]), '" and "'.join(facts["extension_users"])
     return [
+        *found,
         f'{where} has the extension dblink in schema {schema}, where "{users}" may execute its functions, and so use '
         "the connection that the bridge keeps in their sessions. It gives them no rights in Open WebUI's database, but "
         "unless something else needs it there, run as a superuser: ALTER EXTENSION dblink SET SCHEMA user_bridge, and "
-        "deploy again; or revoke EXECUTE on its functions from PUBLIC."
+        "deploy again; or revoke EXECUTE on its functions from PUBLIC.",
     ]
+
+
+def _has_open_schema(facts: dict[str, Any] | None) -> bool:
+    # Otherwise it is another database that was looked at.
+    return facts is not None and facts["database_exists"] and facts["schema_public_is_open"]
+
+
+def _of_schema_public(variables: Variables) -> str:
+    return (
+        f"In {variables.where} every login may create objects in schema public, as it was before PostgreSQL 15. A "
+        f"function lower(varchar) there is called by {variables.program} in place of PostgreSQL's, with "
+        f"{variables.program}'s rights: whoever learns the password of bridge_sync_user or of any other login could "
+        "take it over. Run there: REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON SCHEMA public TO "
+        f"{quote(variables.asked.program_owner)}."
+    )
 
 
 def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:

@@ -20,11 +20,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.results import STAYS
 
 # Few enough for a round trip to end well within bridge_target_timeout_ms, many enough to amortize it.
 BATCH = 200
-# Results of what is still in the queue afterwards.
-_STAYS = ("FAILED", "DEFERRED", "PARKED")
 
 
 @dataclass
@@ -35,13 +34,15 @@ class Drained:
     # Entities that could not be delivered; a later batch may deliver them after all.
     stays: dict[tuple[str, str], str] = field(default_factory=dict)
     warned: set[tuple[str, str]] = field(default_factory=set)
+    # Whether time was over before everything had been tried.
+    more: bool = False
 
     def add(self, batch: Iterable[dict[str, Any]]) -> bool:
         """Count a batch; returns whether it moved anything, or tried anything that had not been tried before."""
         moved = False
         for row in batch:
             entity, result = (row["entity_type"], row["entity_id"]), row["result"]
-            if result in _STAYS:
+            if result in STAYS:
                 moved = moved or entity not in self.stays
                 self.stays[entity] = result
             elif entity in self.warned:
@@ -88,7 +89,10 @@ def drain(session: Session, limits: Limits, clock: Callable[[], float] = time.mo
     drained = Drained()
     waiting = deliverable(session)
     stop = None if limits.seconds is None else clock() + limits.seconds
-    while stop is None or clock() < stop:
+    while True:
+        if stop is not None and clock() >= stop:
+            drained.more = True
+            break
         # First everything that waits, once; then only what is due, so that failures are not repeated at once.
         first = waiting - drained.tried
         size = min(BATCH, first if first > 0 else BATCH)

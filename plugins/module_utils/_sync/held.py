@@ -52,7 +52,7 @@ def to_decide(session: Session, action: str, held: Iterable[dict[str, Any]], ids
     if unknown:
         raise BridgeError(
             f"no held change has the id {', '.join(map(str, unknown))}: "
-            "look at removals again, without ids and in check mode; nothing was changed"
+            "the playbook llmops.user_bridge.review_changes without ids lists what is held; nothing was changed"
         )
     return sorted(set(ids) & there)
 

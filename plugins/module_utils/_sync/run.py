@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import is_paused
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
@@ -32,6 +33,8 @@ class Outcome:
     """What a call did, or in check mode would do. Held is what waits for a decision, or waited when one was taken."""
 
     changed: bool = False
+    paused: bool = False
+    queued: int = 0
     drained: Drained = field(default_factory=Drained)
     differences: tuple[dict[str, Any], ...] = ()
     differences_total: int = 0
@@ -45,6 +48,8 @@ def check(params: dict[str, Any]) -> None:
         for option in ("repair", "entity_types"):
             if params[option]:
                 raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
+    if params["backfill"] and params["action"] != "drain":
+        raise BridgeError(f"backfill goes with action=drain only; leave it out for {params['action']}")
     if params["ids"] is not None and params["action"] not in DECIDING:
         raise BridgeError(f"ids goes with action={' or '.join(DECIDING)} only; leave it out for {params['action']}")
     for option in ("limit", "max_seconds"):
@@ -55,27 +60,26 @@ def check(params: dict[str, Any]) -> None:
 def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
-    if action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != []):
-        _refuse_while_paused(session)
-    held = held_changes(session)
-    if action == "drain":
-        outcome = _drain_what_waits(session, limits, check_mode)
-    elif action == "reconcile":
-        outcome = _reconcile(session, params["entity_types"], params["repair"], limits, check_mode)
-    else:
-        outcome = _decide(session, action, held, params["ids"], limits, check_mode)
-    # Who decides gets what he decided about; every other action may have come upon something new to hold.
-    if action not in DECIDING and outcome.drained.tried:
-        held = held_changes(session)
-    return replace(outcome, held=tuple(held))
-
-
-def _refuse_while_paused(session: Session) -> None:
-    if is_paused(session):
+    paused = is_paused(session)
+    delivers = action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != [])
+    if delivers and paused and params["while_paused"] == "refuse":
         raise BridgeError(
             f"the bridge in database {session.database} is paused, so nothing would be delivered: "
             "run the playbook llmops.user_bridge.resume_bridge first; nothing was changed"
         )
+    held = held_changes(session)
+    if params["backfill"]:
+        outcome = _backfill(session, limits, paused, check_mode)
+    elif action == "drain":
+        outcome = Outcome() if paused else _drain_what_waits(session, limits, check_mode)
+    elif action == "reconcile":
+        outcome = _reconcile(session, params["entity_types"], params["repair"], limits, paused, check_mode)
+    else:
+        outcome = _decide(session, action, held, params["ids"], limits, paused, check_mode)
+    # Who decides gets what he decided about; every other action may have come upon something new to hold.
+    if action not in DECIDING and outcome.drained.tried:
+        held = held_changes(session)
+    return replace(outcome, paused=paused, held=tuple(held))
 
 
 def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Outcome:
@@ -87,12 +91,26 @@ def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Out
     return Outcome(changed=drained.delivered > 0, drained=drained)
 
 
+def _backfill(session: Session, limits: Limits, paused: bool, check_mode: bool) -> Outcome:
+    """Queue everything that exists, once for each set of rules, and deliver it, unless the bridge is paused."""
+    if check_mode:
+        with session.transaction():
+            is_due = bool(_pg.value(session.cur, f"SELECT {SCHEMA}.backfill_is_due()"))
+        return Outcome(changed=is_due or (deliverable(session) > 0 and not paused))
+    with session.transaction(read_only=False):
+        queued = int(_pg.value(session.cur, f"SELECT {SCHEMA}.backfill()"))
+    drained = drain(session, limits) if deliverable(session) and not paused else Drained()
+    return Outcome(changed=queued > 0 or drained.delivered > 0, queued=queued, drained=drained)
+
+
 def _is_read_only(session: Session) -> bool:
     with session.transaction():
         return str(_pg.value(session.cur, "SELECT current_setting('default_transaction_read_only')")) == "on"
 
 
-def _reconcile(session: Session, types: list[str] | None, repair: bool, limits: Limits, check_mode: bool) -> Outcome:
+def _reconcile(
+    session: Session, types: list[str] | None, repair: bool, limits: Limits, paused: bool, check_mode: bool
+) -> Outcome:
     differences, total = compare(session, types, repair=False)
     found = Outcome(differences=tuple(differences), differences_total=total)
     # A repair of everything also resets the count of the triggers' faults.
@@ -102,16 +120,23 @@ def _reconcile(session: Session, types: list[str] | None, repair: bool, limits: 
     if check_mode:
         return replace(found, changed=True)
     compare(session, types, repair=True)
-    drained = drain(session, limits)
-    return replace(found, changed=faults or drained.delivered > 0, drained=drained)
+    drained = Drained() if paused else drain(session, limits)
+    return replace(found, changed=faults or paused or drained.delivered > 0, drained=drained)
 
 
 def _decide(
-    session: Session, action: str, held: list[dict[str, Any]], ids: list[int] | None, limits: Limits, check_mode: bool
+    session: Session,
+    action: str,
+    held: list[dict[str, Any]],
+    ids: list[int] | None,
+    limits: Limits,
+    paused: bool,
+    check_mode: bool,
 ) -> Outcome:
     chosen = to_decide(session, action, held, ids)
     outcome = Outcome(changed=bool(chosen), decided=tuple(row for row in held if row["id"] in chosen))
     if check_mode or not chosen:
         return outcome
     decide(session, action, chosen)
-    return replace(outcome, drained=drain(session, limits)) if action == "approve_removals" else outcome
+    drains = action == "approve_removals" and not paused
+    return replace(outcome, drained=drain(session, limits)) if drains else outcome

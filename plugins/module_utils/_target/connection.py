@@ -49,8 +49,8 @@ def ask_target(cur: Any, extension_schema: str) -> dict[str, Any]:
     return row
 
 
-def connection_problem(error: BaseException, options: dict[str, str], user: str) -> tuple[str, str]:
-    """Cause and remedy of a failed connection between the servers."""
+def connection_problem(error: BaseException, options: dict[str, str], user: str) -> tuple[str, str, str]:
+    """Reason, remedy and name of the cause of a failed connection between the servers."""
     detail = getattr(getattr(error, "diag", None), "message_detail", None)
     database = options.get("dbname", "")
     text = detail or _pg.describe(error)
@@ -58,4 +58,4 @@ def connection_problem(error: BaseException, options: dict[str, str], user: str)
     remedy = connection_remedy(_pg.sqlstate(error), text, user, database)
     if _pg.sqlstate(error) == _PASSWORD_REQUIRED:
         reason = "Open WebUI's server lets it in without asking for a password, which dblink refuses"
-    return reason, remedy.target.format(user=user, database=database)
+    return reason, remedy.target.format(user=user, database=database), remedy.name

@@ -243,10 +243,11 @@ def verify(cur: Any, extension_schema: str | None, wanted: Wanted) -> dict[str, 
     except _pg.PgError as error:
         if not _pg.sqlstate(error):
             raise  # The connection to LiteLLM's server itself was lost.
-        reason, remedy = connection_problem(error, wanted.options, wanted.user)
+        reason, remedy, cause = connection_problem(error, wanted.options, wanted.user)
         raise BridgeError(
             f"LiteLLM's server cannot connect to {wanted.options['host']}:{wanted.options['port']}"
-            f"/{wanted.options['dbname']} as {wanted.user}: {reason}; {remedy}; nothing was changed"
+            f"/{wanted.options['dbname']} as {wanted.user}: {reason}; {remedy}; nothing was changed",
+            cause=cause,
         ) from None
     if wanted.verify == "apply" and not found["apply"]:
         raise BridgeError(

@@ -122,6 +122,13 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_the_cause_of_each_failure_comes_with_its_remedy() -> None:
-    cause = {"cause": "too long", "remedy": "shorten it", "entities": 2}
-    found = health(info(queue={"depth": 3, "failed": 2, "oldest_seconds": 1}, causes=[cause]))
-    assert found["reasons"][1] == "2 entities: too long: shorten it"
+    causes = [
+        {"cause": "too long", "remedy": "shorten it", "entities": 2},
+        {"cause": "locked", "remedy": "wait", "entities": 1},
+    ]
+    found = health(info(queue={"depth": 3, "failed": 2, "oldest_seconds": 1}, causes=causes))
+    assert found["reasons"] == [
+        "2 of 3 queued changes could not be delivered so far",
+        "2 entities: too long: shorten it",
+        "1 entity: locked: wait",
+    ]

@@ -102,11 +102,12 @@ def test_major_of(number: int, text: str) -> None:
 
 def _connection(closed: list[bool], said: list[str], server_process: int) -> SimpleNamespace:
     """A connection to the process 7; what it asks for is answered by the process server_process."""
-    cur = SimpleNamespace(execute=said.append, fetchall=lambda: [{"pid": server_process}])
+    found = {"pid": server_process, "role": "boss", "database": "litellm"}
+    cur = SimpleNamespace(execute=said.append, fetchall=lambda: [found])
     return SimpleNamespace(
         close=lambda: closed.append(True),
         cursor=lambda **options: cur,
-        info=SimpleNamespace(backend_pid=7, parameter_status=lambda name: "on"),
+        info=SimpleNamespace(backend_pid=7, user="boss", parameter_status=lambda name: "on"),
     )
 
 
@@ -121,7 +122,7 @@ def test_server_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
         _pg.connect(login)
     assert closed
     # Before anything else, as a function of another name's schema would run with the rights of the login.
-    assert said[0] == "SET search_path = pg_catalog, pg_temp"
+    assert said[0] == "SET search_path = pg_catalog, pg_temp; SET jit = off"
 
 
 def test_a_pooler_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,7 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "may_create_databases": True,
         "may_create_schemas": True,
         "may_create_temporary": True,
+        "schema_public_is_open": False,
         "shows_secrets": [],
         "database_exists": True,
         "program_owner_exists": True,
@@ -263,6 +264,15 @@ def test_a_planted_object_is_a_problem_and_an_open_dblink_a_notice() -> None:
     seen["openwebui"]["foreign_objects"] = ["function user_bridge.evil() of openwebui"]
     (problem,) = found(seen)
     assert "function user_bridge.evil() of openwebui" in problem and "bridge_openwebui_db" in problem
+
+
+def test_a_schema_that_every_login_may_write_to_is_a_notice() -> None:
+    seen = {side: facts(side, schema_public_is_open=True) for side in SIDES}
+    ends = ['GRANT CREATE ON SCHEMA public TO "litellm".', 'GRANT CREATE ON SCHEMA public TO "openwebui".']
+    told = notices(SIDES, seen)
+    assert [notice.partition("FROM PUBLIC; ")[2] for notice in told] == ends and found(seen) == []
+    seen["openwebui"]["database_exists"] = False
+    assert len(notices(SIDES, seen)) == 1
 
 
 def test_sound_servers_have_no_problems() -> None:

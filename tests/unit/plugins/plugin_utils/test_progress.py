@@ -75,3 +75,43 @@ def test_merge_keeps_the_differences_of_check_mode() -> None:
 def test_delivered_lines() -> None:
     counts = {"team": {"UNCHANGED": 4, "SKIPPED": 1}, "user": {"SUCCESS": 2, "WARNING": 1, "FAILED": 7}}
     assert _progress.delivered_lines(counts) == "user: 3 delivered\n"
+
+
+def drained(more: bool, **by_type: dict[str, int]) -> dict[str, Any]:
+    results: dict[str, int] = {}
+    for counts in by_type.values():
+        for result, number in counts.items():
+            results[result] = results.get(result, 0) + number
+    delivered = sum(number for result, number in results.items() if result in ("SUCCESS", "SKIPPED", "WARNING"))
+    return {
+        "changed": delivered > 0,
+        "more": more,
+        "drained": {"delivered": delivered, "results": results, "by_type": by_type},
+        "queue": {"entities": 7},
+        "queued": 0,
+        "decided": [],
+        "removals": [],
+    }
+
+
+def test_several_drains_are_one() -> None:
+    """What failed in the first was tried again in the second."""
+    first = {**drained(True, user={"SUCCESS": 5, "FAILED": 2}), "queued": 9, "differences": ["d"]}
+    merged = _progress.merge_drained(
+        _progress.merge_drained(None, first), drained(False, user={"FAILED": 1, "SUCCESS": 1})
+    )
+    assert merged["drained"] == drained(False, user={"FAILED": 1, "SUCCESS": 6})["drained"]
+    assert (merged["changed"], merged["more"], merged["queued"], merged["differences"]) == (True, False, 9, ["d"])
+    last = _progress.merge_drained(merged, drained(False))
+    assert last["changed"] and last["drained"]["by_type"] == {"user": {"SUCCESS": 6}}
+
+
+def test_who_decided_gets_what_he_decided_about() -> None:
+    first = {**drained(True, user={"SUCCESS": 5}), "decided": [1], "removals": [1]}
+    assert _progress.merge_drained(first, drained(False))["removals"] == [1]
+
+
+def test_drained_line() -> None:
+    assert (
+        _progress.drained_line({"delivered": 3000}, {"entities": 1200}, 2.0) == "3,000 delivered, 1,200 queued, 1,500/s"
+    )

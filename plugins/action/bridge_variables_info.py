@@ -1,0 +1,81 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the variables on the controller, before anything goes to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variables
+
+_SPECS = Path(__file__).parents[2] / "roles" / "bridge" / "meta" / "argument_specs.yml"
+
+
+class ActionModule(ActionBase):
+    """Fails with a line for each variable that cannot be used."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.validate_argument_spec({})
+        variables = task_vars or {}
+        options = self._options()
+        given = {
+            name: value
+            for name, value in variables.items()
+            if name.startswith(_variables.PREFIX) and not _is_registered(value)
+        }
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name in sorted(given.keys() & options.keys()):
+            try:
+                values[name] = _plain(self._templar.template(given[name]))
+            except AnsibleError as error:
+                # Nothing but the first line: others quote the source, and with it a secret.
+                problems.append(f"{name} cannot be evaluated: {str(error).splitlines()[0]}")
+        problems += _variables.unknown(given, options, values.get("bridge_allow_unknown", []))
+        problems += _variables.wrong_values(values, options)
+        if problems:
+            return {**result, "failed": True, "msg": "\n".join(problems), "problems": problems}
+        return {
+            **result,
+            "changed": False,
+            "problems": [],
+            "check_mode": bool(self._task.check_mode),
+            **self._become(variables),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        """Those of every entry point of the role bridge."""
+        specs = self._loader.load_from_file(str(_SPECS))["argument_specs"]
+        return {name: option for spec in specs.values() for name, option in spec.get("options", {}).items()}
+
+    def _become(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """As whom a task runs that does not say so itself, whether keywords or variables of the inventory decide it."""
+        plugin = self._connection.become
+        if plugin is None:
+            method = self._templar.template(variables.get("ansible_become_method")) or self._task.become_method
+            return {"become": False, "become_user": "", "become_method": str(method)}
+        return {
+            "become": True,
+            "become_user": str(plugin.get_option("become_user") or ""),
+            "become_method": plugin.name,
+        }
+
+
+def _is_registered(value: Any) -> bool:
+    """What a task has registered has a name that somebody chose for himself."""
+    return isinstance(value, Mapping) and "changed" in value
+
+
+def _plain(value: Any) -> Any:
+    """ansible-core 2.18 keeps a vaulted value as it is until it is used as text."""
+    return str(value) if getattr(value, "__ENCRYPTED__", False) else value

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wrong with the roles' variables: their names, their types, and what the values have to be among each other.
+
+Surveys and command lines hand on text, so whatever can be read as the type of an option is taken.
+
+This plugin_utils is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ansible.module_utils.common.validation import check_type_dict
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.bounds import MAX_BATCH, MAX_PARALLEL
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import check as settings_check
+from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import VARIABLES
+
+PREFIX = "bridge_"
+# Not options of the roles: what the playbooks read, and what the role bridge composes for the others.
+OTHERS = frozenset({"bridge_hosts", "bridge_litellm", "bridge_openwebui"})
+
+_LARGEST = 2**31 - 1
+_RANGES = {
+    "bridge_login_port": (0, 65535),
+    "bridge_openwebui_login_port": (0, 65535),
+    "bridge_migrate_batch_size": (1, MAX_BATCH),
+    "bridge_migrate_max_seconds": (1, _LARGEST),
+    "bridge_migrate_parallel": (1, MAX_PARALLEL),
+    "bridge_postgres_litellm_connections": (1, 100000),
+    "bridge_postgres_max_connections": (1, 262143),
+    "bridge_postgres_openwebui_connections": (1, 100000),
+}
+_DATABASES = ("bridge_litellm_db", "bridge_openwebui_db", "bridge_maintenance_db")
+_ROLES = (
+    "bridge_litellm_owner",
+    "bridge_openwebui_owner",
+    "bridge_owner_role",
+    "bridge_reader_role",
+    "bridge_writer_role",
+    "bridge_sync_user",
+    "bridge_maintenance_user",
+)
+_LOGINS = ("bridge_login_user", "bridge_openwebui_login_user")
+# PostgreSQL takes them, but units of systemd, password files or statements with parameters do not.
+_NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
+# The server that a login goes to.
+_SERVER = ("login_host", "login_port", "login_unix_socket")
+
+
+class _Wrong(Exception):
+    """Why a value cannot be used, as the end of a sentence that begins with the name."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether a value must never be shown. No spec says so: ansible-core 2.18 cannot validate vaulted no_log values."""
+    return name.endswith("password") and not name.endswith("initial_password")
+
+
+def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> list[str]:
+    """Names that nothing reads, each with the one that it was probably meant to be."""
+    try:
+        patterns = [str(each) for each in parsed(allowed, "list")]
+    except ValueError:
+        patterns = []  # Which is a problem of its own.
+    found = []
+    for name in sorted(set(names) - set(known) - OTHERS):
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            continue
+        meant = get_close_matches(name, sorted({*known, *OTHERS}), 1)
+        found.append(
+            f"{name} is no variable of this collection{f'; did you mean {meant[0]}?' if meant else '.'} If it is one of"
+            " your own, give it another name or add it to bridge_allow_unknown."
+        )
+    return found
+
+
+def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is wrong with each value by itself and, if nothing is, with the values among each other."""
+    found, read = [], {}
+    for name, value in values.items():
+        try:
+            read[name] = converted(value, options[name], is_secret(name))
+            _check_rules(name, read[name])
+        except _Wrong as problem:
+            found.append(f"{name} {problem}.")
+    return found or _contradictions(read)
+
+
+def converted(value: Any, option: Mapping[str, Any], secret: bool = False) -> Any:
+    """A value as the type that its option has."""
+    if value is None:
+        raise _Wrong("is blank (null): leave it out for its default, or give it a value")
+    kind = option["type"]
+    if kind == "str":
+        value = _text(value, option.get("choices"), secret)
+    else:
+        try:
+            value = parsed(value, kind)
+        except ValueError:
+            raise _Wrong(f"is {_shown(value, secret)}, not {_TYPES[kind]}") from None
+    if kind == "list":
+        entry = {**option, "type": option.get("elements", "str")}
+        return [_part(each, entry, "has an entry that") for each in value]
+    if kind == "dict" and "options" in option:
+        return _suboptions(value, option["options"])
+    if "choices" in option and value not in option["choices"]:
+        raise _Wrong(f"is {_shown(value, secret)}: it must be one of {', '.join(option['choices'])}")
+    return value
+
+
+_TYPES = {
+    "bool": "a boolean: set it to true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list: write it as a list, or as text with commas",
+    "dict": "a dictionary: write it as a dictionary, or as text like name=value,name=value",
+}
+
+
+def parsed(value: Any, kind: str) -> Any:
+    """A bool, int, float, list or dict from a value of that type or from text; ValueError where it is none."""
+    text = value.strip() if isinstance(value, str) else None
+    if kind == "bool":
+        try:
+            return boolean(value)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    if kind in ("int", "float"):
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or (kind, type(value)) == ("int", float):
+            raise ValueError(kind)
+        return int(value) if kind == "int" else float(value)
+    if kind == "list":
+        if text is not None:
+            names = [each.strip() for each in text.split(",")]
+            return _json(text, list) if text.startswith("[") else [name for name in names if name]
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return [value]
+        raise ValueError(kind)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if not text:
+        raise ValueError(kind)
+    try:
+        return _json(text, dict) if text.startswith("{") else check_type_dict(text)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _json(text: str, kind: type) -> Any:
+    """JSON, or as Python and Ansible show such a value."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = json.loads(text.replace("'", '"'))
+    if not isinstance(found, kind):
+        raise ValueError(text)
+    return found
+
+
+def _text(value: Any, choices: Collection[str] | None, secret: bool) -> str:
+    if isinstance(value, bool):
+        # YAML reads on and off as booleans.
+        meant = [choice for choice in choices or () if choice in (("yes", "on") if value else ("no", "off"))]
+        if len(meant) != 1:
+            raise _Wrong(f"is the boolean {str(value).lower()}, not text: put it in quotes")
+        return meant[0]
+    if isinstance(value, (Mapping, list, tuple)):
+        raise _Wrong(f"is {'a dictionary' if isinstance(value, Mapping) else 'a list'}, not text")
+    if isinstance(value, float):
+        raise _Wrong("is a number with a fraction or an exponent, not text: put it in quotes")
+    return str(value)
+
+
+def _suboptions(value: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    for key in value:
+        if key not in options:
+            raise _Wrong(f'has the key "{key}", but can have {", ".join(options)} only')
+    for key, option in options.items():
+        if option.get("required") and key not in value:
+            raise _Wrong(f'lacks the key "{key}"')
+    return {key: _part(each, options[key], f'has the key "{key}", which') for key, each in value.items()}
+
+
+def _part(value: Any, option: Mapping[str, Any], begin: str) -> Any:
+    """One entry of a list or dictionary."""
+    try:
+        return converted(value, option)
+    except _Wrong as problem:
+        raise _Wrong(f"{begin} {problem}") from None
+
+
+def _shown(value: Any, secret: bool) -> str:
+    return "a value" if secret else "empty" if value == "" else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _check_rules(name: str, value: Any) -> None:
+    """What the value has to be beyond its type."""
+    low, high = _RANGES.get(name, (None, None))
+    if low is not None and not low <= value <= high:
+        raise _Wrong(f"is {value}: it must be from {low} to {high}")
+    if name in (*_DATABASES, *_ROLES, *_LOGINS):
+        if not value:
+            raise _Wrong("is empty: give it a name")
+        if _NOT_IN_NAMES.search(value):
+            raise _Wrong(
+                f'is {_shown(value, False)}: a name must not have ", %, a backslash or control characters in it'
+            )
+        if len(value.encode("utf-8")) > 63:
+            raise _Wrong(f"is {_shown(value, False)}: PostgreSQL cuts names after 63 bytes")
+    if name in _ROLES and value.startswith("pg_"):
+        raise _Wrong(f"is {_shown(value, False)}: PostgreSQL keeps names that begin with pg_ for itself")
+    if name == "bridge_maintenance_name" and not _UNIT_NAME.fullmatch(value):
+        raise _Wrong(f"is {_shown(value, False)}: it must be 1 to 100 letters, digits, dots, colons, _ or -")
+
+
+def _contradictions(read: Mapping[str, Any]) -> list[str]:
+    given = {name: _at(read, path) for name, path in VARIABLES.items()}
+    known = {name: value for name, value in given.items() if value is not None}
+    found = [f"{problem}." for problem in settings_check.problems(known, VARIABLES.__getitem__)]
+    if _is_one_database(read):
+        found.append(
+            f'bridge_litellm_db and bridge_openwebui_db are both "{read["bridge_litellm_db"]}" on the same server: the '
+            "two programs need a database each."
+        )
+    return found
+
+
+def _at(read: Mapping[str, Any], path: str) -> Any:
+    variable, dot, key = path.partition(".")
+    return read.get(variable, {}).get(key) if dot else read.get(variable)
+
+
+def _is_one_database(read: Mapping[str, Any]) -> bool:
+    same = all(read.get(f"{PREFIX}{name}") == read.get(f"{PREFIX}openwebui_{name}") for name in _SERVER)
+    database = read.get("bridge_litellm_db")
+    return same and database is not None and database == read.get("bridge_openwebui_db")

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the roles' variables may be called and may hold; test_playbooks_bad_input.py has some of it in a play."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.user_bridge.plugins.filter.parsed import parsed as parsed_filter
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variables as variables
+
+from kit import role_readmes as readmes
+
+OPTIONS = readmes.options("bridge")
+DEFAULTS = {name: value for name, value in readmes.load("bridge", "defaults").items() if name in OPTIONS}
+LITERAL = {name: value for name, value in DEFAULTS.items() if "{{" not in json.dumps(value)}
+
+
+def problems(**values: Any) -> str:
+    return "\n".join(variables.wrong_values({**LITERAL, **values}, OPTIONS))
+
+
+def test_the_defaults_are_accepted() -> None:
+    assert problems() == ""
+
+
+def as_text(value: Any) -> str:
+    """As a survey hands it on."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_every_value_is_accepted_as_text() -> None:
+    assert problems(**{name: as_text(value) for name, value in LITERAL.items()}) == ""
+    for name, value in LITERAL.items():
+        option = OPTIONS[name]
+        assert variables.converted(as_text(value), option) == variables.converted(value, option), name
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_blank_value(name: str) -> None:
+    assert f"{name} is blank (null): leave it out for its default" in problems(**{name: None})
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option["type"] == "bool"])
+@pytest.mark.parametrize("value", ["maybe", "", 2, [True]])
+def test_what_is_no_boolean(name: str, value: Any) -> None:
+    assert "not a boolean: set it to true or false" in problems(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bridge_login_port": "five"}, 'bridge_login_port is "five", not a whole number.'),
+        ({"bridge_login_port": True}, "bridge_login_port is true, not a whole number"),
+        ({"bridge_login_port": 70000}, "bridge_login_port is 70000: it must be from 0 to 65535"),
+        ({"bridge_migrate_batch_size": 0}, "bridge_migrate_batch_size is 0: it must be from 1 to 2000"),
+        ({"bridge_delivery": "eventually"}, 'is "eventually": it must be one of commit, queued'),
+        ({"bridge_litellm_db": True}, "bridge_litellm_db is the boolean true, not text: put it in quotes"),
+        ({"bridge_login_host": ["a"]}, "bridge_login_host is a list, not text"),
+        ({"bridge_postgres_version": 16.4}, "bridge_postgres_version is a number with a fraction"),
+        ({"bridge_postgres_clients": {"a": 1}}, "not a list: write it as a list, or as text with commas"),
+        ({"bridge_approve_ids": "3,x"}, 'bridge_approve_ids has an entry that is "x", not a whole number'),
+        ({"bridge_removal_limit": "50"}, "not a dictionary"),
+        ({"bridge_removal_limit": ""}, "is empty, not a dictionary"),
+        ({"bridge_removal_limit": "accounts=50"}, 'bridge_removal_limit lacks the key "percent"'),
+        ({"bridge_removal_limit": {"accounts": 5, "percent": 5, "hours": 1}}, 'has the key "hours", but can have'),
+        ({"bridge_removal_limit": {"accounts": 5, "percent": "all"}}, 'has the key "percent", which is "all", not a'),
+        ({"bridge_removal_limit": {"accounts": -5, "percent": 5}}, "bridge_removal_limit.accounts must be from 0 to"),
+        ({"bridge_role_map": {"boss": "admin"}}, "bridge_role_map: 'boss' is no LiteLLM role"),
+        ({"bridge_role_map": "proxy_admin_viewer=admin"}, "bridge_role_map: proxy_admin_viewer is read-only"),
+        ({"bridge_group_id_prefix": "grp_team_"}, "bridge_team_group_id_prefix and bridge_group_id_prefix must differ"),
+        ({"bridge_user_id_prefix": "a b"}, "bridge_user_id_prefix must be 1 to 32 letters"),
+        ({"bridge_password_cost": 16}, "bridge_password_cost is 16: hashing one initial password can take"),
+        ({"bridge_sync_user": 'a"b'}, 'a name must not have ", %, a backslash'),
+        ({"bridge_openwebui_db": "100%"}, 'bridge_openwebui_db is "100%": a name must not have'),
+        ({"bridge_owner_role": ""}, "bridge_owner_role is empty: give it a name"),
+        ({"bridge_owner_role": "pg_bridge"}, "keeps names that begin with pg_ for itself"),
+        ({"bridge_litellm_db": "ä" * 32}, "PostgreSQL cuts names after 63 bytes"),
+        ({"bridge_maintenance_name": "a/b"}, 'bridge_maintenance_name is "a/b": it must be'),
+        ({"bridge_litellm_db": "openwebui"}, 'are both "openwebui" on the same server'),
+    ],
+)
+def test_what_cannot_be_used(values: dict[str, Any], message: str) -> None:
+    (only,) = problems(**values).splitlines()
+    assert message in only and only.endswith(".")
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    found = problems(bridge_login_port="five", bridge_takeover="maybe", bridge_state=None).splitlines()
+    assert {line.split()[0] for line in found} == {"bridge_login_port", "bridge_takeover", "bridge_state"}
+
+
+def test_yaml_reads_off_as_a_boolean() -> None:
+    assert problems(bridge_api_keys=False) == ""
+
+
+def test_a_secret_may_be_of_digits_and_is_never_shown() -> None:
+    assert problems(bridge_sync_password=12345678) == ""
+    for value in (1.5e8, ["hunter2"], True):
+        assert "bridge_sync_password is" in (text := problems(bridge_sync_password=value))
+        assert "hunter2" not in text and "1.5" not in text
+
+
+def test_one_name_on_two_servers() -> None:
+    names = {"bridge_litellm_db": "app", "bridge_openwebui_db": "app", "bridge_openwebui_login_host": "other"}
+    assert problems(**names) == ""
+
+
+KNOWN = {*OPTIONS}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("bridge_sync_pasword", "bridge_sync_password"),
+        ("bridge_on_user_deletes", "bridge_on_user_delete"),
+        ("bridge_host", "bridge_hosts"),
+        ("bridge_litellm_database", "bridge_litellm_db"),
+    ],
+)
+def test_a_mistyped_name(name: str, meant: str) -> None:
+    (found,) = variables.unknown({name, "bridge_state"}, KNOWN, [])
+    assert found.startswith(f"{name} is no variable of this collection; did you mean {meant}?")
+    assert "bridge_allow_unknown" in found
+
+
+def test_names_of_ones_own() -> None:
+    own = {"bridge_ports", "bridge_site_name", "bridge_hosts", "bridge_litellm"}
+    assert len(variables.unknown(own, KNOWN, [])) == 2
+    for allowed in (["bridge_ports", "bridge_site_*"], "bridge_ports,bridge_site_name", '["bridge_*"]'):
+        assert variables.unknown(own, KNOWN, allowed) == []
+    assert len(variables.unknown(own, KNOWN, True)) == 2
+    assert "bridge_allow_unknown is true, not a list" in problems(bridge_allow_unknown=True)
+
+
+def test_a_name_like_no_other() -> None:
+    (found,) = variables.unknown({"bridge_zzzzzzzzzzzzzzzzzzz"}, KNOWN, [])
+    assert found.startswith("bridge_zzzzzzzzzzzzzzzzzzz is no variable of this collection. If")
+
+
+def test_every_variable_with_a_rule_is_an_option() -> None:
+    named = {*variables._RANGES, *variables._DATABASES, *variables._ROLES, *variables._LOGINS}
+    assert named <= KNOWN
+
+
+@pytest.mark.parametrize("text", ["10.0.0.5, 10.0.0.6", '["10.0.0.5", "10.0.0.6"]', "['10.0.0.5', '10.0.0.6']"])
+def test_the_filter(text: str) -> None:
+    assert parsed_filter(text, "list") == ["10.0.0.5", "10.0.0.6"]
+    with pytest.raises(Exception, match="nor the text of one"):
+        parsed_filter(text, "dict")

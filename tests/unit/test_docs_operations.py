@@ -1,0 +1,98 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/operations.md quotes messages that there are, and has every reason that bridge_info can give."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import jinja2
+import pytest
+import yaml
+
+from kit import causes, pages
+from kit.common import REPO
+
+TEXT = causes.PAGE.read_text(encoding="utf-8")
+HEALTH = REPO / "plugins" / "module_utils" / "_info" / "health.py"
+# What can be quoted: modules, roles and SQL, with texts that go on in the next line put together.
+SOURCES = [
+    *(REPO / "plugins").rglob("*.py"),
+    *(REPO / "roles").glob("*/tasks/*.yml"),
+    *(REPO / "roles" / "triggers" / "templates").rglob("*.j2"),
+]
+
+
+def seen(section: str) -> list[str]:
+    """The messages of a section's table: what stands between backticks in its first column."""
+    (found,) = re.findall(rf"(?ms)^## {section}$(.*?)(?=^## |\Z)", TEXT)
+    rows = re.findall(r"(?m)^\| (`.+?`) \|", found)
+    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+
+
+def joined(text: str) -> str:
+    """Without what separates the parts of a text in Python, SQL and YAML, and with one blank between words."""
+    return " ".join(re.sub(r"[\"']\s*\n\s*f?[\"']", "", text).split())
+
+
+CODE = "\n".join(joined(path.read_text(encoding="utf-8")) for path in SOURCES)
+MESSAGES = [*seen("The report says"), *seen("A run stops before it changes anything")]
+
+
+def parts(message: str) -> list[str]:
+    return [part.strip(" ();:,") for part in message.split("…") if part.strip(" ();:,")]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_message_is_one_of_ours(message: str) -> None:
+    for part in parts(message):
+        # The remedy that many end with is a constant, and the schema's name another.
+        assert part.replace("user_bridge.apply", "{SCHEMA}.apply") in CODE or part in CODE, part
+
+
+def reasons() -> list[str]:
+    """Every text that health() appends, with nothing for the values in it."""
+    found = []
+    for node in ast.walk(ast.parse(HEALTH.read_text(encoding="utf-8"))):
+        is_append = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append"
+        for value in ast.walk(node) if is_append else ():
+            if isinstance(value, ast.JoinedStr) or (isinstance(value, ast.Constant) and isinstance(value.value, str)):
+                pieces = value.values if isinstance(value, ast.JoinedStr) else [value]
+                found.append("".join(str(each.value) for each in pieces if isinstance(each, ast.Constant)))
+                break
+    return found
+
+
+def test_every_reason_is_on_the_page() -> None:
+    known = [parts(message.replace("user_bridge.apply", ".apply")) for message in seen("The report says")]
+    texts = [text for text in reasons() if len(text) > 12]
+    assert len(texts) > 15
+    for text in texts:
+        assert any(message and all(part in text for part in message) for message in known), text
+
+
+# What bridge_info may return of a healthy bridge; the report in README is made of it.
+HEALTHY = """
+health: {status: ok, reasons: []}
+litellm: &side
+  {installed: true, version: 1.0.0, database: litellm, server_version: "17.5", objects: [{state: ok}, {state: ok}],
+   counts: {users: 120, users_with_email: 118, organizations: 2, teams: 14}}
+openwebui: {<<: *side, database: openwebui, counts: {users: 119, groups: 16}}
+connection: {state: ok, user: sync_user}
+settings: {paused: false, delivery: commit}
+drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
+mapped: {user: 118}
+queue: {depth: 0, failed: 0, oldest_seconds: null}
+errors: []
+"""
+
+
+def test_the_report_in_readme_is_what_the_role_prints() -> None:
+    environment = jinja2.Environment(trim_blocks=True)
+    template = environment.from_string((REPO / "roles/bridge/templates/status.txt.j2").read_text(encoding="utf-8"))
+    info = yaml.safe_load(HEALTHY)
+    (shown,) = pages.blocks("README.md", "text")
+    printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")
+    assert shown.strip() == re.sub(r"\b2 objects", "… objects", printed).strip()

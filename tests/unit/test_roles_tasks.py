@@ -1,0 +1,116 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tasks of the roles must not do, because surroundings that people have would break it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kit.common import REPO
+
+FILES = [*REPO.glob("roles/*/tasks/*.yml"), *REPO.glob("roles/*/handlers/*.yml"), *REPO.glob("playbooks/*.yml")]
+SPECS = [*REPO.glob("roles/*/meta/argument_specs.yml")]
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPO)))
+
+
+def tasks(path: Path) -> Iterator[dict[str, Any]]:
+    """Plays, blocks and tasks of a file."""
+    waiting = list(yaml.safe_load(path.read_text(encoding="utf-8")))
+    while waiting:
+        task = waiting.pop()
+        yield task
+        for part in ("block", "rescue", "always", "tasks"):
+            waiting += task.get(part, [])
+
+
+@every_file
+def test_a_loop_has_a_variable_of_its_own(path: Path) -> None:
+    """A role that somebody includes in a loop gets its variables by item, which a loop inside would replace."""
+    for task in tasks(path):
+        if "loop" in task:
+            assert task["loop_control"]["loop_var"].startswith("__"), task["name"]
+
+
+@every_file
+def test_becoming_somebody_is_said_by_variables(path: Path) -> None:
+    """Variables of an inventory win over keywords, and variables of a task over those."""
+    for task in tasks(path):
+        assert not {"become", "become_user", "become_method"} & set(task), task["name"]
+        variables = set(task.get("vars", {}))
+        assert "ansible_become_user" in variables or variables.isdisjoint({"ansible_become_method"}), task["name"]
+
+
+@every_file
+def test_nothing_is_decided_by_a_variable_that_users_set(path: Path) -> None:
+    """Extra variables win over those that a task hands to a role."""
+    for task in tasks(path):
+        assert not [name for name in task.get("vars", {}) if name.startswith("bridge_")], task.get("name")
+
+
+@every_file
+def test_no_answer_of_a_server_is_read_where_ansible_can_mask_it(path: Path) -> None:
+    """bridge_query_info returns it as it is; what is deleted is only shown."""
+    for task in tasks(path):
+        if "community.postgresql.postgresql_query" in task:
+            assert task.get("register") in (None, "__bridge_removed"), task["name"]
+
+
+def test_check_mode_can_be_a_keyword() -> None:
+    """ansible_check_mode says only whether the run has --check."""
+    for path in [*REPO.glob("roles/*/*/*.yml"), *REPO.glob("roles/*/templates/*")]:
+        if path.is_file():
+            assert "ansible_check_mode" not in path.read_text(encoding="utf-8"), path
+
+
+def test_every_playbook_leaves_the_check_of_variables_to_the_role() -> None:
+    """Ansible's own validation says one problem at a time, with the whole specification in the line."""
+    specs = {path.parts[-3]: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"] for path in SPECS}
+    for path in REPO.glob("playbooks/*.yml"):
+        for task in tasks(path):
+            role = task.get("ansible.builtin.import_role")
+            if role:
+                assert role["rolespec_validate"] is False, path
+                # What ansible-doc shows.
+                assert role.get("tasks_from", "main") in specs[role["name"].rpartition(".")[2]], path
+
+
+def expressions(data: Any, key: str = "") -> Iterator[str]:
+    """Conditions, and what stands between braces; not a value that is handed on as it is."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from expressions(value, name)
+    elif isinstance(data, list):
+        for value in data:
+            yield from expressions(value, key)
+    elif isinstance(data, str):
+        if key in ("when", "that", "changed_when", "failed_when", "until"):
+            yield data
+        elif not re.fullmatch(r"\{\{ \w+ \}\}", data):
+            yield from re.findall(r"\{\{(.*?)\}\}", data, re.DOTALL)
+
+
+def test_every_boolean_may_be_text() -> None:
+    """In a condition or an expression; a module's option takes text as it is."""
+    specs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SPECS]
+    options = {name: each for spec in specs for name, each in spec["argument_specs"]["main"]["options"].items()}
+    booleans = [name for name, option in options.items() if option["type"] == "bool"]
+    bare = re.compile(rf"\b({'|'.join(booleans)})\b(?! \| bool)")
+    for path in [*FILES, *REPO.glob("roles/*/vars/*.yml"), *REPO.glob("roles/*/defaults/*.yml")]:
+        for expression in expressions(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            assert not bare.search(expression), (path, expression)
+    for path in REPO.glob("roles/*/templates/*.j2"):
+        for expression in re.findall(r"\{%.*?%\}", path.read_text(encoding="utf-8"), re.DOTALL):
+            assert not bare.search(expression), (path, expression)
+
+
+def test_a_comment_of_several_lines_stays_a_comment() -> None:
+    for path in REPO.glob("roles/*/templates/**/*.j2"):
+        for use in re.findall(r"\{\{ ansible_managed[^}]*\}\}", path.read_text(encoding="utf-8")):
+            assert use == "{{ ansible_managed | comment }}", path

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from hard_support import replaced, until
 from kit import openwebui, pairs, rows
 from kit.bridge import Mutate, change_settings, drainer, install_bridge
 from kit.pairs import Pair, Session
+from kit.story import tell_both
 from test_delivery import queue
 
 MARK = 0.25  # Seconds for which a crowd is remembered.
@@ -244,6 +246,10 @@ def written(pair: Pair, mutate: Mutate | None) -> dict[str, Any]:
     install_bridge(pair, {"initial_password": "none"}, mutate)
     for write in COMMON:
         write(pair.litellm)
+    return held(pair)
+
+
+def held(pair: Pair) -> dict[str, Any]:
     sides = {"litellm": pair.litellm_admin, "openwebui": pair.openwebui_admin}
     return {
         table: sorted(sides[side].rows(f"SELECT {columns} FROM {table}"), key=repr)
@@ -256,3 +262,10 @@ def test_the_short_cuts_write_what_the_rules_write(pair: Pair) -> None:
         found, general = written(pair, None), written(other, general_forms)
     assert found == general
     assert found["user_bridge.sync_queue"] == [] and len(found["public.auth"]) > 4
+
+
+def test_so_they_do_in_random_stories(pair: Pair) -> None:
+    with pairs.pair(pair.cluster) as other:
+        install_bridge(pair, {"initial_password": "none"})
+        install_bridge(other, {"initial_password": "none"}, general_forms)
+        tell_both(pair, other, int(os.environ.get("USER_BRIDGE_STORIES", "20")), held)

@@ -15,7 +15,6 @@ import pytest
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 from kit.story import tell
-from test_crowd import general_forms
 
 STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "50"))
 
@@ -29,8 +28,3 @@ def test_every_story_ends_as_the_oracle_says(pair: Pair) -> None:
 def test_with_a_guard_that_holds_nearly_everything_too(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none", "removal_accounts": 1, "removal_percent": 0})
     tell(pair, STORIES)
-
-
-def test_without_the_short_cuts_of_common_writes_too(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none"}, general_forms)
-    tell(pair, STORIES // 5)

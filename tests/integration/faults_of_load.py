@@ -132,6 +132,13 @@ LOAD: list[Row] = [
         _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
     ),
     (
+        "what a drain has written down meanwhile stays in the queue",
+        "engine/litellm/target.sql.j2",
+        "array(SELECT t::xid8 FROM jsonb_array_elements_text(p_meanwhile -> 'txids') AS t)",
+        "ARRAY[pg_current_xact_id()]",
+        _plain(lambda pair: crowd.test_so_it_is_in_a_drain(pair, None)),
+    ),
+    (
         "an account is made plainly though another has the email",
         _NEW,
         "user_bridge.takes_email(u.email, c_email) LIMIT 1) IS NULL",

@@ -174,14 +174,35 @@ def test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it(quick: Pair) -> N
     until(forgotten, seconds=10)
 
 
+def recorded(pair: Pair) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    mapped = "SELECT litellm_id, openwebui_id FROM user_bridge.sync_mapping ORDER BY 1"
+    audited = "SELECT record_id, sync_result FROM user_bridge.sync_audit ORDER BY 1"
+    return pair.litellm_admin.rows(mapped), pair.litellm_admin.rows(audited)
+
+
 def test_what_was_expected_and_did_not_happen_leaves_no_trace(quick: Pair) -> None:
     """The outcome is written down while Open WebUI's side works, and anew where it is another one."""
     openwebui.add_account(quick, "hand", "u1@example.com")
     rows.add_user(quick.litellm, "u1", "u1@example.com")
-    mapped = quick.litellm_admin.rows("SELECT litellm_id, openwebui_id FROM user_bridge.sync_mapping")
-    assert mapped == [{"litellm_id": "u1", "openwebui_id": "hand"}]
-    audited = quick.litellm_admin.rows("SELECT record_id, sync_result FROM user_bridge.sync_audit")
-    assert audited == [{"record_id": "u1", "sync_result": "SUCCESS"}]
+    assert recorded(quick) == (
+        [{"litellm_id": "u1", "openwebui_id": "hand"}],
+        [{"record_id": "u1", "sync_result": "SUCCESS"}],
+    )
+    assert queue(quick) == []
+
+
+@pytest.mark.parametrize("account", ["hand", None])
+def test_so_it_is_in_a_drain(quick: Pair, account: str | None) -> None:
+    change_settings(quick, delivery="queued")
+    if account:
+        openwebui.add_account(quick, account, "u1@example.com")
+    for user in ("u1", "u2"):
+        rows.add_user(quick.litellm, user, f"{user}@example.com")
+    assert len(quick.litellm_admin.rows("SELECT * FROM user_bridge.drain()")) == 2
+    assert recorded(quick) == (
+        [{"litellm_id": "u1", "openwebui_id": account or "usr_u1"}, {"litellm_id": "u2", "openwebui_id": "usr_u2"}],
+        [{"record_id": user, "sync_result": "SUCCESS"} for user in ("u1", "u2")],
+    )
     assert queue(quick) == []
 
 

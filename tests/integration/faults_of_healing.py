@@ -176,8 +176,8 @@ HEALING: list[Row] = [
     (
         "the lookout does what somebody rejected",
         _LOOKOUT,
-        "IF c_ids <> '{}' THEN",
-        "IF false THEN",
+        "IF c_ids <> '{}' AND",
+        "IF false AND",
         lambda pair: healing.test_the_lookout_leaves_rejected_removals_alone(healing.people(pair)),
     ),
     (

@@ -1509,10 +1509,42 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "what is rejected happens when a page has changed the account",
-        "engine/litellm/lookout.sql.j2",
-        "NOT IN (SELECT user_bridge.kept_by_rejection(p_type))",
-        "NOT IN (SELECT user_bridge.kept_by_rejection(p_type) WHERE here.entity_id IS NULL)",
-        test_held_changes.test_what_is_rejected_stays_whatever_a_page_changes,
+        "engine/openwebui/guard.sql.j2",
+        "    SELECT user_bridge.is_removal(p_item) AND coalesce(p_item -> 'rejected' = 'true', false)",
+        "    SELECT false",
+        lambda pair: test_held_changes.test_a_page_does_not_undo_that_a_removal_was_rejected(
+            pair, test_held_changes.disabled_at_once
+        ),
+    ),
+    Fault(
+        "what is rejected stays whatever LiteLLM says later",
+        "engine/litellm/deliver.sql.j2",
+        "bool_and(q.heals AND EXISTS (",
+        "bool_and(EXISTS (",
+        test_held_changes.test_a_rejected_disabling_is_asked_again_when_litellm_changes_the_user,
+    ),
+    Fault(
+        "to reject another change keeps somebody in",
+        "engine/litellm/held_changes.sql.j2",
+        " AND h.kind IN ('deletion', 'disabling', 'membership', 'last_admin')",
+        "",
+        test_held_changes.test_to_reject_the_move_of_an_email_keeps_nobody_in,
+    ),
+    Fault(
+        "a rejection outlasts a delivery of which something is held",
+        "engine/litellm/held_changes.sql.j2",
+        "o.status IN ('SUCCESS', 'SKIPPED', 'WARNING') AND o.rejected IS NOT TRUE",
+        "o.status IN ('SUCCESS', 'SKIPPED') AND o.rejected IS NOT TRUE",
+        test_held_changes.test_a_rejection_ends_with_the_next_delivery_whatever_is_held_of_that,
+    ),
+    Fault(
+        "a rejection is forgotten with the first page that changes the account",
+        "engine/litellm/held_changes.sql.j2",
+        " AND o.rejected IS NOT TRUE",
+        "",
+        lambda pair: test_held_changes.test_a_page_does_not_undo_that_a_removal_was_rejected(
+            pair, test_held_changes.at_once
+        ),
     ),
     Fault(
         "what is rejected of an admin happens at the next lookout",

@@ -17,6 +17,7 @@ from kit.drains import drain_on
 from kit.pairs import Pair
 from test_removal_counting import LIMIT, MANY, age_removals, delete, names, people
 from test_removals import differences, drain_due, enabled, parked
+from test_stale_pages import look_out
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
 HELD = "SELECT * FROM user_bridge.held_changes() ORDER BY id"
@@ -401,11 +402,13 @@ def test_what_is_rejected_stays_and_is_reported(pair: Pair) -> None:
 
 @pytest.mark.parametrize("lose", [at_once, disabled_at_once], ids=["deleted", "disabled"])
 def test_what_is_rejected_of_an_admin_does_not_happen_by_itself(pair: Pair, lose: Any) -> None:
-    """The lookout finds that the role is gone: that is no reason to deliver the rest."""
+    """The admin role is gone at once, and the lookout takes no more."""
     people(pair)
     for name in ("boss", "other"):
         boss(pair, name)
     lose(pair, [*names(0, MANY), "boss"])
+    # Nor is it delivered again and again while it waits.
+    assert look_out(pair) == 0
     assert reject(pair, held(pair)) == MANY + 1
     age_removals(pair, 11)
     pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
@@ -415,27 +418,102 @@ def test_what_is_rejected_of_an_admin_does_not_happen_by_itself(pair: Pair, lose
     assert len(enabled(pair)) == MANY + 2
 
 
-def test_what_is_rejected_stays_whatever_a_page_changes(pair: Pair) -> None:
-    people(pair)
-    rows.add_user(pair.litellm, "stays", "stays@example.com")
-    at_once(pair, names(0, MANY))
-    # One alone, whose removal nothing would hold any more.
-    shown = held(pair)
-    assert reject(pair, [row for row in shown if row["entity_id"] == "u1"]) == 1
-    assert approve(pair, [row for row in shown if row["entity_id"] != "u1"]) == MANY - 1
-    drain_due(pair)
+def forget_the_window(pair: Pair) -> None:
+    """Ten minutes later nothing would hold one removal alone."""
     age_removals(pair, 11)
     pair.openwebui_admin.run("UPDATE user_bridge.incident SET last_at = last_at - interval '11 minutes'")
-    assert pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'") == 1
+
+
+def looked_after(pair: Pair) -> None:
     pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
     drain_due(pair)
-    assert enabled(pair) == {"u1@example.com", "stays@example.com"}
-    # It is LiteLLM's again when that has the user again.
+
+
+@pytest.mark.parametrize("lose", [at_once, disabled_at_once], ids=["deleted", "disabled"])
+def test_a_page_does_not_undo_that_a_removal_was_rejected(pair: Pair, lose: Any) -> None:
+    people(pair)
+    rows.add_user(pair.litellm, "stays", "stays@example.com")
+    lose(pair, names(0, MANY))
+    shown = held(pair)
+    assert reject(pair, [row for row in shown if row["entity_id"] == "u1"]) == 1
+    approve(pair, [row for row in shown if row["entity_id"] != "u1"])
+    drain_due(pair)
+    forget_the_window(pair)
+    for edit in ("name = 'Former'", "role = 'admin'", "email = 'former@example.com'"):
+        assert pair.openwebui.run(f"UPDATE \"user\" SET {edit} WHERE id = 'usr_u1'") == 1
+        pair.openwebui.run('UPDATE auth SET email = u.email FROM "user" AS u WHERE u.id = auth.id')
+        looked_after(pair)
+        assert held(pair) == []
+        assert [row for row in openwebui.accounts(pair).values() if row[1] == "admin"] == []
+        assert len(enabled(pair)) == 2
+    assert look_out(pair) == 0
+    # Whoever disables the account by hand does what LiteLLM wants, and nobody enables it then.
+    pair.openwebui.run("UPDATE \"user\" SET role = 'pending' WHERE id = 'usr_u1'")
+    looked_after(pair)
+    assert enabled(pair) == {"stays@example.com"}
+    pair.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE id = 'usr_u1'")
+    looked_after(pair)
+    assert enabled(pair) == {"stays@example.com"}
+
+
+def test_a_rejected_disabling_is_asked_again_when_litellm_changes_the_user(pair: Pair) -> None:
+    people(pair)
+    disabled_at_once(pair, names(0, MANY))
+    assert reject(pair, held(pair)) == MANY
+    forget_the_window(pair)
+    rows.change_user(pair.litellm, "u1", user_alias="New name")
+    drain_due(pair)
+    assert "u1@example.com" not in enabled(pair)
+    assert len(enabled(pair)) == MANY - 1
+    # What the page that is open since then does to it is no reason to keep it.
+    pair.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE id = 'usr_u1'")
+    looked_after(pair)
+    assert len(enabled(pair)) == MANY - 1
+
+
+def test_a_rejected_deletion_ends_when_litellm_has_the_user_again(pair: Pair) -> None:
+    people(pair)
+    at_once(pair, names(0, MANY))
+    assert reject(pair, held(pair)) == MANY
     rows.add_user(pair.litellm, "u1", "u1@example.com", user_alias="Back")
     pair.openwebui.run("UPDATE \"user\" SET name = 'Former' WHERE id = 'usr_u1'")
-    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
-    drain_due(pair)
+    looked_after(pair)
     assert openwebui.accounts(pair)["u1@example.com"][0] == "Back"
+
+
+def adopted_with_a_held_email(pair: Pair) -> None:
+    people(pair)
+    openwebui.add_account(pair, "guest", "guest@example.com")
+    rows.add_user(pair.litellm, "g", "guest@example.com")
+    rows.change_user(pair.litellm, "g", user_email="moved@example.com")
+
+
+def a_page_enables_the_guest(pair: Pair) -> None:
+    pair.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE id = 'guest'")
+    pair.openwebui.run("UPDATE auth SET active = true WHERE id = 'guest'")
+    looked_after(pair)
+
+
+def test_to_reject_the_move_of_an_email_keeps_nobody_in(pair: Pair) -> None:
+    adopted_with_a_held_email(pair)
+    disable(pair, ["g"])
+    assert reject(pair, held(pair)) == 1
+    a_page_enables_the_guest(pair)
+    assert "guest@example.com" not in enabled(pair)
+
+
+def test_a_rejection_ends_with_the_next_delivery_whatever_is_held_of_that(pair: Pair) -> None:
+    adopted_with_a_held_email(pair)
+    disabled_at_once(pair, [*names(0, MANY), "g"])
+    assert reject(pair, [row for row in held(pair) if row["kind"] == "disabling"]) == MANY + 1
+    forget_the_window(pair)
+    rows.change_user(pair.litellm, "g", metadata={})
+    assert "guest@example.com" in enabled(pair)
+    disable(pair, ["g"])
+    drain_due(pair)
+    reject(pair, held(pair))
+    a_page_enables_the_guest(pair)
+    assert "guest@example.com" not in enabled(pair)
 
 
 def test_decisions_need_no_open_webui(pair: Pair) -> None:

@@ -35,7 +35,7 @@ _series = itertools.count()
 
 
 def writes(where: Place) -> list[Figure]:
-    """A user comes, changes, is in an organization, has a key and goes; with the drainer alive, as it is deployed."""
+    """A user comes, changes, joins an organization and leaves it, has a key and goes; with the drainer alive."""
     with drainer(where.bridged):
         return [figure for name, write in _one_life() for figure in added(where, name, write)]
 
@@ -86,6 +86,10 @@ def _one_life() -> list[tuple[str, Write]]:
         ("organization joined", run(_MEMBER, lambda n: ["o1", name(n)])),
         ("key created", run(_KEY, lambda n: [f"token {name(n)}", name(n), f"Key {n}", []])),
         ("key deleted", run('DELETE FROM "LiteLLM_VerificationToken" WHERE user_id = %s', lambda n: [name(n)])),
+        (
+            "organization left",
+            run('DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = %s', lambda n: [name(n)]),
+        ),
         ("user deleted", run(f"DELETE FROM {users} WHERE user_id = %s", lambda n: [name(n)])),
     ]
 

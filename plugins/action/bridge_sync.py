@@ -17,7 +17,7 @@ MODULE = "llmops.user_bridge.bridge_sync"
 # Whoever waits sees soon that it goes on.
 FIRST_SECONDS, SECONDS = 1, 10
 # Options that belong to what the first call does besides draining.
-_ONCE = ("action", "backfill", "entity_types", "ids", "repair")
+_ONCE = ("action", "backfill", "entity_types", "ids", "repair", "until")
 display = Display()
 
 

@@ -21,6 +21,13 @@ MAX_LISTED = 1000
 # A sequence keeps its count when the transaction rolls back. Before the first call its last_value is 1, too.
 TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
 
+# As is_paused() says, which an older bridge lacks, and the columns, too.
+_MOMENT = "to_char((to_jsonb(s) ->> '{}')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+PAUSED = f"""
+SELECT {_MOMENT.format("paused_at")} AS since, {_MOMENT.format("paused_until")} AS until
+  FROM {SCHEMA}.settings AS s
+ WHERE s.paused AND ((to_jsonb(s) ->> 'paused_until')::timestamptz > clock_timestamp()) IS NOT FALSE"""
+
 
 def program_roles_spec() -> dict[str, Any]:
     """The options of the doc fragment _program_roles."""
@@ -28,9 +35,9 @@ def program_roles_spec() -> dict[str, Any]:
 
 
 def is_paused(session: Session) -> bool:
-    """Whether pause() was called and resume() was not."""
+    """Whether nothing is delivered, because somebody has paused it."""
     with session.transaction():
-        return bool(_pg.value(session.cur, f"SELECT paused FROM {SCHEMA}.settings"))
+        return bool(_pg.rows(session.cur, PAUSED))
 
 
 def breaker_is_open(session: Session) -> bool:

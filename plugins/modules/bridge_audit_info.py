@@ -104,9 +104,14 @@ entries:
       type: str
       sample: SYNC_USER
     entity_id:
-      description: Id of the entity in LiteLLM.
+      description: Id of the entity in LiteLLM; of what a person decided, the login.
       type: str
       sample: u1
+    by:
+      description: The login of the person who decided it, null for what followed from LiteLLM's data or a setting.
+      type: str
+      sample: postgres
+      version_added: 1.1.0
     result:
       description: How it ended, one of V(SUCCESS), V(FAILED), V(SKIPPED) and V(WARNING).
       type: str
@@ -144,11 +149,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _listing, _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
+# What a person decides is recorded under the login. A pause that ends by itself is a warning.
+DECISIONS = "('APPROVE_CHANGES', 'REJECT_CHANGES', 'PAUSE', 'RESUME') AND r.sync_result = 'SUCCESS'"
 # SYNC_USER, DELETE_USER and MIGRATE_USER are about the same entity; the names themselves are the bridge's to know.
 SUBJECT = "regexp_replace({}, '^(SYNC|DELETE|MIGRATE)_', '')"
 LISTING = _listing.Listing(
     table="user_bridge.sync_audit",
     columns="r.id, r.operation, r.record_id AS entity_id, r.sync_result AS result, r.error_message AS message,"
+    f" CASE WHEN r.operation IN {DECISIONS} THEN r.record_id END AS by,"
     f" r.old_data AS before, r.new_data AS after, {_listing.utc('r.created_at')} AS at",
     conditions={
         "entity_types": f"{SUBJECT.format('r.operation')} IN"

@@ -422,6 +422,76 @@ last_errors:
       description: When, in UTC.
       type: str
       sample: '2026-11-23T08:00:00Z'
+recent:
+  description: The last deliveries in the audit, 1000 at most, null when they could not be read.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    entries:
+      description: Number of deliveries.
+      type: int
+      sample: 1000
+    delivered:
+      description: Number of those that did not fail. What was tried several times counts each time.
+      type: int
+      sample: 998
+    since:
+      description: When the first of them was, in UTC. Null without any.
+      type: str
+      sample: '2026-11-22T08:00:00Z'
+    last_success:
+      description: When something was last delivered, in UTC. Null for never, as far as the audit goes back.
+      type: str
+      sample: '2026-11-23T08:00:00Z'
+day:
+  description: What the drainer has counted in the last day, null when it could not be read.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    entries:
+      description: Number of deliveries.
+      type: int
+      sample: 1800
+    delivered:
+      description: Number of those that did not fail.
+      type: int
+      sample: 1795
+    most_waiting:
+      description: The most entries that were seen waiting in the queue, null before the first count.
+      type: int
+      sample: 12
+    longest_seconds:
+      description: The greatest age of an entry that was seen waiting, null before the first count.
+      type: int
+      sample: 3
+last_comparison:
+  description:
+    - When the drainer last compared Open WebUI with what it has delivered, in UTC. Null for never, or when that failed.
+  returned: success
+  type: str
+  sample: '2026-11-23T08:00:00Z'
+  version_added: 1.1.0
+upkeep_failing:
+  description: The tasks of the drainer's upkeep that failed the last time.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 1.1.0
+  contains:
+    task:
+      description: Name of the task.
+      type: str
+      sample: initial passwords
+    failures:
+      description: How often it has failed since it last did not.
+      type: int
+      sample: 2
+    message:
+      description: Error message.
+      type: str
+      sample: permission denied for table auth
 mapped:
   description: Number of LiteLLM's entities with a counterpart in Open WebUI, by type, null when it could not be read.
   returned: success
@@ -485,6 +555,7 @@ removals:
           openwebui_id: usr_u1
           accounts: [{id: usr_u1, email: ann@example.com, name: Ann}]
           reason: too many accounts deleted within ten minutes
+          parked_at: '2026-11-23T08:00:00.123456Z'
 drift:
   description: What differs between both sides, null without O(drift) or when it could not be compared.
   returned: success
@@ -525,6 +596,20 @@ settings:
   returned: success
   type: dict
   sample: {delivery: commit, paused: false}
+pause:
+  description: Since when and until when the bridge is paused, null where it is not, or when that could not be read.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    since:
+      description: When it was paused, in UTC. Null where an older version did it.
+      type: str
+      sample: '2026-11-26T14:00:00Z'
+    until:
+      description: When the pause ends by itself, in UTC. Null for never.
+      type: str
+      sample: '2026-11-26T16:00:00Z'
 not_linked:
   description:
     - The users of LiteLLM that get no account because Open WebUI has one with their email that must not be linked to

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bridge_sync
-short_description: Deliver what waits, compare both sides, repair differences, decide about held changes
+short_description: Deliver what waits, compare both sides, decide about held changes, pause and resume
 version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
@@ -29,10 +29,18 @@ options:
         again.
       - V(reject_removals) drops them from the queue. The accounts stay as they are until LiteLLM changes them again or
         somebody repairs the difference.
+      - V(pause) has the bridge queue only, until V(resume) or O(until). V(resume) also drains the queue.
       - What is held is in RV(removals) whatever the action, also in check mode.
     type: str
-    choices: [approve_removals, drain, reconcile, reject_removals]
+    choices: [approve_removals, drain, pause, reconcile, reject_removals, resume]
     default: drain
+  until:
+    description:
+      - When O(action=pause) ends by itself. A time in ISO 8601, in UTC unless it names another offset, or an age such
+        as V(30m) or V(2h), which is counted from now and does not move the end of a pause by less than a minute.
+      - Without it nothing but V(resume) ends a pause, and one that there is stays as it is.
+    type: str
+    version_added: 1.1.0
   ids:
     description:
       - Which held changes to approve or reject, by RV(removals[].id). Without it all that the module finds.
@@ -89,7 +97,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows for each entity and field what Open WebUI has now and what LiteLLM says it must have.
+      - Shows for each entity and field what Open WebUI has now and what LiteLLM says it must have; with O(action=drain)
+        of what is queued, at most 1000 entities.
   idempotent:
     support: full
 extends_documentation_fragment:
@@ -115,6 +124,13 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: bridge_drained.failures | length == 0
     fail_msg: "{{ bridge_drained.failures }}"
+
+- name: Pause it for an upgrade, for two hours at most
+  llmops.user_bridge.bridge_sync:
+    login_unix_socket: /var/run/postgresql
+    login_db: litellm
+    action: pause
+    until: 2h
 
 - name: Show what differs between both sides, run with --diff
   llmops.user_bridge.bridge_sync:
@@ -163,10 +179,16 @@ more:
   sample: false
   version_added: 1.1.0
 paused:
-  description: Whether the bridge is paused.
+  description: Whether the bridge is paused, after the run, or in check mode would be.
   returned: success
   type: bool
   sample: false
+  version_added: 1.1.0
+paused_until:
+  description: When the pause ends by itself, in UTC. Null without one, and where nothing but V(resume) ends it.
+  returned: success
+  type: str
+  sample: '2026-11-23T10:00:00Z'
   version_added: 1.1.0
 queued:
   description: How many entities O(backfill=true) has queued.
@@ -323,22 +345,24 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import held_lines
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.pause import pause_line
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import failures, queue
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import Outcome, check, execute
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.run import PAUSING, Outcome, check, execute
 from ansible_collections.llmops.user_bridge.plugins.module_utils._types import ENTITY_TYPES
 
 
 def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
     """What the action changes, as C(--diff) shows it."""
-    if action == "drain":
-        return {"before": "", "after": ""}
-    if action == "reconcile":
+    if action in ("drain", "reconcile"):
+        differences = done.preview if action == "drain" else done.differences
         return {
             "before_header": f"Open WebUI as it is (through {database})",
             "after_header": f"as LiteLLM says ({database})",
-            "before": difference_lines(done.differences, "before"),
-            "after": difference_lines(done.differences, "after"),
+            "before": difference_lines(differences, "before"),
+            "after": difference_lines(differences, "after"),
         }
+    if action in PAUSING:
+        return {"before": pause_line(done.paused_before), "after": pause_line(done.pause)}
     header = f"held changes ({database})"
     left = [row for row in done.held if row not in done.decided]
     return {
@@ -352,13 +376,14 @@ def diff(action: str, done: Outcome, database: str) -> dict[str, str]:
 def action(module: AnsibleModule) -> dict[str, Any]:
     check(module.params)
     session = Session(module.params, module.params["owner"])
-    done = execute(session, module.params, module.check_mode)
+    done = execute(session, module.params, module.check_mode, module._diff)
     result: dict[str, Any] = {
         "changed": done.changed,
         "database": session.database,
         "drained": done.drained.summary(),
         "more": done.drained.more,
-        "paused": done.paused,
+        "paused": done.pause is not None,
+        "paused_until": done.pause["until"] if done.pause else None,
         "queued": done.queued,
         "queue": queue(session),
         "failures": failures(session),
@@ -377,9 +402,10 @@ def main() -> None:
     spec.update(
         action={
             "type": "str",
-            "choices": ["approve_removals", "drain", "reconcile", "reject_removals"],
+            "choices": ["approve_removals", "drain", "pause", "reconcile", "reject_removals", "resume"],
             "default": "drain",
         },
+        until={"type": "str"},
         ids={"type": "list", "elements": "int"},
         backfill={"type": "bool", "default": False},
         while_paused={"type": "str", "choices": ["queue", "refuse"], "default": "refuse"},

@@ -30,6 +30,7 @@ OTHERS = frozenset({"bridge_hosts", "bridge_litellm", "bridge_openwebui"})
 
 _LARGEST = 2**31 - 1
 _RANGES = {
+    "bridge_audit_limit": (1, 10000),
     "bridge_login_port": (0, 65535),
     "bridge_openwebui_login_port": (0, 65535),
     "bridge_migrate_batch_size": (1, MAX_BATCH),

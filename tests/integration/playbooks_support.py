@@ -17,6 +17,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ def _file(playbook: Path | Plays | str, tmp_path: Path) -> str:
 
 def _run(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
     """One run of ansible-playbook."""
-    return recap.read(forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env)).stdout)
+    done = forks.playbook([playbook, *arguments], tmp_path, environment(forks.home(), env))
+    return replace(recap.read(done.stdout), code=done.returncode)
 
 
 def _run_process(playbook: str, tmp_path: Path, env: Mapping[str, str], *arguments: str) -> Run:
@@ -147,7 +149,7 @@ def _run_process(playbook: str, tmp_path: Path, env: Mapping[str, str], *argumen
         cwd=tmp_path,
         env=environment(tmp_path, env),
     )
-    return recap.read(done.stdout)
+    return replace(recap.read(done.stdout), code=done.returncode)
 
 
 def environment(home: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -39,6 +39,7 @@ import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
 from faults_of_load import LOAD
+from faults_of_operating import OPERATING
 from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
@@ -1185,7 +1186,7 @@ FAULTS += LOCKS + [
     Fault(
         "upkeep while paused",
         "engine/litellm/maintenance.sql.j2",
-        "NOT s.paused AND",
+        "NOT user_bridge.is_paused(s) AND",
         "true AND",
         test_upkeep.test_while_paused_only_the_audit_is_cut,
     ),
@@ -1983,6 +1984,7 @@ FAULTS += [
         "int4send(0)",
         lambda pair: test_installation.test_the_blocks_of_a_secret_are_sealed_apart(pair),
     ),
+    *(Fault(*row) for row in OPERATING),
 ]
 
 OLD_FAULTS = [

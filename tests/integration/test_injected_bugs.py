@@ -221,10 +221,10 @@ def _waiting(pair: Pair) -> None:
 
 def _backlog(pair: Pair) -> None:
     session = writer(pair)
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = true")
+    pair.litellm_admin.run("SELECT user_bridge.pause_until(now() + interval '1 hour')")
     rows.change_user(session, "u0", user_alias="Later")
     rows.change_team(session, "t0", team_alias="T later")
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
+    pair.litellm_admin.run("SELECT user_bridge.resume()")
     rows.rename_organization(session, "o0", "O now")
 
 

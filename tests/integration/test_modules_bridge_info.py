@@ -96,6 +96,9 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
     assert found["trigger_faults"] == 0
     assert found["commits"]["delivered"] > 0 and found["commits"]["queued_share"] is not None
+    assert (found["recent"]["entries"], found["recent"]["delivered"]) == (1, 1)
+    assert found["recent"]["since"] == found["recent"]["last_success"] and found["recent"]["since"].startswith("20")
+    assert found["last_comparison"] is None and found["upkeep_failing"] == []
     assert found["unseen"] == [] and found["causes"] == [] and found["skipped_users"] == []
     assert (
         found["removals"] == {**found["initial_passwords"], "by_kind": {}} == {"total": 0, "first": [], "by_kind": {}}
@@ -130,7 +133,9 @@ def test_check_mode_is_the_same(deployed: Pair, driver: str) -> None:
         ),
         ("DROP FUNCTION user_bridge.version()", "broken", "function user_bridge.version() (litellm): missing"),
         ("GRANT SELECT ON user_bridge.sync_audit TO PUBLIC", "broken", "table user_bridge.sync_audit (litellm): priv"),
-        ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused"),
+        ("SELECT user_bridge.pause()", "degraded", ", and nothing ends that: run the playbook"),
+        ("SELECT user_bridge.pause_until('2100-01-01Z')", "degraded", " until 2100-01-01T00:00:00Z: run the playbook"),
+        ("UPDATE user_bridge.settings SET paused = true", "degraded", "the bridge is paused, and nothing ends that"),
         ("DROP SERVER user_bridge_target CASCADE", "broken", "there is no server user_bridge_target"),
         ("DROP SCHEMA user_bridge CASCADE", "broken", "has no bridge: run the playbook"),
         (
@@ -189,6 +194,26 @@ def test_queue_and_errors(deployed: Pair) -> None:
         and "could not be delivered so far" in text
         and "does a drainer run" in text
     )
+
+
+def test_what_the_drainer_did(deployed: Pair) -> None:
+    add_user(deployed, "u1", "ann@example.com")
+    add_user(deployed, "u2", "ann@example.com")
+    deployed.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_audit (operation, record_id, sync_result, error_message, created_at) VALUES"
+        " ('SYNC_USER', 'u3', 'FAILED', 'no', '2100-01-01Z'), ('SETTLE_JOURNAL', 'journal', 'WARNING', 'no', now())"
+    )
+    deployed.litellm_admin.run("SELECT user_bridge.maintain()")
+    deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('journal', '1 hour', 'no right to')")
+    found = info(deployed)
+    assert (found["recent"]["entries"], found["recent"]["delivered"]) == (3, 2)
+    assert found["day"] == {"entries": 3, "delivered": 2, "most_waiting": 0, "longest_seconds": 0}
+    assert found["recent"]["since"] == found["recent"]["last_success"] < "2100"
+    assert found["recent"]["since"] <= found["last_comparison"] < "2100"
+    assert found["upkeep_failing"] == [{"task": "journal", "failures": 1, "message": "no right to"}]
+    assert "the upkeep fails at journal (1 time): no right to" in found["health"]["reasons"]
+    deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('lookout', '10 minutes', 'away')")
+    assert info(deployed)["last_comparison"] is None
 
 
 def test_where_the_triggers_are_off(deployed: Pair) -> None:

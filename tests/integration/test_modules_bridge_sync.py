@@ -69,6 +69,9 @@ def test_drain(queued: Pair, driver: str) -> None:
     before = sync(queued, check=True, diff=True, driver=driver, env=READ_ONLY)
     assert before["changed"] is True and before["drained"]["delivered"] == 0
     assert before["queue"]["by_type"] == {"organization": 1, "organization_member": 1, "user": 2}
+    shown = before["diff"]
+    assert "user u1 exists: false\n" in shown["before"] and "user u1 exists: true\n" in shown["after"]
+    assert "u2" not in shown["before"] + shown["after"] and before["differences"] == []
     assert emails(queued) == []
 
     done = sync(queued, driver=driver)
@@ -126,7 +129,8 @@ def test_one_that_fails_is_listed_with_a_remedy_and_holds_up_nobody(queued: Pair
 
 def test_open_webui_away(queued: Pair) -> None:
     queued.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
-    done = sync(queued)
+    done = sync(queued, diff=True)
+    assert done["diff"]["before"] == done["diff"]["after"] == ""
     assert done["changed"] is False and done["drained"]["results"] == {"FAILED": 4}
     assert {failure["cause"] for failure in done["failures"]} == {"unreachable"}
     assert "bridge_target_host" in done["failures"][0]["remedy"]
@@ -348,3 +352,37 @@ def test_a_paused_bridge_only_queues_if_asked_to(queued: Pair, options: dict[str
     assert sync(queued, while_paused="queue", env=READ_ONLY)["changed"] is False
     admin.run("SELECT user_bridge.resume()")
     assert sync(queued)["paused"] is False and "ann@example.com" in emails(queued)
+
+
+def test_pause_and_resume(queued: Pair) -> None:
+    env = READ_ONLY
+    planned = sync(queued, action="pause", until="2h", check=True, diff=True, env=env)
+    assert (planned["changed"], planned["paused"]) == (True, True)
+    assert planned["diff"] == {"before": "delivers\n", "after": "paused until 2h\n"}
+    paused = sync(queued, action="pause")
+    assert (paused["changed"], paused["paused"], paused["paused_until"]) == (True, True, None)
+    assert sync(queued, action="pause", env=env)["changed"] is False
+    moved = sync(queued, action="pause", until="2h", diff=True)
+    assert moved["changed"] is True and moved["paused_until"].endswith("Z")
+    assert moved["diff"]["before"] == "paused until somebody resumes it\n"
+    # Minutes later it would be another end; what is paused already stays so without one.
+    for end in ({"until": "2h"}, {"until": moved["paused_until"]}, {}):
+        same = sync(queued, action="pause", env=env, **end)
+        assert (same["changed"], same["paused_until"]) == (False, moved["paused_until"])
+    assert sync(queued, action="pause", until="3h", check=True, env=env)["changed"] is True
+    with pytest.raises(ModuleFailed, match="is over: name a time to come"):
+        sync(queued, action="pause", until="2020-01-01", env=env)
+
+    planned = sync(queued, action="resume", check=True, diff=True, env=env)
+    assert (planned["changed"], planned["paused"], planned["diff"]["after"]) == (True, False, "delivers\n")
+    resumed = sync(queued, action="resume")
+    assert (resumed["changed"], resumed["paused"], resumed["drained"]["delivered"]) == (True, False, 4)
+    assert sync(queued, action="resume", env=env)["changed"] is False
+    audited = queued.litellm_admin.rows(
+        "SELECT operation, record_id FROM user_bridge.sync_audit WHERE operation IN ('PAUSE', 'RESUME') ORDER BY id"
+    )
+    assert [(row["operation"], row["record_id"]) for row in audited] == [
+        ("PAUSE", "postgres"),
+        ("PAUSE", "postgres"),
+        ("RESUME", "postgres"),
+    ]

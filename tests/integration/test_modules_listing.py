@@ -65,6 +65,14 @@ def test_audit_entry(lived_in: Pair, driver: str) -> None:
     )
 
 
+def test_who_decided(lived_in: Pair) -> None:
+    lived_in.litellm_admin.run("SELECT user_bridge.note_decision('APPROVE_CHANGES', '{1,2}')")
+    (entry,) = listed(lived_in, "bridge_audit_info", operations=["APPROVE_CHANGES"])["entries"]
+    assert (entry["by"], entry["after"]) == ("postgres", {"ids": [1, 2]})
+    others = listed(lived_in, "bridge_audit_info", entity_types=["user"])["entries"]
+    assert others and {entry["by"] for entry in others} == {None}
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_mapping_entry(lived_in: Pair, driver: str) -> None:
     found = listed(lived_in, "bridge_mapping_info", driver, litellm_types=["user"], litellm_ids=["u1"])

@@ -31,6 +31,9 @@ PLAYBOOKS = (
     "pause_bridge",
     "resume_bridge",
     "review_changes",
+    "drain_bridge",
+    "reconcile_bridge",
+    "bridge_audit",
     "remove_bridge",
 )
 # The kit's own passwords contain what is awkward to quote; these what is easy to find.

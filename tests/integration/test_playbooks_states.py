@@ -43,6 +43,9 @@ PLAYBOOKS = (
     "pause_bridge",
     "resume_bridge",
     "review_changes",
+    "drain_bridge",
+    "reconcile_bridge",
+    "bridge_audit",
     "remove_bridge",
 )
 ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
@@ -180,6 +183,9 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "pause_bridge": {"pristine": FAILS, "paused": NOTHING},
     "resume_bridge": {"pristine": FAILS, "deployed": NOTHING},
     "review_changes": {"pristine": FAILS, "deployed": NOTHING, "paused": NOTHING},
+    "drain_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
+    "reconcile_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
+    "bridge_audit": {"pristine": FAILS, "deployed": NOTHING},
     "remove_bridge": {"pristine": NOTHING, "upstream_alone": NOTHING},
     "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
 }
@@ -188,6 +194,7 @@ REPAIRED = ("drifted", "password_changed", "older_version", "upstream_scripts", 
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "pause_bridge": ("to_be_paused",),
     "resume_bridge": ("paused",),
+    "reconcile_bridge": ("unlike",),
     "deploy_bridge": REPAIRED,
 }
 REMOVED = ("drifted_and_removed", "paused_and_removed")
@@ -213,7 +220,8 @@ class Bridges:
     def variables(self, state: str) -> dict[str, Any]:
         own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
         drift = {"bridge_status_drift": "yes"} if state == "unlike" else {}
-        return variables(self.pairs[state], **own, **drift)
+        end = {"bridge_pause_until": "2100-01-01T00:00:00Z"} if state == "to_be_paused" else {}
+        return variables(self.pairs[state], **own, **drift, **end)
 
     def snapshots(self) -> dict[str, Any]:
         return {state: snapshot(pair) for state, pair in self.pairs.items()}
@@ -389,6 +397,8 @@ def test_a_run_that_changes_something(changed: Changed, playbook: str, state: st
     assert (first.changed > 0, first.failed) == (True, 0), changed.first.output
     again = changed.again.hosts[host_of(state, playbook)]
     assert (again.changed, again.failed) == NOTHING, changed.again.output
+    if playbook == "pause_bridge":
+        assert "The bridge is paused until 2100-01-01T00:00:00Z." in changed.first.words, changed.first.output
     if playbook == "resume_bridge":
         assert "delivered; queued now: 0, of these 0 failing and 0 held." in changed.first.words, changed.first.output
     pair = changed.bridges.pairs[state]

@@ -66,7 +66,7 @@ def test_the_state_at_a_glance(populated: Pair, function: str) -> None:
     call(populated, "pause")
     rows.change_user(populated.litellm, "u2", user_alias="waits")
     seen = metrics(populated, function)
-    assert (seen["Total Audit Records"], seen["Success Rate"]) == ("8", "87.50%")
+    assert (seen["Total Audit Records"], seen["Success Rate"]) == ("9", "87.50%")
     assert (seen["Queued"], seen["Failing"], seen["Paused"]) == ("2", "1", "true")
     oldest = populated.litellm_admin.value("SELECT min(enqueued_at)::text FROM user_bridge.sync_queue")
     assert seen["Oldest Queued"] == oldest

@@ -12,9 +12,18 @@ from collections.abc import Mapping, Sequence
 from kit import bridge
 from kit.settings import LICENCE
 
-# Options of modules that take types, and the list of each in _types.py.
-_OPTIONS = {"entity_types": "ENTITY_TYPES", "litellm_types": "MAPPED_TYPES", "openwebui_types": "OPENWEBUI_TYPES"}
-_CHOICES = re.compile(rf"(?m)^(  ({'|'.join(_OPTIONS)}):\n(?:    .*\n)*?    choices: )\[[^\]]*\]$")
+# Options of modules and variables of the role bridge that take types, and the list of each in _types.py.
+_OPTIONS = {
+    "entity_types": "ENTITY_TYPES",
+    "litellm_types": "MAPPED_TYPES",
+    "openwebui_types": "OPENWEBUI_TYPES",
+    "bridge_reconcile_types": "ENTITY_TYPES",
+    "bridge_audit_types": "ENTITY_TYPES",
+}
+_CHOICES = re.compile(
+    rf"(?m)^(?P<before>(?P<indent> +)(?P<option>{'|'.join(_OPTIONS)}):.*\n(?:(?P=indent)  .*\n)*?"
+    r"(?P=indent)  choices: )\[[^\]]*\]$"
+)
 Types = Mapping[str, Sequence[str]]
 
 
@@ -47,8 +56,10 @@ OPENWEBUI_TYPES = {_python(types["OPENWEBUI_TYPES"])}
 
 
 def with_choices(text: str, types: Types) -> str | None:
-    """A module with the choices of its options that take types; None where it has no such option."""
-    written, count = _CHOICES.subn(lambda match: match[1] + _yaml(types[_OPTIONS[match[2]]]), text)
+    """Documentation with the choices of those options that take types; None where there is no such option."""
+    written, count = _CHOICES.subn(
+        lambda match: match["before"] + _yaml(types[_OPTIONS[match["option"]]], match["indent"]), text
+    )
     return written if count else None
 
 
@@ -56,5 +67,5 @@ def _python(names: Sequence[str]) -> str:
     return "[\n" + "".join(f'    "{name}",\n' for name in names) + "]"
 
 
-def _yaml(names: Sequence[str]) -> str:
-    return textwrap.fill(f"[{', '.join(names)}]", 100, subsequent_indent=" " * 6)
+def _yaml(names: Sequence[str], indent: str) -> str:
+    return textwrap.fill(f"[{', '.join(names)}]", 100, subsequent_indent=f"{indent}    ")

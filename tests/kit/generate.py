@@ -32,7 +32,9 @@ def generated() -> dict[Path, str]:
     placed = {path: _placed(path, text) if path.suffix == ".yml" else text for path, text in texts.items()}
     types = entity_types.of_registry()
     modules = {path: path.read_text(encoding="utf-8") for path in (plugins / "modules").glob("*.py")}
-    choices = {path: entity_types.with_choices(text, types) for path, text in modules.items()}
+    bridge = roles / "bridge" / "meta" / "argument_specs.yml"
+    documented = {**modules, bridge: placed[bridge]}
+    choices = {path: entity_types.with_choices(text, types) for path, text in documented.items()}
     return {
         **placed,
         plugins / "module_utils" / "_types.py": entity_types.module(types),

@@ -126,7 +126,8 @@ def play(
         },
     )
     ended = recap.read(done.stdout)
-    return Logged(ended.output, ended.changed, ended.failed, ended.hosts, log.read_text(encoding="utf-8"))
+    written = log.read_text(encoding="utf-8")
+    return Logged(ended.output, ended.changed, ended.failed, ended.hosts, done.returncode, written)
 
 
 def play_aliases(

@@ -122,7 +122,10 @@ class Pair:
         names: dict[Side, str] = {side: self.cluster.fresh_name(side) for side in SIDES}
         self.cluster.execute(
             *known_passwords(self.cluster, SIDES),
-            *(f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE "{source[side]}"' for side in SIDES),
+            *(
+                f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE "{source[side]}" {_strategy(self.cluster)}'
+                for side in SIDES
+            ),
         )
         self.databases = names
 
@@ -218,6 +221,11 @@ def pair_before_first_start(cluster: Cluster, litellm: str = "new", openwebui: s
         yield made
     finally:
         made.drop()
+
+
+def _strategy(cluster: Cluster) -> str:
+    """How a template is copied: files take half the time of the log, which is the default since PostgreSQL 15."""
+    return "STRATEGY file_copy" if cluster.major >= 15 else ""
 
 
 def drop_databases(cluster: Cluster, names: Iterable[str]) -> None:

@@ -22,6 +22,8 @@ class Run:
     changed: int
     failed: int
     hosts: Mapping[str, Run] = field(default_factory=dict)
+    # Of the whole run.
+    code: int = 0
 
     @property
     def words(self) -> str:

@@ -11,6 +11,7 @@ import re
 import jinja2
 import pytest
 import yaml
+from ansible_collections.llmops.user_bridge.plugins.filter.table import table
 
 from kit import causes, pages
 from kit.common import REPO
@@ -78,19 +79,31 @@ HEALTHY = """
 health: {status: ok, reasons: []}
 litellm: &side
   {installed: true, version: 1.0.0, database: litellm, server_version: "17.5", objects: [{state: ok}, {state: ok}],
-   counts: {users: 120, users_with_email: 118, organizations: 2, teams: 14}}
-openwebui: {<<: *side, database: openwebui, counts: {users: 119, groups: 16}}
+   counts: {users: 120, users_with_email: 118, organizations: 2, teams: 14, organization_members: 118, team_members: 96,
+            api_keys: 87}}
+openwebui:
+  {<<: *side, database: openwebui, counts: {users: 119, admins: 2, pending: 0, groups: 16, group_members: 214}}
 connection: {state: ok, user: sync_user}
-settings: {paused: false, delivery: commit}
+settings: {delivery: commit}
+pause: null
+recent: {entries: 341, delivered: 341, since: "2026-11-25T08:02:11Z", last_success: "2026-11-26T10:01:54Z"}
+day: {entries: 58, delivered: 58, most_waiting: 3, longest_seconds: 0}
 drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
-mapped: {user: 118}
+last_comparison: "2026-11-26T10:04:08Z"
+mapped: {user: 118, organization: 2, team: 14, api_key: 87}
+not_linked: {total: 0, first: []}
 queue: {depth: 0, failed: 0, oldest_seconds: null}
-errors: []
+causes: []
+removals: {total: 0, first: []}
+skipped_users: [{users: 2, reason: no email}]
+no_sign_in: {total: 0, first: []}
+drift: null
 """
 
 
 def test_the_report_in_readme_is_what_the_role_prints() -> None:
     environment = jinja2.Environment(trim_blocks=True)
+    environment.filters["llmops.user_bridge.table"] = table
     template = environment.from_string((REPO / "roles/bridge/templates/status.txt.j2").read_text(encoding="utf-8"))
     info = yaml.safe_load(HEALTHY)
     (shown,) = pages.blocks("README.md", "text")

@@ -180,11 +180,21 @@ def test_choices_of_types() -> None:
       older]
   action:
     choices: [drain]
+    options:
+      bridge_audit_types: &types
+        description: Only these.
+        choices: [old]
+        default: []
 """
     types = {"ENTITY_TYPES": ["long_name_" + "x" * 50, "other_" + "y" * 50], "MAPPED_TYPES": [], "OPENWEBUI_TYPES": []}
     written = entity_types.with_choices(text, types)
     assert written and max(map(len, written.splitlines())) < 120
     options = yaml.safe_load(written)
+    assert options["action"]["options"]["bridge_audit_types"] == {
+        "description": "Only these.",
+        "choices": types["ENTITY_TYPES"],
+        "default": [],
+    }
     assert options["entity_types"]["choices"] == types["ENTITY_TYPES"] and options["action"]["choices"] == ["drain"]
     assert entity_types.with_choices("  action:\n    choices: [drain]\n", types) is None
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED, TRIGGER_FAULTS
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED
+from ansible_collections.llmops.user_bridge.plugins.module_utils._listing import utc
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import SPEC
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.stored import read_settings
@@ -70,7 +71,7 @@ SELECT concat_ws(' ', 'role ' || quote_ident(r.rolname), 'database ' || quote_id
 
 _HELD = f"""
 SELECT h.id, h.incident, h.kind, h.entity_type, h.entity_id, h.openwebui_id, h.accounts, h.reason,
-       count(*) OVER () AS total
+       {utc("h.held_at")} AS parked_at, count(*) OVER () AS total
   FROM {SCHEMA}.held_changes() AS h ORDER BY h.id LIMIT greatest(1, %(limit)s)"""
 
 _HELD_KINDS = f"SELECT h.kind, count(*) AS n FROM {SCHEMA}.held_changes() AS h GROUP BY 1 ORDER BY 1"
@@ -92,6 +93,7 @@ def look_at_delivery(
         "triggers_off": [],
         "removals": None,
         "settings": None,
+        "pause": None,
     }
     if ("table", f"{SCHEMA}.sync_queue") not in live:
         return found
@@ -123,6 +125,11 @@ def look_at_delivery(
     if held is not None:
         found["removals"] = {**held, "by_kind": {row["kind"]: row["n"] for row in _pg.rows(cur, _HELD_KINDS)}}
     found["settings"] = look_at_settings(cur, report, live, "settings")
+    paused = report.look(cur, "pause", PAUSED) if found["settings"] else None
+    if paused is not None:
+        # Without a drainer nobody notes that the time of a pause is over.
+        found["settings"]["paused"] = bool(paused)
+        found["pause"] = paused[0] if paused else None
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.activity import look_at_activity
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connection import check_connection
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import (
     look_at_delivery,
@@ -116,6 +117,7 @@ def _look_at_litellm(
     with reading(cur, COUNTED["litellm"]) as proved:
         report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version, proved)
         delivery = look_at_delivery(cur, report, live, proved, params["limit"])
+        delivery.update(look_at_activity(cur, report, live))
         delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])

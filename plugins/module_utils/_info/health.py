@@ -54,8 +54,9 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     version = info["version"]
     if version["matches"] is False:
         degraded.append(f"version {version['installed']} is installed, not {version['expected']}: {DEPLOY}")
-    if (info["settings"] or {}).get("paused"):
-        degraded.append("the bridge is paused: run the playbook llmops.user_bridge.resume_bridge")
+    if info["pause"]:
+        when = _when(info["pause"])
+        degraded.append(f"the bridge is paused{when}: run the playbook llmops.user_bridge.resume_bridge")
     if info["settings_differ"]:
         degraded.append(
             f"the two sides have different settings ({', '.join(info['settings_differ'])}), and each acts by its own: "
@@ -67,6 +68,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"no drainer lives, though bridge_maintenance is {drainer['runs']}: what commits leave waits, and initial "
             f"passwords and keys do not expire; {_WHERE_TO_LOOK[drainer['runs']]}, or {DEPLOY}"
         )
+    for task in info["upkeep_failing"]:
+        degraded.append(f"the upkeep fails at {task['task']} ({number(task['failures'], 'time')}): {task['message']}")
     queue = info["queue"]
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {number(queue['depth'], 'queued change')} could not be delivered so far")
@@ -120,6 +123,11 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
 def number(count: int, noun: str, plural: str = "") -> str:
     """A count with its noun."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _when(pause: dict[str, Any]) -> str:
+    since = f" since {pause['since']}" if pause["since"] else ""
+    return since + (f" until {pause['until']}" if pause["until"] else ", and nothing ends that")
 
 
 def _lost(info: dict[str, Any]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
@@ -264,7 +265,7 @@ def _is_paused(cur: Any) -> bool | None:
     """Whether delivery is paused, None where the login may not see it."""
     try:
         with _pg.savepoint(cur):
-            return bool(_pg.value(cur, f"SELECT paused FROM {SCHEMA}.settings"))
+            return bool(_pg.rows(cur, PAUSED))
     except _pg.PgError:
         return None
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import is_paused
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
-from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import compare, trigger_faults
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import (
+    compare,
+    preview_waiting,
+    trigger_faults,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.drain import Drained, Limits, drain
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import (
     DECIDING,
@@ -25,7 +28,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held impo
     held_changes,
     to_decide,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.pause import current_pause, pause, resume
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.queue import deliverable
+
+PAUSING = ("pause", "resume")
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,15 @@ class Outcome:
     """What a call did, or in check mode would do. Held is what waits for a decision, or waited when one was taken."""
 
     changed: bool = False
-    paused: bool = False
     queued: int = 0
     drained: Drained = field(default_factory=Drained)
     differences: tuple[dict[str, Any], ...] = ()
     differences_total: int = 0
+    # The pause before the call, and after it.
+    paused_before: dict[str, Any] | None = None
+    pause: dict[str, Any] | None = None
+    # What delivering would have changed when the call began, where somebody wants to see it.
+    preview: tuple[dict[str, Any], ...] = ()
     held: tuple[dict[str, Any], ...] = ()
     decided: tuple[dict[str, Any], ...] = ()
 
@@ -50,6 +60,8 @@ def check(params: dict[str, Any]) -> None:
                 raise BridgeError(f"{option} goes with action=reconcile only; leave it out for {params['action']}")
     if params["backfill"] and params["action"] != "drain":
         raise BridgeError(f"backfill goes with action=drain only; leave it out for {params['action']}")
+    if params["until"] is not None and params["action"] != "pause":
+        raise BridgeError(f"until goes with action=pause only; leave it out for {params['action']}")
     if params["ids"] is not None and params["action"] not in DECIDING:
         raise BridgeError(f"ids goes with action={' or '.join(DECIDING)} only; leave it out for {params['action']}")
     for option in ("limit", "max_seconds"):
@@ -57,10 +69,11 @@ def check(params: dict[str, Any]) -> None:
             raise BridgeError(f"{option} must be at least 1; leave it out for no limit")
 
 
-def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outcome:
+def execute(session: Session, params: dict[str, Any], check_mode: bool, diff: bool = False) -> Outcome:
     """Do what the options of the module ask for."""
     action, limits = params["action"], Limits(params["limit"], params["max_seconds"])
-    paused = is_paused(session)
+    before = current_pause(session)
+    paused = before is not None
     delivers = action == "drain" or params["repair"] or (action == "approve_removals" and params["ids"] != [])
     if delivers and paused and params["while_paused"] == "refuse":
         raise BridgeError(
@@ -71,7 +84,13 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outco
     if params["backfill"]:
         outcome = _backfill(session, limits, paused, check_mode)
     elif action == "drain":
+        preview = preview_waiting(session) if diff and not paused else []
         outcome = Outcome() if paused else _drain_what_waits(session, limits, check_mode)
+        outcome = replace(outcome, preview=tuple(preview))
+    elif action == "pause":
+        outcome = Outcome(changed=pause(session, params["until"], check_mode))
+    elif action == "resume":
+        outcome = _resume(session, limits, paused, check_mode)
     elif action == "reconcile":
         outcome = _reconcile(session, params["entity_types"], params["repair"], limits, paused, check_mode)
     else:
@@ -79,7 +98,20 @@ def execute(session: Session, params: dict[str, Any], check_mode: bool) -> Outco
     # Who decides gets what he decided about; every other action may have come upon something new to hold.
     if action not in DECIDING and outcome.drained.tried:
         held = held_changes(session)
-    return replace(outcome, paused=paused, held=tuple(held))
+    if action in PAUSING and outcome.changed:
+        planned = {"since": None, "until": params["until"]} if action == "pause" else None
+        outcome = replace(outcome, pause=planned if check_mode else current_pause(session))
+    else:
+        outcome = replace(outcome, pause=before)
+    return replace(outcome, paused_before=before, held=tuple(held))
+
+
+def _resume(session: Session, limits: Limits, paused: bool, check_mode: bool) -> Outcome:
+    """End a pause, and deliver what has been queued meanwhile."""
+    if check_mode or not paused:
+        return Outcome(changed=paused)
+    resume(session)
+    return Outcome(changed=True, drained=drain(session, limits))
 
 
 def _drain_what_waits(session: Session, limits: Limits, check_mode: bool) -> Outcome:

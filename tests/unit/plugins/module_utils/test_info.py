@@ -25,8 +25,10 @@ def info(**changes: Any) -> dict[str, Any]:
         "connection": {"state": "ok", "apply": True, "user": "u", "database": "d"},
         "drainer": {"runs": "systemd", "lives": True, "since": None},
         "queue": {"depth": 0, "failed": 0, "oldest_seconds": None, "by_type": {}},
-        "settings": {"paused": False, "initial_password_ttl_hours": 72},
+        "settings": {"initial_password_ttl_hours": 72},
+        "pause": None,
         "causes": [],
+        "upkeep_failing": [],
         "trigger_faults": 0,
         "triggers_off": [],
         "removals": None,
@@ -63,7 +65,7 @@ def changed(state: str) -> dict[str, Any]:
         ({"queue": {"depth": 3, "failed": 0, "oldest_seconds": 300}}, "ok"),
         ({"queue": {"depth": 3, "failed": 0, "oldest_seconds": 301}}, "degraded"),
         ({"queue": {"depth": 3, "failed": 1, "oldest_seconds": 1}}, "degraded"),
-        ({"settings": {"paused": True}}, "degraded"),
+        ({"pause": {"since": None, "until": None}}, "degraded"),
         ({"litellm": changed("unknown")}, "degraded"),
         ({"version": {"installed": "1.0.0", "expected": "2.0.0", "matches": False}}, "degraded"),
         ({"unseen": [{"what": "queue", "reason": "permission denied"}]}, "degraded"),
@@ -75,6 +77,7 @@ def changed(state: str) -> dict[str, Any]:
         ({"linked": {"user": {"linked": 2, "missing": 1}}, "mapped": {"user": 2}}, "degraded"),
         ({"linked": {"user": {"linked": 2, "missing": 0}}, "mapped": {"user": 802}}, "degraded"),
         ({"linked": {"user": {"linked": 2, "missing": 0}}, "mapped": None}, "ok"),
+        ({"upkeep_failing": [{"task": "lookout", "failures": 1, "message": "no"}]}, "degraded"),
         ({"trigger_faults": 2}, "degraded"),
         ({"trigger_faults": None}, "ok"),
         ({"triggers_off": ["role litellm"]}, "broken"),
@@ -116,9 +119,10 @@ def test_what_is_on_its_way_is_not_lost() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    found = health(info(settings={"paused": True}, openwebui=changed("missing")))
+    found = health(info(pause={"since": "then", "until": "later"}, openwebui=changed("missing")))
     assert found["status"] == "broken"
-    assert found["reasons"][0].startswith("view v (openwebui): why") and "paused" in found["reasons"][1]
+    assert found["reasons"][0].startswith("view v (openwebui): why")
+    assert "is paused since then until later: " in found["reasons"][1]
 
 
 def test_the_cause_of_each_failure_comes_with_its_remedy() -> None:

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of pauses and hourly counts: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_hourly as hourly
+import test_pause as pauses
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+
+_CONTROL = "engine/litellm/control.sql.j2"
+_HOURLY = "engine/litellm/hourly.sql.j2"
+
+
+def _refused(pair: Pair) -> None:
+    pauses.test_an_end_that_never_comes_is_refused(pair, "infinity")
+
+
+OPERATING: list[Row] = [
+    (
+        "a pause goes on when it is over",
+        _CONTROL,
+        "SELECT s.paused AND (s.paused_until > clock_timestamp()) IS NOT FALSE",
+        "SELECT s.paused",
+        pauses.test_a_pause_that_is_over_holds_up_nothing_without_a_drainer,
+    ),
+    (
+        "a commit does not know that a pause is over",
+        "engine/litellm/commit.sql.j2",
+        "IF user_bridge.is_paused(s) OR",
+        "IF s.paused OR",
+        pauses.test_a_pause_that_is_over_holds_up_nothing_without_a_drainer,
+    ),
+    (
+        "a drain does not know that a pause is over",
+        "engine/litellm/drain.sql.j2",
+        "IF user_bridge.is_paused(s) OR",
+        "IF s.paused OR",
+        pauses.test_a_pause_that_is_over_holds_up_nothing_without_a_drainer,
+    ),
+    (
+        "nobody ends a pause that is over",
+        "engine/litellm/drainer.sql.j2",
+        "PERFORM user_bridge.end_pause();",
+        "NULL;",
+        pauses.test_the_drainer_ends_a_pause_that_is_over,
+    ),
+    (
+        "pausing again takes the end away",
+        _CONTROL,
+        "     WHERE NOT user_bridge.is_paused(s);",
+        "     WHERE true;",
+        pauses.test_the_end_can_be_moved_and_the_beginning_stays,
+    ),
+    (
+        "moving the end begins the pause anew",
+        _CONTROL,
+        "paused_at = CASE WHEN user_bridge.is_paused(s) THEN s.paused_at ELSE clock_timestamp() END",
+        "paused_at = clock_timestamp()",
+        pauses.test_the_end_can_be_moved_and_the_beginning_stays,
+    ),
+    (
+        "a pause may last for ever by a mistake",
+        _CONTROL,
+        "IF (p_until > clock_timestamp() AND isfinite(p_until)) IS NOT TRUE THEN",
+        "IF p_until <= clock_timestamp() THEN",
+        _refused,
+    ),
+    (
+        "what came after the last count of an hour is lost",
+        _HOURLY,
+        "c_hour - interval '1 hour') AS d",
+        "c_hour) AS d",
+        lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
+    ),
+    (
+        "of what waited the last is kept",
+        _HOURLY,
+        "WHEN 'queue' THEN greatest(h.value, excluded.value)",
+        "WHEN 'queue' THEN excluded.value",
+        lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
+    ),
+    (
+        "hourly counts are kept for ever",
+        _HOURLY,
+        "WHERE h.hour < c_hour - interval '30 days'",
+        "WHERE false",
+        lambda pair: hourly.test_it_is_kept_for_thirty_days(hourly.lived_in(pair)),
+    ),
+]

@@ -145,9 +145,9 @@ mutants: venv ## Random small changes to the SQL and the Python that no test not
 	@$(KIT) $(BIN)/python -m kit.mutants --number $(NUMBER) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
-bench: venv ## What the bridge costs, with the bounds (ONLY=spend,user,rate,bulk,rename,modules,playbook USERS= ROUNDS= SECONDS= BULK= MANY= PG=)
+bench: venv ## What the bridge costs, with the bounds (ONLY=spend,writes,rate,... USERS= ROUNDS= SECONDS= BULK= MANY= PG= JSON=)
 	@env BENCH_ONLY=$(ONLY) BENCH_USERS=$(USERS) BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(SECONDS) BENCH_BULK=$(BULK) BENCH_MANY=$(MANY) \
-	  BENCH_PG=$(PG) \
+	  BENCH_PG=$(PG) BENCH_JSON=$(JSON) \
 	  $(KIT):$(CURDIR)/tests/integration:$(CURDIR) $(BIN)/python -m bench
 
 .PHONY: e2e

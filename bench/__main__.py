@@ -4,7 +4,7 @@
 """Entry point of `make bench`. Measures and reports; a missed bound is no error, so the exit code is 0 unless it broke.
 
 Environment: BENCH_ONLY (comma-separated names), BENCH_USERS, BENCH_ROUNDS, BENCH_SECONDS, BENCH_BULK,
-BENCH_MANY, BENCH_PG; see the Makefile.
+BENCH_MANY, BENCH_PG, BENCH_JSON (where the figures go, too); see the Makefile.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from bench import bulk, latency, modules, playbook, rate
+from bench import bulk, floor, latency, memory, modules, outage, playbook, rate, sizes, spend
 from bench.place import Place, Size, place
-from bench.table import Figure, show
+from bench.table import Figure, save, show
 from kit import binaries
-from kit.common import KitError, say
+from kit.common import REPO, KitError, say
 
 BENCHES: dict[str, Callable[[Place], list[Figure]]] = {
-    "spend": latency.spend,
-    "user": latency.user,
+    "spend": spend.spend,
+    "floor": floor.floor,
+    "writes": latency.writes,
+    "passwords": latency.passwords,
     "member": latency.member,
     "rate": rate.users,
+    "outage": outage.outage,
+    "memory": memory.memory,
+    "sizes": sizes.sizes,
     "bulk": bulk.users,
     "rename": bulk.rename,
     "modules": modules.modules,
@@ -51,7 +57,7 @@ def main() -> None:
     size = Size(
         users=number("BENCH_USERS", 5000),
         rounds=number("BENCH_ROUNDS", 1500),
-        seconds=number("BENCH_SECONDS", 3),
+        seconds=number("BENCH_SECONDS", 10),
         bulk=number("BENCH_BULK", 10000),
         many=number("BENCH_MANY", 100000),
     )
@@ -64,6 +70,9 @@ def main() -> None:
             figures += BENCHES[name](where)
         conditions = where.conditions
     show(figures, conditions)
+    path = Path(os.environ.get("BENCH_JSON") or REPO / ".cache" / "bench.json")
+    save(figures, conditions, path)
+    say(f"As JSON: {path}")
 
 
 if __name__ == "__main__":

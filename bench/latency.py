@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from bench import cpu
 from bench.place import Place, settle
-from bench.table import Figure, median, quantile
+from bench.table import Figure, ends, median, quantile
+from kit.bridge import change_settings, drainer
 from kit.pairs import Session
 
 Write = Callable[[Session, int], None]
-_SPEND = 'UPDATE "LiteLLM_UserTable" SET spend = spend + %s, updated_at = now() WHERE user_id = %s'
 _USER = 'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, user_role) VALUES (%s, %s, %s, %s)'
+_MEMBER = 'INSERT INTO "LiteLLM_OrganizationMembership" (organization_id, user_id) VALUES (%s, %s)'
+_KEY = 'INSERT INTO "LiteLLM_VerificationToken" (token, user_id, key_alias, models) VALUES (%s, %s, %s, %s)'
 _TEAM = """INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, members_with_roles)
 SELECT 'everybody', 'Everybody', jsonb_agg(jsonb_build_object('role', 'user', 'user_id', 'u' || n, 'user_email', null))
   FROM generate_series(2, %s) AS n"""
@@ -25,56 +27,84 @@ _JOIN = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_role
  || '[{"role": "user", "user_id": "u1", "user_email": null}]' WHERE team_id = 'everybody'"""
 _LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
  - (jsonb_array_length(members_with_roles) - 1) WHERE team_id = 'everybody'"""
-FLUSH = 100
 WARM_UP = 50
-DRAIN_EVERY = 500
+PARTS = 5
 CPU = "of both backends, whatever else the machine does"
+# Each measurement makes rows of its own.
+_series = itertools.count()
 
 
-def spend(where: Place) -> list[Figure]:
-    """LiteLLM's spend update, alone and in a flush of its shape."""
-    rng = random.Random(1)
+def writes(where: Place) -> list[Figure]:
+    """A user comes, changes, joins an organization and leaves it, has a key and goes; with the drainer alive."""
+    with drainer(where.bridged):
+        return [figure for name, write in _one_life() for figure in added(where, name, write)]
 
-    def one(session: Session, _: int) -> None:
-        session.run(_SPEND, [0.01, f"u{rng.randint(1, where.size.users)}"])
 
-    def flush(session: Session, _: int) -> None:
-        users = sorted(f"u{n}" for n in rng.sample(range(1, where.size.users + 1), min(FLUSH, where.size.users)))
-        session.run("BEGIN")
-        session.run("SELECT set_config('lock_timeout', '5000ms', true)")
-        for user in users:
-            session.run(_SPEND, [0.01, user])
-        session.run("COMMIT")
-
+def passwords(where: Place) -> list[Figure]:
+    """The same new user with an initial password: hashing must not hold the COMMIT."""
     figures: list[Figure] = []
-    for name, write, rounds in (
-        ("spend update", one, where.size.rounds),
-        (f"spend flush, {FLUSH} users", flush, max(20, where.size.rounds // 10)),
-    ):
-        taken = by_turns(where, write, rounds)
-        for share, word, bound in ((0.5, "median", 1.03), (0.99, "p99", None)):
-            bare, bridged = quantile(taken.bare, share), quantile(taken.bridged, share)
-            note = f"{bare:.3f} ms -> {bridged:.3f} ms"
-            figures.append(Figure(f"{name}: with / without, {word}", bridged / bare, "", bound, note=note))
-        figures.append(Figure(f"{name}: added CPU time", taken.cpu_added, "ms", note=CPU))
+    change_settings(where.bridged, initial_password="email")
+    try:
+        with drainer(where.bridged):
+            figures += added(where, "user created, initial password email", create_users()[1], rounds=100)
+        figures += added(where, "the same without a drainer", create_users()[1], rounds=30, bounded=False)
+    finally:
+        change_settings(where.bridged, initial_password="none")
     return figures
 
 
-def user(where: Place) -> list[Figure]:
-    """A new user, in LiteLLM when the statement returns and in Open WebUI as well."""
+def create_users() -> tuple[Callable[[int], str], Write]:
+    """The ids by number, and the write that creates such a user."""
+    series = next(_series)
+
+    def name(number: int) -> str:
+        return f"new{series}-{number}"
 
     def create(session: Session, number: int) -> None:
-        session.run(_USER, [f"new{number}", f"new{number}@example.com", f"New {number}", "internal_user"])
+        session.run(_USER, [name(number), f"{name(number)}@example.com", f"New {number}", "internal_user"])
 
-    taken = by_turns(where, create, where.size.rounds)
-    figures = [
-        Figure("bare insert of a user, median", median(taken.bare), "ms", note="the bounds assume about 0.35 ms"),
+    return name, create
+
+
+def _one_life() -> list[tuple[str, Write]]:
+    """In this order: each works on the users of the first."""
+    series = next(_series)
+
+    def name(number: int) -> str:
+        return f"life{series}-{number}"
+
+    def run(sql: str, values: Callable[[int], list[object]]) -> Write:
+        def write(session: Session, number: int) -> None:
+            session.run(sql, values(number))
+
+        return write
+
+    users = '"LiteLLM_UserTable"'
+    return [
+        ("user created", run(_USER, lambda n: [name(n), f"{name(n)}@example.com", f"Life {n}", "internal_user"])),
+        ("user changed", run(f"UPDATE {users} SET user_alias = 'Other' WHERE user_id = %s", lambda n: [name(n)])),
+        ("organization joined", run(_MEMBER, lambda n: ["o1", name(n)])),
+        ("key created", run(_KEY, lambda n: [f"token {name(n)}", name(n), f"Key {n}", []])),
+        ("key deleted", run('DELETE FROM "LiteLLM_VerificationToken" WHERE user_id = %s', lambda n: [name(n)])),
+        (
+            "organization left",
+            run('DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = %s', lambda n: [name(n)]),
+        ),
+        ("user deleted", run(f"DELETE FROM {users} WHERE user_id = %s", lambda n: [name(n)])),
     ]
-    for share, word, bound in ((0.5, "median", 0.8), (0.99, "p99", 5)):
+
+
+def added(where: Place, what: str, write: Write, rounds: int | None = None, bounded: bool = True) -> list[Figure]:
+    """What the bridge adds to a write: median with the spread of its parts, p99 and CPU."""
+    taken = by_turns(where, write, rounds or where.size.rounds // 3)
+    bounds = (0.7, 5.0) if bounded and what.startswith("user created") else (None, None)
+    figures = []
+    for share, word, bound in ((0.5, "median", bounds[0]), (0.99, "p99", bounds[1])):
         bare, bridged = quantile(taken.bare, share), quantile(taken.bridged, share)
         note = f"{bare:.3f} ms -> {bridged:.3f} ms"
-        figures.append(Figure(f"user created: added, {word}", bridged - bare, "ms", bound, note=note))
-    return [*figures, Figure("user created: added CPU time", taken.cpu_added, "ms", note=CPU)]
+        spread = taken.added_by_part() if word == "median" else None
+        figures.append(Figure(f"{what}: added, {word}", bridged - bare, "ms", bound, note=note, spread=spread))
+    return [*figures, Figure(f"{what}: added CPU", taken.cpu_added, "us", note=CPU)]
 
 
 def member(where: Place) -> list[Figure]:
@@ -92,44 +122,39 @@ def member(where: Place) -> list[Figure]:
     what = f"member of a team of {where.size.users:,} comes or goes"
     return [
         Figure(f"{what}: added, median", bridged - bare, "ms", 5, note=f"{bare:.1f} ms -> {bridged:.1f} ms"),
-        Figure(f"{what}: added CPU time", taken.cpu_added, "ms", note=CPU),
+        Figure(f"{what}: added CPU", taken.cpu_added, "us", note=CPU),
     ]
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Milliseconds of each write without and with the bridge, and those that the backends computed more with it."""
+    """Milliseconds of each write without and with the bridge; microseconds that the backends computed more with it."""
 
     bare: list[float]
     bridged: list[float]
     cpu_added: float
+
+    def added_by_part(self) -> tuple[float, float]:
+        size = max(1, len(self.bare) // PARTS)
+        firsts = range(0, len(self.bare) - size + 1, size)
+        return ends([median(self.bridged[n : n + size]) - median(self.bare[n : n + size]) for n in firsts])
 
 
 def by_turns(where: Place, write: Write, rounds: int) -> Taken:
     """Each write once without and once with the bridge: whatever disturbs the machine disturbs both."""
     sessions = {"bare": where.bare.connect("litellm"), "bridged": where.bridged.connect("litellm")}
     taken: dict[str, list[float]] = {"bare": [], "bridged": []}
-    cpu = {"bare": 0.0, "bridged": 0.0}
+    computed = dict.fromkeys(sessions, 0.0)
     for number in range(-WARM_UP, rounds):
         if number == 0:
-            cpu = {name: -_computed(where, session) for name, session in sessions.items()}
+            computed = {name: -cpu.of_write(where, session) for name, session in sessions.items()}
         for name in ("bare", "bridged") if number % 2 else ("bridged", "bare"):
             started = time.perf_counter()
             write(sessions[name], number)
             if number >= 0:
                 taken[name].append((time.perf_counter() - started) * 1000)
-        if number % DRAIN_EVERY == DRAIN_EVERY - 1:
-            # The drain's own backend in Open WebUI's database is not to be counted.
-            cpu["bridged"] += _computed(where, sessions["bridged"])
-            where.drain()
-            cpu["bridged"] -= _computed(where, sessions["bridged"])
     for name, session in sessions.items():
-        cpu[name] += _computed(where, session)
+        computed[name] += cpu.of_write(where, session)
         session.close()
-    return Taken(taken["bare"], taken["bridged"], (cpu["bridged"] - cpu["bare"]) / rounds)
-
-
-def _computed(where: Place, session: Session) -> float:
-    """Milliseconds on a core of a session's backend, and of those that deliver if it has the bridge."""
-    pids = [session.pid, *(where.delivering if session.raw.info.dbname == where.bridged.litellm_db else [])]
-    return sum(int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) for pid in pids) / 1e6
+    where.drain()
+    return Taken(taken["bare"], taken["bridged"], (computed["bridged"] - computed["bare"]) / rounds)

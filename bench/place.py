@@ -44,6 +44,7 @@ class Place:
     bridged: Pair
     size: Size
     scratch: Path
+    drains: bool = True
 
     @property
     def conditions(self) -> str:
@@ -67,8 +68,8 @@ class Place:
         return [row["pid"] for row in found]
 
     def drain(self) -> None:
-        """What the timer does every 30 s, outside of what is timed."""
-        while self.bridged.litellm_admin.rows("SELECT * FROM user_bridge.drain(1000)"):
+        """Delivers what is left, outside of what is timed."""
+        while self.drains and self.bridged.litellm_admin.rows("SELECT * FROM user_bridge.drain(1000)"):
             pass
 
 

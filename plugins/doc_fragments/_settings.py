@@ -22,10 +22,12 @@ options:
     suboptions:
       delivery:
         description: >-
-          When changes are delivered. V(commit) delivers when LiteLLM's transaction commits, V(queued) leaves
-          everything to the drainer.
+          When changes are delivered. V(commit) delivers when LiteLLM's transaction commits; while others
+          deliver, too, and a drainer lives, it leaves them to the drainer, which delivers within half a second.
+          V(inline), which version 1.1.0 brought, delivers when the transaction commits, whatever others do.
+          V(queued) leaves everything to the drainer.
         type: str
-        choices: [commit, queued]
+        choices: [commit, queued, inline]
       target_timeout_ms:
         description: Maximum time in milliseconds that a delivery may delay a COMMIT of LiteLLM. From 100
           to 60000.

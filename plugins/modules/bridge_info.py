@@ -336,6 +336,32 @@ queue:
       description: Number of entries by type of entity.
       type: dict
       sample: {user: 2}
+commits:
+  description:
+    - How transactions of LiteLLM's have delivered their changes since the bridge was installed, null where that could
+      not be seen.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    delivered:
+      description: Number of transactions that delivered it themselves, before their COMMIT returned.
+      type: int
+      sample: 980
+    queued:
+      description: Number of transactions that left it to the drainer, because others were delivering or otherwise.
+      type: int
+      sample: 20
+    queued_share:
+      description: The share of the latter, null before the first transaction.
+      type: float
+      sample: 0.02
+    delay_ms:
+      description:
+        - Milliseconds that a change lately stayed in the queue at most before the drainer had delivered it, null before
+          the first. What is long ago counts less and less.
+      type: int
+      sample: 85
 errors:
   description: The errors of the entries in the queue, grouped, the most frequent first.
   returned: success

@@ -369,8 +369,8 @@ ADOPTION: list[Row] = [
     (
         "ids taken from a request",
         "engine/openwebui/settings.sql.j2",
-        "CASE WHEN own.id IS NOT NULL AND",
-        "CASE WHEN NOT i.item -> 'desired' ? 'openwebui_id' AND own.id IS NOT NULL AND",
+        "CASE WHEN p_own_id IS NOT NULL AND",
+        "CASE WHEN NOT p_item -> 'desired' ? 'openwebui_id' AND p_own_id IS NOT NULL AND",
         lambda pair: trust.TestOwnSettings().test_what_a_request_says_about_settings_does_not_count(pair),
     ),
     (

@@ -38,6 +38,7 @@ import test_stale_pages
 import test_unreadable_json
 import test_upkeep
 from faults_of_healing import HEALING
+from faults_of_load import LOAD
 from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
 from faults_of_models import RULE
 from faults_of_operating import OPERATING
@@ -438,14 +439,21 @@ FAULTS = [
     Fault(
         "other capitals allowed",
         "entities/user/litellm/email.sql.j2",
-        "user_bridge.has_any_of(c_other, user_bridge.other_capitals())",
+        "user_bridge.has_any_of(v_other, user_bridge.other_capitals())",
         "false",
+        test_addresses.TestLetters().test_a_letter_that_looks_equal_leads_to_nobodys_account,
+    ),
+    Fault(
+        "any address is an ordinary one",
+        "entities/user/litellm/email.sql.j2",
+        "'^[a-z0-9._+-]+@[a-z0-9.-]+$'",
+        "'^[^@]+@[^@]+$'",
         test_addresses.TestLetters().test_a_letter_that_looks_equal_leads_to_nobodys_account,
     ),
     Fault(
         "control characters allowed",
         "entities/user/litellm/email.sql.j2",
-        "user_bridge.has_any_of(c_other, user_bridge.blanks())",
+        "user_bridge.has_any_of(v_other, user_bridge.blanks())",
         "false",
         _rules,
     ),
@@ -523,8 +531,8 @@ FAULTS = [
     Fault(
         "team alias left out of the name",
         "entities/user/litellm/desired.sql.j2",
-        "THEN n.team_alias || '-' || n.user_alias",
-        "THEN n.user_alias",
+        "THEN c_team_alias || '-' || c_user_alias",
+        "THEN c_user_alias",
         lambda pair: test_mapping.TestNames().test_the_rule(pair, "Ann", "Rockets", "Rockets-Ann"),
     ),
     Fault(
@@ -741,8 +749,8 @@ FAULTS = [
     Fault(
         "spend is not told apart",
         "entities/user/litellm/enqueue.sql.j2",
-        "    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE'\n",
-        "    IF TG_OP OPERATOR(pg_catalog.=) 'none'\n",
+        "    IF ROW(NEW.user_id, NEW.user_email",
+        "    IF false AND ROW(NEW.user_id, NEW.user_email",
         lambda pair: test_delivery.test_spend_enqueues_nothing(pair),
     ),
     Fault(
@@ -977,8 +985,8 @@ LOCKS = [
     Fault(
         "a pause for rows that another session keeps",
         "engine/litellm/outcome.sql.j2",
-        "FOR UPDATE OF f SKIP LOCKED) AS o",
-        "FOR UPDATE OF f) AS o",
+        "FOR UPDATE SKIP LOCKED) AS f\n",
+        "FOR UPDATE) AS f\n",
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(
@@ -1015,6 +1023,13 @@ LOCKS = [
         "v_free := greatest(0, least(p_wanted, v_free));",
         "v_free := p_wanted;",
         _scarce(_budget.test_a_large_transaction_is_left_to_the_drain_in_batches),
+    ),
+    Fault(
+        "a lock that many need counts for each of them",
+        "engine/litellm/locks.sql.j2",
+        " GROUP BY k.key);",
+        " GROUP BY k.key, k.entity);",
+        _scarce(_budget.test_a_lock_that_many_need_counts_once),
     ),
     Fault(
         "each delivery of a transaction has a budget of its own",
@@ -1086,8 +1101,8 @@ LOCKS = [
     Fault(
         "the models of a key are mapped whole",
         "engine/litellm/texts.sql.j2",
-        "SELECT CASE WHEN pg_column_size(p_texts) < 10000 THEN p_texts",
-        "SELECT CASE WHEN true THEN p_texts",
+        "IF pg_column_size(p_texts) < 10000 THEN",
+        "IF true THEN",
         _huge.test_of_a_key_are_mapped_cut,
     ),
 ]
@@ -1340,6 +1355,22 @@ FAULTS += LOCKS + [
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
     ),
     Fault(
+        "a new team delivers its new members twice",
+        "engine/litellm/deliver.sql.j2",
+        "WHERE NOT (cardinality(p_txids) = 1 AND",
+        "WHERE NOT (cardinality(p_txids) = 0 AND",
+        test_queue_rules.test_a_new_team_delivers_its_new_members_once,
+    ),
+    Fault(
+        "each batch reads all that its transaction queued",
+        "engine/litellm/pick.sql.j2",
+        "    IF cardinality(p_txids) <= 8 THEN\n        RETURN QUERY",
+        "    IF false THEN\n        RETURN QUERY",
+        _queued(
+            lambda pair: test_picking.test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(pair, True)
+        ),
+    ),
+    Fault(
         "failing entities first",
         "engine/litellm/pick.sql.j2",
         "IF c_due_first = (v_turn = 1) THEN",
@@ -1390,6 +1421,7 @@ FAULTS += LOCKS + [
     ),
     *(Fault(*row) for row in ADOPTION),
     *(Fault(*row) for row in HEALING),
+    *(Fault(*row) for row in LOAD),
     *(Fault(*row) for row in INITIAL_PASSWORDS),
     *(Fault(*row) for row in SURROUNDINGS),
     Fault(
@@ -1451,8 +1483,8 @@ FAULTS += LOCKS + [
     Fault(
         "what was queued before an incident counts against what comes after it",
         "engine/litellm/held_changes.sql.j2",
-        "AND q.enqueued_at > coalesce(v_since, '-infinity')",
-        "",
+        "AND q.enqueued_at > coalesce(v_since, '-infinity')\n",
+        "\n",
         test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
     ),
     Fault(

@@ -191,7 +191,8 @@ def test_one_that_was_set_meanwhile_stays(alive: Pair) -> None:
 def target_timeout(pair: Pair) -> str:
     """Of the bridge's connection in this session."""
     ask = "SELECT to_jsonb(current_setting(''statement_timeout''))"
-    call = f"user_bridge.exchange_once(user_bridge.connection_name(), '{ask}', clock_timestamp() + interval '2 s')"
+    until = "clock_timestamp() + interval '2 s'"
+    call = f"user_bridge.exchange_once(user_bridge.connection_name(), '{ask}', {until}, NULL)"
     return str(pair.litellm_admin.value(f"SELECT {call}"))
 
 

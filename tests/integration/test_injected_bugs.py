@@ -468,6 +468,13 @@ def _rekeyed(pair: Pair) -> None:
     session.run("""UPDATE "LiteLLM_TeamTable" SET team_id = 't8' WHERE team_id = 't9'""")
 
 
+def _awaited(pair: Pair) -> None:
+    """A user who was listed in a team before."""
+    listed = [{"role": "user", "user_id": "w1"}]
+    rows.add_team(writer(pair), "tw", "Waiting", members_with_roles=listed)
+    rows.add_user(writer(pair), "w1", "w1@example.com")
+
+
 def _healed(pair: Pair) -> None:
     """What somebody deleted in Open WebUI, found by the lookout."""
     rows.add_user(writer(pair), "h1", "h1@example.com", teams=["t0"])
@@ -499,6 +506,7 @@ def _outage(pair: Pair) -> None:
 
 PARTS: list[Part] = [
     _writes,
+    _awaited,
     _rare_writes,
     _exchanged_addresses,
     _backlog,

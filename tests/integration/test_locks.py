@@ -222,9 +222,9 @@ HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_b
 def add_many(session: Session, prefix: str, count: int) -> None:
     session.run(
         'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, teams) '
-        "SELECT %s || i, %s || i || '@example.com', array(SELECT 't' || j FROM generate_series(1, 50) AS j) "
+        "SELECT %s || i, %s || i || '@example.com', array(SELECT %s || i || '-' || j FROM generate_series(1, 50) AS j) "
         "FROM generate_series(1, %s) AS i",
-        [prefix, prefix, count],
+        [prefix, prefix, prefix, count],
     )
 
 
@@ -260,6 +260,23 @@ class TestLocksByBudget:
         writer.commit()
         drain_on(scarce, 500)
         assert len(openwebui.accounts(scarce)) == 120
+
+    def test_a_lock_that_many_need_counts_once(self, scarce: Pair) -> None:
+        scarce.litellm_admin.run("SELECT user_bridge.pause()")
+        for team in range(8):
+            rows.add_team(scarce.litellm, f"t{team}", f"T{team}")
+        scarce.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        teams = [f"t{team}" for team in reversed(range(8))]
+        for number in range(60):
+            rows.add_user(scarce.litellm, f"u{number}", f"u{number}@example.com", teams=["none", *teams])
+        drainer = scarce.connect("litellm", SUPERUSER, autocommit=False)
+        ids = [f"u{number}" for number in range(60)]
+        locked = drainer.rows(
+            "SELECT * FROM user_bridge.lock_entities(array_fill('user'::text, ARRAY[60]), %s, clock_timestamp())", [ids]
+        )
+        # Two each, and two for all of them.
+        assert locked == [{"busy": [], "last": 60}] and drainer.value(HELD) <= 122 + 16
+        drainer.rollback()
 
     def test_transactions_share_what_there_is(self, scarce: Pair) -> None:
         sessions = [scarce.connect("litellm", autocommit=False) for _each in range(6)]

@@ -100,6 +100,7 @@ def test_healthy_bridge(deployed: Pair) -> None:
     assert any(item["kind"] == "trigger" for item in found["litellm"]["objects"])
     assert found["settings"]["initial_password"] == "none" and found["settings"]["paused"] is False
     assert found["trigger_faults"] == 0
+    assert found["commits"]["delivered"] > 0 and found["commits"]["queued_share"] is not None
     assert (found["recent"]["entries"], found["recent"]["delivered"]) == (1, 1)
     assert found["recent"]["since"] == found["recent"]["last_success"] and found["recent"]["since"].startswith("20")
     assert found["last_comparison"] is None and found["upkeep_failing"] == []

@@ -516,7 +516,7 @@ def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": {"delivery": "soon"}}, "value of delivery must be one of: commit, queued, got: soon"),
+        ({"settings": {"delivery": "soon"}}, "value of delivery must be one of: commit, queued, inline, got: soon"),
         ({"settings": {"delviery": "commit"}}, "Unsupported parameters.*settings.delviery"),
         ({"settings": {"target_timeout_ms": "long"}}, "target_timeout_ms"),
         ({"settings": {"target_timeout_ms": 5}}, r"target_timeout_ms \(bridge_target_timeout_ms\) must be from"),

@@ -136,13 +136,18 @@ def test_an_entity_goes_with_its_rows_that_have_failed(bridged: Pair) -> None:
 
 def entries_read(pair: Pair, place: dict[str, Any]) -> int:
     """Index entries of the queue that one look reads."""
+    return read_by(pair, "SELECT * FROM user_bridge.pick(%s, 10, clock_timestamp())", [json.dumps(place)])
+
+
+def read_by(pair: Pair, query: str, parameters: list[Any]) -> int:
+    """Index entries of the queue that a query reads."""
     session = pair.connect("litellm", "postgres", autocommit=False)
     count = (
         "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0)::bigint FROM pg_index AS i "
         "WHERE i.indrelid = 'user_bridge.sync_queue'::regclass"
     )
     before = session.value(count)
-    session.run("SELECT * FROM user_bridge.pick(%s, 10, clock_timestamp())", [json.dumps(place)])
+    session.run(query, parameters)
     read = int(session.value(count) - before)
     session.rollback()
     return read
@@ -166,3 +171,14 @@ def test_deleted_and_failing_rows_are_not_read_again(bridged: Pair) -> None:
     bridged.litellm_admin.run(INSERT, ["more", 5000])
     assert entries_read(bridged, place) < 50
     holder.rollback()
+
+
+@pytest.mark.parametrize("few", [True, False], ids=["one transaction", "many transactions"])
+def test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(bridged: Pair, few: bool) -> None:
+    bridged.litellm_admin.run(INSERT, ["u", 3000 if few else 1])
+    for number in range(0 if few else 20):
+        bridged.litellm_admin.run(INSERT, [f"v{number}-", 1])
+    txids = bridged.litellm_admin.value("SELECT array_agg(DISTINCT txid)::text FROM user_bridge.sync_queue")
+    ask = "SELECT entity_id FROM user_bridge.rows_of_transactions('{user,user,team}', '{u1,no,u1}', %s)"
+    assert bridged.litellm_admin.rows(ask, [txids]) == [{"entity_id": "u1"}]
+    assert read_by(bridged, ask, [txids]) < 50

@@ -245,3 +245,19 @@ def test_a_fault_during_a_repair_counts_on(pair: Pair) -> None:
         blocker.rollback()
     looker.commit()
     assert pair.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.trigger_faults')") == 2
+
+
+def test_a_new_team_delivers_its_new_members_once(pair: Pair) -> None:
+    """Their names depend on it, and they wait for a later batch of the same transaction."""
+    install_bridge(pair, {**QUICK, "delivery": "queued"})
+    writer = pair.connect("litellm", autocommit=False)
+    rows.add_team(writer, "t1", "Blue")
+    for number in range(30):
+        rows.add_user(writer, f"u{number}", f"u{number}@example.com", user_alias="Ann", teams=["t1"])
+    writer.commit()
+    delivered: list[str] = []
+    while outcomes := drain(pair, 10):
+        delivered += [row["entity_id"] for row in outcomes if row["entity_type"] == "user"]
+    assert sorted(delivered) == sorted(f"u{number}" for number in range(30))
+    assert {name for name, _role in openwebui.accounts(pair).values()} == {"Blue-Ann"}
+    assert queue(pair) == []

@@ -191,7 +191,7 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
             assert recorded(pair, side) == recorded(fresh, side)
             assert in_the_catalog(pair, side) == in_the_catalog(fresh, side)
     # The session from before the upgrade goes on, with its cached plans and its connection.
-    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'commit'")
+    pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'inline'")
     rows.add_user(pair.litellm, "u7", "fay@example.com")
     assert openwebui.account(pair, "fay@example.com") is None
     product.own(pair)

@@ -28,7 +28,7 @@ NOT_PLAIN = """
 
 def module() -> str:
     """The text of plugins/module_utils/_plain/query.py."""
-    (query,) = re.findall(r"(?s)\$body\$\n(.*?)\$body\$", _SOURCE.read_text(encoding="utf-8"))
+    (query,) = re.findall(r"(?s)RETURN QUERY\n(.*?);\nEND\n", _SOURCE.read_text(encoding="utf-8"))
     # A % would be the driver's.
     given = (
         query.replace("%", "%%").replace("p_tables", "%(tables)s::text[]").replace("p_writes", "%(writes)s::boolean")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +115,7 @@ class Stage:
     sessions: list[Session] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     broken: bool = False
+    signed_up: int = 0
 
     def __post_init__(self) -> None:
         for _ in range(3):
@@ -177,7 +178,9 @@ class Stage:
             self._control(number, step)
             return
         if step[0] == "sign_up":
-            _sign_up(self.pair, *step[1:])
+            # No id is ever given twice.
+            self.signed_up += 1
+            _sign_up(self.pair, f"hand-{self.signed_up}", *step[1:])
             return
         try:
             _write(session, step)
@@ -214,10 +217,9 @@ class Stage:
             self.broken = False
 
 
-def _sign_up(pair: Pair, user: str, role: str, is_older: bool, has_sign_in: bool, is_proved: bool) -> None:
+def _sign_up(pair: Pair, key: str, user: str, role: str, is_older: bool, has_sign_in: bool, is_proved: bool) -> None:
     """Make an account in Open WebUI, which has one of an email."""
-    # No id is ever given twice.
-    email, key = EXPECTED[user], str(uuid.uuid4())
+    email = EXPECTED[user]
     if openwebui.account(pair, email):
         return
     name = email.split("@", maxsplit=1)[0]
@@ -276,8 +278,27 @@ def _members(user_ids: list[str]) -> Any:
 
 def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
     """Play random stories; each must end as the oracle says. The bridge is installed already."""
-    watch(pair)
-    stage = Stage(pair)
+
+    def check() -> None:
+        left = differences(pair)
+        assert left == [], left
+
+    _tell([pair], stories, check, shorten)
+
+
+def tell_both(one: Pair, other: Pair, stories: int, look: Callable[[Pair], object]) -> None:
+    """Play random stories on two installations; each must end with the same to be seen in both."""
+
+    def check() -> None:
+        assert look(one) == look(other)
+
+    _tell([one, other], stories, check)
+
+
+def _tell(pairs: list[Pair], stories: int, check: Callable[[], None], shorten: bool = True) -> None:
+    for pair in pairs:
+        watch(pair)
+    stages = [Stage(pair) for pair in pairs]
 
     @settings(
         max_examples=stories,
@@ -289,12 +310,13 @@ def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
     )
     @given(steps)
     def play(story: list[tuple[int, Step]]) -> None:
-        stage.clear()
-        stage.play(story)
-        left = differences(pair)
-        assert left == [], left
+        for stage in stages:
+            stage.clear()
+            stage.play(story)
+        check()
 
     try:
         play()
     finally:
-        stage.close()
+        for stage in stages:
+            stage.close()

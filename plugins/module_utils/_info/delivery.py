@@ -40,6 +40,11 @@ SELECT o.sqlstate, o.error AS message, o.waiting AS entities, o.attempts,
        extract(epoch FROM clock_timestamp() - o.since)::bigint AS oldest_seconds
   FROM {SCHEMA}.outage() AS o WHERE o.waiting > 0"""
 
+_COMMITS = f"""
+SELECT c.delivered, c.queued, round(c.queued::numeric / nullif(c.delivered + c.queued, 0), 3)::float8 AS queued_share,
+       c.delay_ms
+  FROM {SCHEMA}.commits() AS c"""
+
 _LAST_ERRORS = f"""
 SELECT operation, record_id, error_message AS message,
        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
@@ -78,6 +83,7 @@ def look_at_delivery(
     """What there is to report, each part null that could not be seen; limit is the length of lists."""
     found: dict[str, Any] = {
         "queue": None,
+        "commits": None,
         "errors": [],
         "causes": [],
         "last_errors": [],
@@ -103,6 +109,8 @@ def look_at_delivery(
         found["errors"] = [{**row, **cause(row["sqlstate"], row["message"])._asdict()} for row in errors[:limit]]
         for row in found["errors"]:
             row["cause"] = row.pop("name")
+    commits = report.look(cur, "commits", _COMMITS) if has_function(live, "commits") else None
+    found["commits"] = commits[0] if commits else None
     found["last_errors"] = report.look(cur, "audit", _LAST_ERRORS, {"limit": limit}) or []
     mapped = report.look(
         cur, "mapping", f"SELECT litellm_type AS type, count(*) AS n FROM {SCHEMA}.sync_mapping GROUP BY 1 ORDER BY 1"

@@ -14,7 +14,7 @@ from typing import Any
 
 # Suboptions of bridge_install's option settings.
 SPEC: dict[str, dict[str, Any]] = {
-    "delivery": {"type": "str", "choices": ["commit", "queued"]},
+    "delivery": {"type": "str", "choices": ["commit", "queued", "inline"]},
     "target_timeout_ms": {"type": "int"},
     "backoff_seconds": {"type": "int"},
     "inline_limit": {"type": "int"},

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults in what keeps COMMITs cheap: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_crowd as crowd
+from kit.bridge import install_bridge
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+
+_CROWD = "engine/litellm/crowd.sql.j2"
+_NEW = "entities/user/openwebui/new.sql.j2"
+
+
+def _plain(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"initial_password": "none"})
+        test(pair)
+
+    return catch
+
+
+LOAD: list[Row] = [
+    (
+        "a crowd is forgotten at once",
+        _CROWD,
+        "user_bridge.now_ms() + user_bridge.crowd_ms());",
+        "user_bridge.now_ms());",
+        _plain(crowd.test_a_crowd_is_remembered_for_a_moment),
+    ),
+    (
+        "a clock that was set back makes a crowd",
+        _CROWD,
+        "BETWEEN 1 AND user_bridge.crowd_ms()",
+        ">= 1",
+        _plain(crowd.test_a_crowd_is_remembered_for_a_moment),
+    ),
+    (
+        "everybody delivers in a crowd",
+        _CROWD,
+        "IF user_bridge.try_alone() OR s.delivery <> 'commit' THEN",
+        "IF true THEN",
+        _plain(crowd.test_in_a_crowd_the_drainer_does),
+    ),
+    (
+        "a crowd relies on a drainer that does not live",
+        _CROWD,
+        " OR NOT user_bridge.drainer_lives() THEN",
+        " THEN",
+        _plain(crowd.test_without_a_drainer_everybody_delivers),
+    ),
+    (
+        "a crowd relies on a drainer that is behind",
+        _CROWD,
+        "user_bridge.is_behind() OR user_bridge.in_outage()",
+        "user_bridge.in_outage()",
+        _plain(crowd.test_a_drainer_that_is_behind_gets_no_more),
+    ),
+    (
+        "a drainer that stands still is not behind",
+        _CROWD,
+        "PERFORM user_bridge.note_waiting(user_bridge.now_ms());",
+        "NULL;",
+        _plain(crowd.test_a_drainer_that_is_behind_gets_no_more),
+    ),
+    (
+        "a drainer is never behind after a clock was set back",
+        _CROWD,
+        "NOT BETWEEN 0 AND 250",
+        "> 250",
+        _plain(crowd.test_a_drainer_that_is_behind_gets_no_more),
+    ),
+    (
+        "a crowd relies on a drainer that waits for the target",
+        _CROWD,
+        " OR user_bridge.in_outage() OR",
+        " OR",
+        _plain(crowd.test_in_an_outage_nobody_relies_on_it),
+    ),
+    (
+        "inline delivery is adaptive",
+        _CROWD,
+        " OR s.delivery <> 'commit'",
+        "",
+        _plain(crowd.test_where_it_is_set_everybody_delivers),
+    ),
+    (
+        "a drainer that fails is relied on",
+        "engine/litellm/drainer.sql.j2",
+        ", user_bridge.note_waiting(2)\n",
+        "\n",
+        _plain(crowd.test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else),
+    ),
+    (
+        "a drainer at its upkeep is relied on",
+        "engine/litellm/upkeep.sql.j2",
+        "PERFORM user_bridge.note_waiting(2);",
+        "NULL;",
+        _plain(crowd.test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else),
+    ),
+    (
+        "a drainer that has delivered everything stays behind",
+        "engine/litellm/drain.sql.j2",
+        "PERFORM user_bridge.note_waiting(c_begun) WHERE user_bridge.reached_end(p_place, place);",
+        "NULL;",
+        _plain(crowd.test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else),
+    ),
+    (
+        "a drainer that has nothing to do stays behind",
+        "engine/litellm/drain.sql.j2",
+        "PERFORM user_bridge.note_waiting(1), user_bridge.forget_backlog();",
+        "PERFORM user_bridge.forget_backlog();",
+        _plain(crowd.test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else),
+    ),
+    (
+        "a backlog is forgotten while somebody adds to it",
+        "engine/litellm/backlog.sql.j2",
+        " OR EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()))",
+        "",
+        _plain(crowd.test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it),
+    ),
+    (
+        "what was expected is written down whatever happened",
+        "engine/litellm/target.sql.j2",
+        "IF v_reply -> 'items' IS DISTINCT FROM p_meanwhile -> 'items' AND p_meanwhile IS NOT NULL THEN",
+        "IF false THEN",
+        _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
+    ),
+    (
+        "what a drain has written down meanwhile stays in the queue",
+        "engine/litellm/target.sql.j2",
+        "array(SELECT t::xid8 FROM jsonb_array_elements_text(p_meanwhile -> 'txids') AS t)",
+        "ARRAY[pg_current_xact_id()]",
+        _plain(lambda pair: crowd.test_so_it_is_in_a_drain(pair, None)),
+    ),
+    (
+        "an account is made plainly though another has the email",
+        _NEW,
+        "user_bridge.takes_email(u.email, c_email) LIMIT 1) IS NULL",
+        "false LIMIT 1) IS NULL",
+        _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
+    ),
+    (
+        "an account is made plainly though memberships wait for it",
+        _NEW,
+        "(SELECT m.user_id FROM user_bridge.membership AS m WHERE m.user_id = p_link.entity_id LIMIT 1) IS NULL",
+        "true",
+        _plain(crowd.test_a_new_user_gets_the_memberships_that_waited),
+    ),
+    (
+        "an account is made plainly with any role",
+        _NEW,
+        " OR user_bridge.exceeds_role(c_want, p_options) THEN",
+        " THEN",
+        _plain(crowd.test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give),
+    ),
+]

@@ -1,0 +1,292 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A COMMIT that is alone delivers; in a crowd it leaves its changes to a drainer that keeps up (DESIGN 1)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from hard_support import replaced, until
+from kit import openwebui, pairs, rows
+from kit.bridge import Mutate, change_settings, drainer, install_bridge
+from kit.pairs import Pair, Session
+from kit.story import tell_both
+from test_delivery import queue
+
+MARK = 0.25  # Seconds for which a crowd is remembered.
+
+
+@pytest.fixture
+def quick(pair: Pair) -> Pair:
+    """No test sees the crowd of another."""
+    install_bridge(pair, {"initial_password": "none"})
+    return pair
+
+
+@contextmanager
+def another_delivers(pair: Pair) -> Iterator[None]:
+    """A transaction that has delivered and has not ended."""
+    session = pair.connect("litellm", autocommit=False)
+    rows.add_user(session, "first", "first@example.com")
+    session.run("SET CONSTRAINTS ALL IMMEDIATE")
+    try:
+        yield
+    finally:
+        session.commit()
+
+
+@contextmanager
+def idle_drainer(pair: Pair) -> Iterator[None]:
+    """It lives, and delivers nothing."""
+    assert pair.litellm_admin.value("SELECT user_bridge.begin_drainer()") is True
+    try:
+        yield
+    finally:
+        pair.litellm_admin.run("SELECT user_bridge.end_drainer()")
+
+
+def arrived(pair: Pair, name: str) -> bool:
+    return f"{name}@example.com" in openwebui.accounts(pair)
+
+
+def arrives_at_once(pair: Pair, name: str = "u1") -> bool:
+    rows.add_user(pair.litellm, name, f"{name}@example.com")
+    return arrived(pair, name)
+
+
+def counted(pair: Pair) -> tuple[int, int]:
+    sql = "SELECT coalesce(pg_sequence_last_value(%s), 0)"
+    delivered, queued = (
+        pair.litellm_admin.value(sql, [f"user_bridge.commits_{name}"]) for name in ("delivered", "queued")
+    )
+    return delivered, queued
+
+
+def set_clock(pair: Pair, sequence: str, milliseconds: int) -> None:
+    """A sequence that holds a time, as from now."""
+    pair.litellm_admin.run("SELECT setval('user_bridge.' || %s, user_bridge.now_ms() + %s)", [sequence, milliseconds])
+
+
+def test_alone_it_delivers(quick: Pair) -> None:
+    with idle_drainer(quick):
+        assert arrives_at_once(quick)
+    assert counted(quick) == (1, 0)
+
+
+def test_in_a_crowd_the_drainer_does(quick: Pair) -> None:
+    with drainer(quick) as errors:
+        with another_delivers(quick):
+            rows.add_user(quick.litellm, "u1", "u1@example.com")
+            assert counted(quick)[1] == 1
+            until(lambda: arrived(quick, "u1"), seconds=5)
+        until(lambda: queue(quick) == [], seconds=5)
+    assert errors == []
+    assert quick.litellm_admin.value("SELECT last_value FROM user_bridge.drain_delay") > 1
+
+
+def test_a_crowd_is_remembered_for_a_moment(quick: Pair) -> None:
+    with idle_drainer(quick):
+        with another_delivers(quick):
+            assert not arrives_at_once(quick, "u1")
+        assert not arrives_at_once(quick, "u2")
+        time.sleep(MARK)
+        assert arrives_at_once(quick, "u3")
+        # A clock that was set back prolongs it no further.
+        set_clock(quick, "crowd_until", 3_600_000)
+        quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 1)")
+        assert arrives_at_once(quick, "u4")
+
+
+def test_without_a_drainer_everybody_delivers(quick: Pair) -> None:
+    with another_delivers(quick):
+        assert arrives_at_once(quick)
+
+
+def test_so_everybody_does_where_its_lock_is_held_by_another(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "drainer_beat", -60_000)
+        assert arrives_at_once(quick)
+
+
+def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        assert not arrives_at_once(quick, "u1")
+        time.sleep(MARK)
+        # And somebody takes what it has not come to.
+        assert arrives_at_once(quick, "u2") and arrived(quick, "u1")
+        # Nor where its mark is from before a clock was set back.
+        set_clock(quick, "waiting_since", 3_600_000)
+        assert arrives_at_once(quick, "u3")
+
+
+def test_in_an_outage_nobody_relies_on_it(quick: Pair) -> None:
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "outage", -1000)
+        assert arrives_at_once(quick)
+
+
+def test_where_it_is_set_everybody_delivers(quick: Pair) -> None:
+    change_settings(quick, delivery="inline")
+    with idle_drainer(quick), another_delivers(quick):
+        assert arrives_at_once(quick)
+
+
+def waiting_since(pair: Pair) -> int:
+    found: int = pair.litellm_admin.value("SELECT coalesce(pg_sequence_last_value('user_bridge.waiting_since'), 1)")
+    return found
+
+
+def test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else(quick: Pair) -> None:
+    quick.litellm_admin.run("SELECT user_bridge.upkeep()")
+    assert waiting_since(quick) == 2
+    change_settings(quick, delivery="queued")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 1)")
+    pick = "user_bridge.pick(jsonb, integer, timestamptz)"
+    shipped = quick.litellm_admin.value(f"SELECT pg_get_functiondef('{pick}'::regprocedure)")
+    quick.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RAISE 'broken';", 1))
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert waiting_since(quick) == 2
+    quick.litellm_admin.run(shipped)
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert arrived(quick, "u1") and waiting_since(quick) > 2
+    quick.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert waiting_since(quick) == 1
+
+
+def test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it(quick: Pair) -> None:
+    def forgotten() -> bool:
+        quick.litellm_admin.run("SELECT user_bridge.drain()")
+        return bool(quick.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.backlog') = 1"))
+
+    writer = quick.connect("litellm", autocommit=False)
+    rows.add_user(writer, "u1", "u1@example.com")
+    quick.litellm_admin.run("SELECT user_bridge.note_backlog()")
+    assert not forgotten()
+    writer.rollback()
+    until(forgotten, seconds=10)
+
+
+def recorded(pair: Pair) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    mapped = "SELECT litellm_id, openwebui_id FROM user_bridge.sync_mapping ORDER BY 1"
+    audited = "SELECT record_id, sync_result FROM user_bridge.sync_audit ORDER BY 1"
+    return pair.litellm_admin.rows(mapped), pair.litellm_admin.rows(audited)
+
+
+def test_what_was_expected_and_did_not_happen_leaves_no_trace(quick: Pair) -> None:
+    """The outcome is written down while Open WebUI's side works, and anew where it is another one."""
+    openwebui.add_account(quick, "hand", "u1@example.com")
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    assert recorded(quick) == (
+        [{"litellm_id": "u1", "openwebui_id": "hand"}],
+        [{"record_id": "u1", "sync_result": "SUCCESS"}],
+    )
+    assert queue(quick) == []
+
+
+@pytest.mark.parametrize("account", ["hand", None])
+def test_so_it_is_in_a_drain(quick: Pair, account: str | None) -> None:
+    change_settings(quick, delivery="queued")
+    if account:
+        openwebui.add_account(quick, account, "u1@example.com")
+    for user in ("u1", "u2"):
+        rows.add_user(quick.litellm, user, f"{user}@example.com")
+    assert len(quick.litellm_admin.rows("SELECT * FROM user_bridge.drain()")) == 2
+    assert recorded(quick) == (
+        [{"litellm_id": "u1", "openwebui_id": account or "usr_u1"}, {"litellm_id": "u2", "openwebui_id": "usr_u2"}],
+        [{"record_id": user, "sync_result": "SUCCESS"} for user in ("u1", "u2")],
+    )
+    assert queue(quick) == []
+
+
+def test_a_new_user_gets_the_memberships_that_waited(quick: Pair) -> None:
+    rows.add_team(quick.litellm, "t1", "One", members_with_roles=[{"role": "user", "user_id": "u1"}])
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    assert openwebui.groups(quick)["grp_team_t1"][1] == ["usr_u1"]
+
+
+def test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give(quick: Pair) -> None:
+    quick.openwebui_admin.run("UPDATE user_bridge.settings SET role_map = '{}'")
+    rows.add_user(quick.litellm, "u1", "u1@example.com", user_role="proxy_admin")
+    assert quick.openwebui.value("SELECT role FROM \"user\" WHERE id = 'usr_u1'") == "user"
+
+
+def general_forms(path: str, text: str) -> str:
+    """Without the short cuts: everything goes the way of what is rare."""
+    for each in (
+        replaced("entities/user/openwebui/new.sql.j2", "IF p_link.openwebui_id IS NOT NULL OR", "IF true OR"),
+        replaced("engine/litellm/dispatch.sql.j2", "IF p_type IN (", "IF true THEN RETURN NULL; ELSIF p_type IN ("),
+        replaced("engine/litellm/queue.sql.j2", "IF v_ids[1] = ALL (v_ids) THEN", "IF false THEN"),
+        replaced("engine/openwebui/settings.sql.j2", "IF jsonb_array_length(p_items) = 1 THEN", "IF false THEN"),
+    ):
+        text = each(path, text)
+    return text
+
+
+COMMON: list[Callable[[Session], object]] = [
+    lambda session: rows.add_user(session, "u1", " Ann@Example.com", user_alias="Ann 'A' %s"),
+    lambda session: rows.add_user(session, "u2", "bob@example.com", user_role="proxy_admin"),
+    lambda session: rows.add_user(session, "u3", "cy@example.com", metadata={"scim_active": False}),
+    lambda session: rows.add_user(session, "u4", "bob@example.com"),
+    lambda session: rows.add_user(session, "u5", None),
+    lambda session: rows.add_organization(session, "o1", "One"),
+    lambda session: rows.join_organization(session, "o1", "u1"),
+    lambda session: rows.add_team(session, "t1", "Red", members_with_roles=[{"role": "user", "user_id": "u6"}]),
+    lambda session: rows.add_user(session, "u6", "di@example.com", user_alias="Di", teams=["t1"], organization_id="o1"),
+    lambda session: rows.add_key(session, "token", "u1", key_alias="K", models=["m"]),
+    lambda session: rows.change_user(session, "u1", user_email="ann@example.org"),
+    lambda session: rows.change_team(session, "t1", team_alias="Blue", members_with_roles=[]),
+    lambda session: rows.leave_organization(session, "o1", "u1"),
+    lambda session: rows.delete_user(session, "u2"),
+    lambda session: rows.add_user(session, "u2", "bob@example.com"),
+]
+WRITTEN = {
+    'public."user"': ("openwebui", "id, name, email, role, profile_image_url, info::text"),
+    "public.auth": ("openwebui", "id, email, active, password"),
+    'public."group"': ("openwebui", "id, name"),
+    "user_bridge.entity": (
+        "openwebui",
+        "entity_type, entity_id, openwebui_id, origin, made_id, known_email, not_linked",
+    ),
+    "user_bridge.membership": ("openwebui", "group_type, group_id, user_id, written"),
+    "user_bridge.sync_mapping": ("litellm", "litellm_type, litellm_id, openwebui_type, openwebui_id, sync_data"),
+    "user_bridge.sync_audit": ("litellm", "operation, record_id, sync_result, old_data, new_data, error_message"),
+    "user_bridge.sync_queue": ("litellm", "entity_type, entity_id, last_error"),
+}
+
+
+def written(pair: Pair, mutate: Mutate | None) -> dict[str, Any]:
+    """What both sides hold after the common writes, without times and numbers."""
+    install_bridge(pair, {"initial_password": "none"}, mutate)
+    for write in COMMON:
+        write(pair.litellm)
+    return held(pair)
+
+
+def held(pair: Pair) -> dict[str, Any]:
+    sides = {"litellm": pair.litellm_admin, "openwebui": pair.openwebui_admin}
+    return {
+        table: sorted(sides[side].rows(f"SELECT {columns} FROM {table}"), key=repr)
+        for table, (side, columns) in WRITTEN.items()
+    }
+
+
+def test_the_short_cuts_write_what_the_rules_write(pair: Pair) -> None:
+    with pairs.pair(pair.cluster) as other:
+        found, general = written(pair, None), written(other, general_forms)
+    assert found == general
+    assert found["user_bridge.sync_queue"] == [] and len(found["public.auth"]) > 4
+
+
+def test_so_they_do_in_random_stories(pair: Pair) -> None:
+    with pairs.pair(pair.cluster) as other:
+        install_bridge(pair, {"initial_password": "none"})
+        install_bridge(other, {"initial_password": "none"}, general_forms)
+        tell_both(pair, other, int(os.environ.get("USER_BRIDGE_STORIES", "20")), held)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_crowd as crowd
+import test_model_grants as grants
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 
@@ -151,6 +152,35 @@ LOAD: list[Row] = [
         "(SELECT m.user_id FROM user_bridge.membership AS m WHERE m.user_id = p_link.entity_id LIMIT 1) IS NULL",
         "true",
         _plain(crowd.test_a_new_user_gets_the_memberships_that_waited),
+    ),
+    (
+        "an account is made plainly though grants wait for it",
+        _NEW,
+        "WHERE g.holder_type = 'user' AND g.holder_id = p_link.entity_id LIMIT 1) IS NULL\n"
+        "       AND (SELECT m.user_id FROM user_bridge.model_member AS m",
+        "WHERE false LIMIT 1) IS NULL\n       AND (SELECT m.user_id FROM user_bridge.membership AS m",
+        _plain(grants.test_grants_follow_an_account_and_a_group_that_come_later),
+    ),
+    (
+        "whoever gets a set of models locks it",
+        "entities/user_models/litellm/desired.sql.j2",
+        "WHERE x.set_id = w.set_id AND x.unused_since IS NULL) IS NULL",
+        "WHERE false) IS NULL",
+        _plain(crowd.test_nobody_waits_for_who_gets_the_same_set_of_models),
+    ),
+    (
+        "a set that nobody had stays unused",
+        "entities/user_models/litellm/desired.sql.j2",
+        "x.set_id = w.set_id AND x.unused_since IS NULL) IS NULL",
+        "x.set_id = w.set_id) IS NULL",
+        _plain(crowd.test_a_set_that_nobody_had_is_in_use_again),
+    ),
+    (
+        "what a delivery leaves to the drainer has the next one search the queue",
+        "engine/litellm/queue.sql.j2",
+        "PERFORM user_bridge.note_backlog();",
+        "PERFORM setval('user_bridge.backlog', 2);",
+        _plain(crowd.test_the_rights_of_a_new_user_are_left_to_the_drainer),
     ),
     (
         "an account is made plainly with any role",

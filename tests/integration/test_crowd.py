@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +16,13 @@ import pytest
 from hard_support import replaced, until
 from kit import openwebui, pairs, rows
 from kit.bridge import Mutate, change_settings, drainer, install_bridge
+from kit.cluster import SUPERUSER
+from kit.drains import drain_on
+from kit.model_rows import add_model
 from kit.pairs import Pair, Session
-from kit.story import tell_both
+from kit.story import MODELS, tell_both
 from test_delivery import queue
+from test_model_grants import readers
 
 MARK = 0.25  # Seconds for which a crowd is remembered.
 
@@ -212,6 +216,47 @@ def test_a_new_user_gets_the_memberships_that_waited(quick: Pair) -> None:
     assert openwebui.groups(quick)["grp_team_t1"][1] == ["usr_u1"]
 
 
+def test_the_rights_of_a_new_user_are_left_to_the_drainer(quick: Pair) -> None:
+    """And do not have the next COMMIT deliver them, however many come: one in 200 ms takes some of what waits."""
+    change_settings(quick, model_access=True)
+    add_model(quick.litellm, "m1")
+    drain_on(quick)
+    quick.litellm_admin.run("SELECT setval('user_bridge.backlog', user_bridge.now_ms() + 60000)")
+    for number in range(3):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    assert [row["entity_type"] for row in queue(quick)] == ["user_models"] * 3
+    assert len(openwebui.accounts(quick)) == 3 and people(quick, "m1") == set()
+    drain_on(quick)
+    assert people(quick, "m1") == {f"usr_u{number}" for number in range(3)}
+
+
+def test_nobody_waits_for_who_gets_the_same_set_of_models(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    for number in range(3):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    session = quick.connect("litellm", SUPERUSER, autocommit=False)
+    session.run("SELECT user_bridge.prepare_entities('{user_models}', '{u0}')")
+    session.commit()
+    session.run("SELECT user_bridge.prepare_entities('{user_models}', '{u1}')")
+    # It would raise after 50 ms.
+    quick.litellm_admin.run("SELECT user_bridge.prepare_entities('{user_models}', '{u2}')")
+    session.commit()
+    assert quick.litellm_admin.value("SELECT count(*) FROM user_bridge.set_holder") == 3
+
+
+def test_a_set_that_nobody_had_is_in_use_again(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    rows.add_user(quick.litellm, "u1", "u1@example.com")
+    drain_on(quick)
+    rows.change_user(quick.litellm, "u1", models=["m1"])
+    drain_on(quick)
+    unused = "SELECT count(*) FROM user_bridge.model_set WHERE unused_since IS NOT NULL"
+    assert quick.litellm_admin.value(unused) == 1
+    rows.change_user(quick.litellm, "u1", models=[])
+    drain_on(quick)
+    assert quick.litellm_admin.value(unused) == 0
+
+
 def test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give(quick: Pair) -> None:
     quick.openwebui_admin.run("UPDATE user_bridge.settings SET role_map = '{}'")
     rows.add_user(quick.litellm, "u1", "u1@example.com", user_role="proxy_admin")
@@ -270,11 +315,11 @@ def written(pair: Pair, mutate: Mutate | None) -> dict[str, Any]:
     return held(pair)
 
 
-def held(pair: Pair) -> dict[str, Any]:
+def held(pair: Pair, tables: Mapping[str, tuple[str, str]] = WRITTEN) -> dict[str, Any]:
     sides = {"litellm": pair.litellm_admin, "openwebui": pair.openwebui_admin}
     return {
         table: sorted(sides[side].rows(f"SELECT {columns} FROM {table}"), key=repr)
-        for table, (side, columns) in WRITTEN.items()
+        for table, (side, columns) in tables.items()
     }
 
 
@@ -290,3 +335,41 @@ def test_so_they_do_in_random_stories(pair: Pair) -> None:
         install_bridge(pair, {"initial_password": "none"})
         install_bridge(other, {"initial_password": "none"}, general_forms)
         tell_both(pair, other, int(os.environ.get("USER_BRIDGE_STORIES", "20")), held)
+
+
+# Who has which rights in the end. Which sets have come and gone on the way, and what the audit says, depends on when
+# somebody's rights were delivered.
+RIGHTS = {
+    "user_bridge.set_holder": ("litellm", "user_id, set_id"),
+    "user_bridge.model_catalog": ("litellm", "model, shown"),
+    "user_bridge.listed_member": ("litellm", "user_id, team_id"),
+    "user_bridge.model_member": ("openwebui", "group_id, user_id, written"),
+    "user_bridge.model_grant AS g WHERE g.holder_type <> 'group' "
+    "OR EXISTS (SELECT FROM user_bridge.model_member AS m WHERE m.group_id = g.holder_id)": (
+        "openwebui",
+        "holder_type, holder_id, model, written",
+    ),
+    **{table: WRITTEN[table] for table in ('public."user"', "public.auth", "user_bridge.membership")},
+    "user_bridge.sync_queue": WRITTEN["user_bridge.sync_queue"],
+}
+
+
+def held_rights(pair: Pair) -> dict[str, Any]:
+    return {**held(pair, RIGHTS), "people": {model: people(pair, model) for model in MODELS}}
+
+
+def people(pair: Pair, model: str) -> set[str]:
+    """The accounts that may read a model, by themselves or by a group."""
+    found = readers(pair, model)
+    groups = openwebui.groups(pair)
+    named = {name for kind, name in found if kind == "user"}
+    holding = [name for kind, name in found if kind == "group" and name in groups]
+    return named.union(*(groups[name][1] for name in holding))
+
+
+def test_so_they_do_with_rights_on_models(pair: Pair) -> None:
+    with pairs.pair(pair.cluster) as other:
+        install_bridge(pair, {"initial_password": "none", "model_access": True})
+        install_bridge(other, {"initial_password": "none", "model_access": True}, general_forms)
+        stories = int(os.environ.get("USER_BRIDGE_STORIES", "10"))
+        tell_both(pair, other, stories, held_rights, with_models=True)

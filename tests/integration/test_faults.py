@@ -1387,8 +1387,8 @@ FAULTS += LOCKS + [
     Fault(
         "what a delivery finds out left to the drain",
         "engine/litellm/queue.sql.j2",
-        "    IF FOUND THEN\n        PERFORM setval('user_bridge.backlog', 2);",
-        "    IF false THEN\n        PERFORM setval('user_bridge.backlog', 2);",
+        "    IF FOUND THEN\n        PERFORM user_bridge.note_backlog();",
+        "    IF false THEN\n        PERFORM user_bridge.note_backlog();",
         test_queue_rules.test_what_a_delivery_finds_out_is_left_to_the_next_commit,
     ),
     Fault(

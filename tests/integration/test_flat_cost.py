@@ -8,6 +8,7 @@ Counted, not timed: each write among a few and among many, on one connection who
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,19 +117,29 @@ _MODELS = """
 INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, model_info, created_by, updated_by)
 SELECT 'm' || n, 'm' || n, '{}', '{"access_groups": ["g"]}', 'x', 'x' FROM generate_series(1, 20) AS n
 """
+# That of whoever is in no team and has no list.
+_SET = hashlib.sha256(b"[[]]").hexdigest()[:32]
 _SETS = """
-INSERT INTO user_bridge.model_set (set_id, lists) VALUES ('s', '[["x*"]]') ON CONFLICT DO NOTHING;
+INSERT INTO user_bridge.model_set (set_id, lists) VALUES (%(set)s, '[[]]') ON CONFLICT DO NOTHING;
+INSERT INTO user_bridge.sync_mapping (litellm_type, litellm_id, openwebui_type, openwebui_id)
+VALUES ('model_set', %(set)s, 'group', 'grp_models_' || %(set)s) ON CONFLICT DO NOTHING;
 INSERT INTO user_bridge.set_holder (user_id, set_id)
-SELECT 'u' || n, 's' FROM generate_series(%(first)s, %(last)s) AS n
+SELECT 'u' || n, %(set)s FROM generate_series(%(first)s, %(last)s) AS n
 """
 _GRANTS = """
 INSERT INTO user_bridge.model_grant (holder_type, holder_id, model, written)
 SELECT t.type, t.prefix || n, 'm1', true
   FROM generate_series(%(first)s, %(last)s) AS n, (VALUES ('team', 't'), ('user', 'u')) AS t(type, prefix);
 INSERT INTO user_bridge.model_group (group_id, entity_type, entity_id, own_id)
-VALUES ('grp_models_s', 'model_set', 's', 'grp_models_s') ON CONFLICT DO NOTHING;
+VALUES ('grp_models_' || %(set)s, 'model_set', %(set)s, 'grp_models_' || %(set)s) ON CONFLICT DO NOTHING;
+INSERT INTO "group" SELECT r.* FROM jsonb_populate_record(NULL::"group", jsonb_build_object(
+       'id', 'grp_models_' || %(set)s, 'user_id', '', 'name', 'all', 'description', '', 'user_ids', '[]'::jsonb,
+       'created_at', 1, 'updated_at', 1)) AS r
+ON CONFLICT DO NOTHING;
+INSERT INTO user_bridge.entity (entity_type, entity_id, version, openwebui_id, origin)
+VALUES ('model_set', %(set)s, 1, 'grp_models_' || %(set)s, 'created') ON CONFLICT DO NOTHING;
 INSERT INTO user_bridge.model_member (group_id, user_id, written)
-SELECT 'grp_models_s', 'u' || n, true FROM generate_series(%(first)s, %(last)s) AS n;
+SELECT 'grp_models_' || %(set)s, 'u' || n, true FROM generate_series(%(first)s, %(last)s) AS n;
 INSERT INTO user_bridge.withdrawn (kind, object_id, holder_id, entity_type, entity_id)
 SELECT 'user_grant', 'm2', 'usr_u' || n, 'user_models', 'u' || n FROM generate_series(%(first)s, %(last)s) AS n
 """
@@ -140,8 +151,9 @@ _LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_rol
 
 def load(pair: Pair, first: int, last: int) -> None:
     """Users, teams, organizations and keys of these numbers, as they are after their delivery."""
-    numbers = {"first": first, "last": last}
     litellm, web = pair.litellm_admin, pair.openwebui_admin
+    # In lists of members a set has several groups.
+    numbers = {"first": first, "last": last, "set": _SET if openwebui.has_member_table(pair) else "s"}
     litellm.run("SELECT user_bridge.pause()")
     litellm.run(_LITELLM, numbers)
     litellm.run("SELECT user_bridge.resume(), setval('user_bridge.backlog', 1)")
@@ -294,14 +306,17 @@ def _drained(meter: Meter, turn: int) -> Work:
     def drain(session: Session) -> None:
         session.run("RESET SESSION AUTHORIZATION")
         assert session.rows("SELECT * FROM user_bridge.drain(10)")
+        # Of somebody who is new the rights on models follow the account.
+        session.rows("SELECT * FROM user_bridge.drain(10)")
 
     return meter.measure(drain)
 
 
 @pytest.mark.schemas(litellm="new", openwebui="new")
-def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, RIGHTS])
+def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: Mapping[str, Any]) -> None:
     with without_autovacuum(pair):
-        install_bridge(pair, SETTINGS)
+        install_bridge(pair, settings)
         meter = Meter(pair)
         load(pair, 1, FEW)
         for session in (pair.litellm_admin, pair.openwebui_admin):

@@ -54,6 +54,7 @@ CREATE FUNCTION trap.to_jsonb(anyelement) RETURNS jsonb LANGUAGE plpgsql AS
 CREATE FUNCTION trap.lower(text) RETURNS text LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO trap.sprung (what) VALUES ('lower'); RETURN pg_catalog.lower($1); END $$;
 CREATE OPERATOR trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.texts);
+CREATE OPERATOR trap.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.texts);
 CREATE OPERATOR trap.*= (LEFTARG = record, RIGHTARG = record, FUNCTION = trap.records);
 CREATE OPERATOR trap.*<> (LEFTARG = record, RIGHTARG = record, FUNCTION = trap.records);
 CREATE OPERATOR trap.-> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = trap.field);
@@ -144,6 +145,7 @@ def test_a_mark_that_can_be_forged_is_noticed(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "trap"),
     [
+        ("TG_OP OPERATOR(pg_catalog.<>) 'INSERT'", "TG_OP <> 'INSERT'", "texts"),
         ("::pg_catalog.record OPERATOR(pg_catalog.*=)", "::pg_catalog.record *=", "records"),
         ("NEW.metadata OPERATOR(pg_catalog.->)", "NEW.metadata ->", "field"),
         ("pg_catalog.to_jsonb(NEW)", "to_jsonb(NEW)", "to_jsonb"),

@@ -18,7 +18,7 @@ import psycopg2
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kit import openwebui, rows
+from kit import model_rows, openwebui, rows
 from kit.oracle import ByHand, differences, forget_accounts, note_account, watch
 from kit.pairs import Pair, Session
 
@@ -36,6 +36,8 @@ EMAILS = [
 ALIASES = ["Ann", "Bob 'B' \\ %s", "", " ", None]
 ROLES = ["proxy_admin", "internal_user", "proxy_admin_viewer", None]
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+TOKENS = ["k1", "k2"]
+MODELS = ["m1", "m2"]
 ISOLATION = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
 
 Step = tuple[Any, ...]
@@ -77,6 +79,15 @@ _writes = st.one_of(
     st.tuples(st.just("join"), _organization, _user),
     st.tuples(st.just("leave"), _organization, _user),
 )
+_list = st.lists(st.sampled_from([*MODELS, "m*", "all-proxy-models", "no-default-models"]), max_size=2, unique=True)
+_writes_of_models = st.one_of(
+    st.tuples(st.just("change"), _user, st.just("models"), _list),
+    st.tuples(st.just("change_team"), _team, st.just("models"), _list),
+    st.tuples(st.just("add_key"), st.sampled_from(TOKENS), _user, st.one_of(st.none(), _team), _list),
+    st.tuples(st.just("delete_key"), st.sampled_from(TOKENS)),
+    st.tuples(st.just("add_model"), st.sampled_from(MODELS)),
+    st.tuples(st.just("delete_model"), st.sampled_from(MODELS)),
+)
 _control = st.one_of(
     st.tuples(st.just("begin"), st.sampled_from(ISOLATION)),
     st.just(("commit",)),
@@ -88,9 +99,15 @@ _control = st.one_of(
     st.just(("break",)),
     st.just(("mend",)),
 )
-steps = st.lists(
-    st.tuples(st.integers(0, 2), st.one_of(*[_writes] * 6, _of_the_expected, _control)), min_size=10, max_size=60
-)
+
+
+def _stories(*writes: st.SearchStrategy[Step]) -> st.SearchStrategy[list[tuple[int, Step]]]:
+    step = st.one_of(*[_writes] * 6, *writes, _of_the_expected, _control)
+    return st.lists(st.tuples(st.integers(0, 2), step), min_size=10, max_size=60)
+
+
+steps = _stories()
+steps_with_models = _stories(*[_writes_of_models] * 4)
 # Nothing much can happen in an empty LiteLLM.
 _PROLOGUE: list[Step] = [
     ("add_organization", "o1", "Research"),
@@ -157,7 +174,10 @@ class Stage:
     def clear(self) -> None:
         """An empty LiteLLM, reached by its own deletes."""
         session = self.sessions[0]
-        for table in ("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"):
+        for table in (
+            *("ProxyModelTable", "VerificationToken"),
+            *("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"),
+        ):
             session.run(f'DELETE FROM "LiteLLM_{table}"')
         self.finish()
         forget_accounts(self.pair)
@@ -268,6 +288,14 @@ def _write(session: Session, step: Step) -> None:
             rows.join_organization(session, organization_id, user_id)
         case ("leave", organization_id, user_id):
             rows.leave_organization(session, organization_id, user_id)
+        case ("add_key", token, user_id, team_id, models):
+            rows.add_key(session, token, user_id, team_id=team_id, models=models)
+        case ("delete_key", token):
+            rows.delete(session, "LiteLLM_VerificationToken", {"token": token})
+        case ("add_model", name):
+            model_rows.add_model(session, name)
+        case ("delete_model", name):
+            model_rows.delete_model(session, name)
         case _:
             raise ValueError(step)
 
@@ -286,16 +314,24 @@ def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
     _tell([pair], stories, check, shorten)
 
 
-def tell_both(one: Pair, other: Pair, stories: int, look: Callable[[Pair], object]) -> None:
+def tell_both(
+    one: Pair, other: Pair, stories: int, look: Callable[[Pair], object], *, with_models: bool = False
+) -> None:
     """Play random stories on two installations; each must end with the same to be seen in both."""
 
     def check() -> None:
         assert look(one) == look(other)
 
-    _tell([one, other], stories, check)
+    _tell([one, other], stories, check, plot=steps_with_models if with_models else steps)
 
 
-def _tell(pairs: list[Pair], stories: int, check: Callable[[], None], shorten: bool = True) -> None:
+def _tell(
+    pairs: list[Pair],
+    stories: int,
+    check: Callable[[], None],
+    shorten: bool = True,
+    plot: st.SearchStrategy[list[tuple[int, Step]]] = steps,
+) -> None:
     for pair in pairs:
         watch(pair)
     stages = [Stage(pair) for pair in pairs]
@@ -308,7 +344,7 @@ def _tell(pairs: list[Pair], stories: int, check: Callable[[], None], shorten: b
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink] if shorten else [Phase.generate],
     )
-    @given(steps)
+    @given(plot)
     def play(story: list[tuple[int, Step]]) -> None:
         for stage in stages:
             stage.clear()

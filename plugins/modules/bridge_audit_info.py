@@ -24,7 +24,7 @@ options:
     type: list
     elements: str
     choices: [api_key, model, model_set, organization, organization_member, team, team_member, team_models, user,
-      user_key, user_models]
+              user_key, user_models]
   entity_ids:
     description:
       - Only operations on the entities with these ids in LiteLLM. A membership's id is the JSON array of the id of the

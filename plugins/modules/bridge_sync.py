@@ -76,7 +76,7 @@ options:
     type: list
     elements: str
     choices: [api_key, model, model_set, organization, organization_member, team, team_member, team_models, user,
-      user_key, user_models]
+              user_key, user_models]
   limit:
     description:
       - Most entities to deliver. What is left stays queued. Without it all are delivered.

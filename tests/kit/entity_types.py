@@ -68,4 +68,5 @@ def _python(names: Sequence[str]) -> str:
 
 
 def _yaml(names: Sequence[str], indent: str) -> str:
-    return textwrap.fill(f"[{', '.join(names)}]", 100, subsequent_indent=f"{indent}    ")
+    # Behind the bracket, as yamllint wants it.
+    return textwrap.fill(f"[{', '.join(names)}]", 100, subsequent_indent=indent + " " * len("  choices: ["))

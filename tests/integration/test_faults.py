@@ -1751,7 +1751,7 @@ FAULTS += LOCKS + [
     Fault(
         "a user's delivery leaves what was brought back",
         "entities/membership/openwebui/apply.sql.j2",
-        "w.holder_id = user_bridge.linked_id('user', p_user_id)",
+        "w.kind || ' ' || w.holder_id = 'membership ' || user_bridge.linked_id('user', p_user_id)",
         "false",
         lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
             test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_user

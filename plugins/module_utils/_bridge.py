@@ -21,10 +21,16 @@ MAX_LISTED = 1000
 # A sequence keeps its count when the transaction rolls back. Before the first call its last_value is 1, too.
 TRIGGER_FAULTS = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS n FROM {SCHEMA}.trigger_faults"
 
+
+def utc_seconds(expression: str) -> str:
+    """SQL for a time as ISO 8601 in UTC, in whole seconds, as a person reads it."""
+    return f"to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+
+
 # As is_paused() says, which an older bridge lacks, and the columns, too.
-_MOMENT = "to_char((to_jsonb(s) ->> '{}')::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 PAUSED = f"""
-SELECT {_MOMENT.format("paused_at")} AS since, {_MOMENT.format("paused_until")} AS until
+SELECT {utc_seconds("(to_jsonb(s) ->> 'paused_at')::timestamptz")} AS since,
+       {utc_seconds("(to_jsonb(s) ->> 'paused_until')::timestamptz")} AS until
   FROM {SCHEMA}.settings AS s
  WHERE s.paused AND ((to_jsonb(s) ->> 'paused_until')::timestamptz > clock_timestamp()) IS NOT FALSE"""
 

@@ -133,6 +133,12 @@ EXAMPLES = r"""
     action: pause
     until: 2h
 
+- name: Resume it
+  llmops.user_bridge.bridge_sync:
+    login_unix_socket: /var/run/postgresql
+    login_db: litellm
+    action: resume
+
 - name: Show what differs between both sides, run with --diff
   llmops.user_bridge.bridge_sync:
     login_unix_socket: /var/run/postgresql

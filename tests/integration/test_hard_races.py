@@ -173,17 +173,17 @@ def _plan(races: tuple[Callable[[int], tuple[Write, Write]], ...], levels: tuple
     return [(kinds[n % len(kinds)][1], kinds[n % len(kinds)][0](n)) for n in range(count)]
 
 
-def _race(pair: Pair, races: Any, levels: tuple[str, ...], count: int, mutate: Mutate | None = None) -> None:
+def _prepared(pair: Pair, count: int, mutate: Mutate | None = None) -> Racers:
     install_bridge(pair, QUICK, mutate=mutate)
     watch(pair)
     _fill(pair, count)
-    Racers(pair).race(_plan(races, levels, count))
-    drain_all(pair, 2000)
+    return Racers(pair)
 
 
 def test_hundreds_of_racing_pairs_lose_nothing_and_never_deadlock(pair: Pair) -> None:
     before = deadlocks(pair)
-    _race(pair, RACES, LEVELS, PAIRS)
+    _prepared(pair, PAIRS).race(_plan(RACES, LEVELS, PAIRS))
+    drain_all(pair, 2000)
     assert differences(pair) == []
     assert deadlocks(pair) == before
 
@@ -216,8 +216,16 @@ NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
 def test_the_race_finds_what_is_lost_without_the_mechanism(
     pair: Pair, mutate: Mutate, level: str, race: Callable[[int], tuple[Write, Write]]
 ) -> None:
-    _race(pair, (race,), (level,), 60, mutate)
-    assert differences(pair) != []
+    count, at_once = 300, 60
+    racers = _prepared(pair, count, mutate)
+    plan = _plan((race,), (level,), count)
+    # On a busy machine one of two may be done before the other begins.
+    for start in range(0, count, at_once):
+        racers.race(plan[start : start + at_once])
+        drain_all(pair, 2000)
+        if differences(pair):
+            return
+    pytest.fail("nothing is lost without it")
 
 
 # A membership that comes while its account goes.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import utc_seconds
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import has_function
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report
@@ -19,21 +20,19 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 # As many as say something, and few enough to be read at once, whatever the size of the audit.
 _RECENT = 1000
 
-_AT = "to_char(({}) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-
 # Not what a person decided, nor what the upkeep noticed.
 _DELIVERIES = f"{SCHEMA}.sync_audit AS a WHERE a.operation ~ '^(SYNC|DELETE|MIGRATE)_'"
 
 _DELIVERED = f"""
 SELECT count(*) AS entries, count(*) FILTER (WHERE r.sync_result <> 'FAILED') AS delivered,
-       {_AT.format("min(r.created_at)")} AS since,
-       (SELECT {_AT.format("a.created_at")} FROM {_DELIVERIES} AND a.sync_result IN ('SUCCESS', 'WARNING')
+       {utc_seconds("min(r.created_at)")} AS since,
+       (SELECT {utc_seconds("a.created_at")} FROM {_DELIVERIES} AND a.sync_result IN ('SUCCESS', 'WARNING')
          ORDER BY a.id DESC LIMIT 1) AS last_success
   FROM (SELECT a.sync_result, a.created_at FROM {_DELIVERIES} ORDER BY a.id DESC LIMIT {_RECENT}) AS r"""
 
 # When the drainer compares next, less its period; it says nothing where the last comparison failed.
 _COMPARED = f"""
-SELECT {_AT.format("u.next_at - t.period")} AS at
+SELECT {utc_seconds("(u.next_at - t.period)")} AS at
   FROM {SCHEMA}.upkeep AS u JOIN {SCHEMA}.upkeep_tasks() AS t USING (task)
  WHERE u.task = 'lookout' AND u.failures = 0"""
 

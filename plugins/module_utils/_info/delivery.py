@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED, TRIGGER_FAULTS
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED, TRIGGER_FAULTS, utc_seconds
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause, grouped
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report, listed
@@ -46,8 +46,7 @@ SELECT c.delivered, c.queued, round(c.queued::numeric / nullif(c.delivered + c.q
   FROM {SCHEMA}.commits() AS c"""
 
 _LAST_ERRORS = f"""
-SELECT operation, record_id, error_message AS message,
-       to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at
+SELECT operation, record_id, error_message AS message, {utc_seconds("created_at")} AS at
   FROM {SCHEMA}.sync_audit WHERE sync_result = 'FAILED' ORDER BY id DESC LIMIT %(limit)s"""
 
 # Only users without a mapping. Some reasons end with an id, which is cut off to group them.

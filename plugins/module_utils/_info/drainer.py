@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import utc_seconds
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import INVISIBLE, Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
@@ -24,7 +25,7 @@ _LIVES = f"SELECT {SCHEMA}.drainer_lives() AS lives"
 
 # Null for a login that may not see other sessions.
 _SINCE = f"""
-SELECT to_char(max(a.backend_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+SELECT {utc_seconds("max(a.backend_start)")}
   FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.mode = 'ExclusiveLock'
    AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())

@@ -427,6 +427,16 @@ def test_somebody_named_by_a_team_but_not_by_his_own_row_is_in_it(models: Pair) 
     assert own_models(models, "u") == ALL
 
 
+def test_a_team_that_is_renamed_keeps_its_members(models: Pair) -> None:
+    person(models)
+    rows.add_team(models.litellm, "t", "Team", models=["fake-a"], members_with_roles=members("u"))
+    rows.change_team(models.litellm, "t", team_alias="Renamed")
+    drain(models)
+    # Somebody of no team would see everything.
+    assert own_models(models, "u") == set()
+    assert models.litellm_admin.rows("SELECT * FROM user_bridge.wrong_listed_members()") == []
+
+
 def test_deleting_the_only_team_makes_somebody_unassigned_again(models: Pair) -> None:
     person(models)
     rows.add_team(models.litellm, "t", models=["fake-a"], members_with_roles=members("u"))

@@ -149,7 +149,7 @@ def test_a_mark_that_can_be_forged_is_noticed(pair: Pair) -> None:
         ("::pg_catalog.record OPERATOR(pg_catalog.*=)", "::pg_catalog.record *=", "records"),
         ("NEW.metadata OPERATOR(pg_catalog.->)", "NEW.metadata ->", "field"),
         ("pg_catalog.to_jsonb(NEW)", "to_jsonb(NEW)", "to_jsonb"),
-        ("SECURITY DEFINER SET search_path = pg_catalog, pg_temp", "SECURITY DEFINER", "lower"),
+        ("SECURITY DEFINER SET search_path = pg_catalog, pg_temp", "SECURITY DEFINER", "texts"),
     ],
 )
 def test_an_unqualified_name_is_noticed(pair: Pair, old: str, new: str, trap: str) -> None:

@@ -1878,8 +1878,8 @@ FAULTS += [
     Fault(
         "a copy is known by its database only",
         "engine/litellm/identity.sql.j2",
-        "SELECT i.system_identifier, i.database_oid INTO v_identity",
-        "SELECT v_here.system_identifier, i.database_oid INTO v_identity",
+        "SELECT (i.system_identifier, i.database_oid) = (c.",
+        "SELECT (c.system_identifier, i.database_oid) = (c.",
         test_installation.test_an_upgraded_server_queues_until_the_next_deploy,
     ),
     Fault(

@@ -888,6 +888,17 @@ def test_a_model_that_comes_reaches_whoever_has_an_entry_for_it(models: Pair) ->
     ]
 
 
+def test_a_model_of_a_transaction_that_was_rolled_back_after_its_delivery_goes(models: Pair) -> None:
+    writer = models.connect("litellm", autocommit=False)
+    add_model(writer, "rolled-back")
+    writer.run("SET CONSTRAINTS ALL IMMEDIATE")
+    there = "SELECT count(*) FROM model WHERE id = 'rolled-back'"
+    assert models.openwebui.value(there) == 1
+    writer.rollback()
+    drain(models)
+    assert models.openwebui.value(there) == 0
+
+
 def test_a_key_that_expires_takes_its_models_with_it(models: Pair) -> None:
     person(models)
     soon = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=1)

@@ -726,7 +726,7 @@ def test_limits_of_the_settings_are_those_of_the_table(pair: Pair, side: Side) -
     columns = admin(pair, side).rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'user_bridge.settings'::regclass AND attnum > 0"
     )
-    own = {"singleton", "paused"} if side == "litellm" else {"singleton"}
+    own = {"singleton", "paused", "paused_at", "paused_until"} if side == "litellm" else {"singleton"}
     assert {row["attname"] for row in columns} == stored_on(side) | own
 
 

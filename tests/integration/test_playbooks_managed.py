@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kit import litellm
+from kit.drains import drain_on
 from kit.pages import blocks
 from kit.pairs import OWN_ROLES, OWNER_ROLE, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, forget_roles, play_hosts, refused, shipped, unchanged, variables
@@ -78,6 +79,7 @@ def test_a_login_that_is_no_superuser(managed: Pair, tmp_path: Path) -> None:
     run(pair, tmp_path, "deploy_bridge")
     litellm.new_user(pair.litellm, "first", "first@example.com")
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
+    drain_on(pair)
     with unchanged(pair):
         run(pair, tmp_path, "deploy_bridge again", "bridge_status again", "migrate_users again")
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from kit import litellm
+from kit.drains import drain_on
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 from playbooks_support import READ_ONLY, deploy, play, variables
 
@@ -46,7 +47,7 @@ def test_a_rotation_under_load_loses_nothing(pair: Pair, tmp_path: Path) -> None
         assert (rotated.changed > 0, rotated.failed) == (True, 0), rotated.output
         assert not errors
         # What was written in the moment between the two sides waits at most for the drain.
-        pair.litellm_admin.run("SELECT user_bridge.drain(1000)")
+        drain_on(pair, 1000)
         assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
         written = pair.litellm_admin.value('SELECT count(*) FROM "LiteLLM_UserTable" WHERE user_id LIKE %s', ["w%"])
         arrived = pair.openwebui.value('SELECT count(*) FROM "user" WHERE email LIKE %s', ["w%@example.com"])

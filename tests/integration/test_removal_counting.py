@@ -170,14 +170,14 @@ def test_a_few_memberships_of_the_bridge_go_at_once_and_many_wait(pair: Pair) ->
 def test_remove_data_keeps_the_last_admin_although_the_bridge_made_it(pair: Pair) -> None:
     _with_an_admin(pair)
     pair.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE email = %s", [pair.admin.email])
-    assert _remove_data(pair) == {"accounts": (1, 1), "groups": (0, 0)}
+    assert _remove_data(pair) == {"accounts": (1, 1), "groups": (0, 0), "models": (0, 0)}
     assert openwebui.accounts(pair) == {"boss@example.com": ("boss", "admin")}
     assert pair.openwebui.value("SELECT active FROM auth WHERE email = 'boss@example.com'") is True
 
 
 def test_remove_data_takes_an_admin_who_is_not_the_last(pair: Pair) -> None:
     _with_an_admin(pair)
-    assert _remove_data(pair) == {"accounts": (2, 0), "groups": (0, 0)}
+    assert _remove_data(pair) == {"accounts": (2, 0), "groups": (0, 0), "models": (0, 0)}
     assert openwebui.accounts(pair) == {}
 
 

@@ -311,6 +311,7 @@ def _actual_groups(pair: Pair, emails: dict[str, str]) -> dict[str, Group]:
     else:
         members = "array(SELECT json_array_elements_text(g.user_ids))"
     found = pair.openwebui.rows(f'SELECT to_jsonb(g) AS g, {members} AS members FROM "group" g')
+    for_models = _groups_for_models(pair)
     return {
         row["g"]["id"]: Group(
             row["g"]["name"],
@@ -318,7 +319,15 @@ def _actual_groups(pair: Pair, emails: dict[str, str]) -> dict[str, Group]:
             row["g"].get("parent_group_id"),
         )
         for row in found
+        if row["g"]["id"] not in for_models
     }
+
+
+def _groups_for_models(pair: Pair) -> set[str]:
+    """Groups that hold rights on models and nothing else: what is in them test_model_oracle compares."""
+    if pair.openwebui_admin.value("SELECT to_regclass('user_bridge.model_group')") is None:
+        return set()
+    return {row["group_id"] for row in pair.openwebui_admin.rows("SELECT group_id FROM user_bridge.model_group")}
 
 
 def differences(pair: Pair) -> list[str]:

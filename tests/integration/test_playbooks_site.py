@@ -13,6 +13,7 @@ import yaml
 from kit import binaries, litellm, pairs
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import REPO
+from kit.drains import drain_on
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, play
 
@@ -64,6 +65,9 @@ def test_two_servers_with_two_bridges(pair: Pair, server: Cluster, tmp_path: Pat
         # A commit of LiteLLM's flushes what Open WebUI's session wrote on the same server only.
         assert session_options(pair).endswith(" -c synchronous_commit=off")
         assert "synchronous_commit" not in session_options(other)
+        # Of somebody new the rights on models follow, by drainers that are not here.
+        for each in (pair, other):
+            drain_on(each)
         again = play(SITE, {}, tmp_path, "-i", str(hosts), env={**FREE, **READ_ONLY})
         assert (again.changed, again.failed) == (0, 0), again.output
         # One part of one bridge.

@@ -214,3 +214,9 @@ def test_who_is_deleted_and_added_with_the_same_email_at_once_hands_on_the_accou
     quick.litellm.run("COMMIT")
     settled(quick)
     assert linked(quick, "user") == {"ann2": "usr_ann"}
+
+
+def test_a_move_that_waits_is_in_nobody_elses_way(quick: Pair) -> None:
+    quick.litellm_admin.run("INSERT INTO user_bridge.moved (entity_type, old_id, new_id) VALUES ('user', 'x', 'y')")
+    rows.add_user(quick.litellm, "ann", "ann@example.com")
+    assert "ann@example.com" in openwebui.accounts(quick)

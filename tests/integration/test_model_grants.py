@@ -11,16 +11,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import threading
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import psycopg2.errors
 import pytest
 
 from kit import openwebui, rows
+from kit.background import Background
 from kit.bridge import change_settings, install_bridge, request
 from kit.model_rows import add_model, add_scope, drain
 from kit.model_rows import members as litellm_members
@@ -790,35 +789,6 @@ def test_a_page_that_makes_a_taken_model_public_is_noticed(people: Pair) -> None
 
 
 # The upgrade from access_control to access_grant
-
-
-class Background(threading.Thread):
-    """Does something again and again while the with block runs; an error in it is the block's."""
-
-    def __init__(self, step: Callable[[int], None]) -> None:
-        super().__init__(daemon=True)
-        self.step = step
-        self.stopping = threading.Event()
-        self.done = 0
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            while not self.stopping.wait(0.01):
-                self.step(self.done)
-                self.done += 1
-        except Exception as error:
-            self.error = error
-
-    def __enter__(self) -> Background:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self.join()
-        if self.error:
-            raise self.error
 
 
 @OLDEST

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from typing import Any
 import pytest
 
 from kit import openwebui, pairs, rows, upstream
+from kit.background import Background
 from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.drains import drain_on
 from kit.oracle import differences
-from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
+from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from kit.schemas import migrate_openwebui
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, warnings
 from playbooks_support import deploy, unchanged
@@ -575,46 +575,25 @@ def test_the_scripts_are_run_again_later(left: Pair) -> None:
     assert not take_over(left, env=READ_ONLY)["changed"]
 
 
-class Writer(threading.Thread):
-    """LiteLLM goes on writing, and no write may fail."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-        self.stopping = threading.Event()
-        self.written = 0
-        self.slowest = 0.0
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            while not self.stopping.wait(0.01):
-                started = time.monotonic()
-                rows.add_user(self.session, f"w{self.written}", f"W{self.written}@example.com", user_alias="W")
-                rows.join_organization(self.session, "o1", f"w{self.written}")
-                if self.written % 3 == 0:
-                    rows.delete_user(self.session, f"w{self.written}")
-                self.written += 1
-                self.slowest = max(self.slowest, time.monotonic() - started)
-        except Exception as error:
-            self.error = error
-
-
 @pytest.mark.schemas(openwebui="all")
 def test_nothing_is_lost_while_litellm_writes(left: Pair) -> None:
-    writer = Writer(left.connect("litellm"))
-    writer.start()
-    try:
-        while writer.written < 5 and writer.is_alive():
+    session = left.connect("litellm")
+
+    def write(number: int) -> None:
+        rows.add_user(session, f"w{number}", f"W{number}@example.com", user_alias="W")
+        rows.join_organization(session, "o1", f"w{number}")
+        if number % 3 == 0:
+            rows.delete_user(session, f"w{number}")
+
+    # No write may fail.
+    with Background(write) as writer:
+        while writer.done < 5 and writer.is_alive():
             time.sleep(0.01)
-        before = writer.written
+        before = writer.done
         take_over(left)
-        while writer.written < before + 5 and writer.is_alive():
+        while writer.done < before + 5 and writer.is_alive():
             time.sleep(0.01)
-    finally:
-        writer.stopping.set()
-        writer.join()
-    assert writer.error is None and writer.written > before
+    assert writer.done > before
     assert settled(left)
     assert theirs(left) == TABLES
 

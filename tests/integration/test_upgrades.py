@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from kit import rows
+from kit.background import Background
 from kit.bridge import install_bridge
 from kit.drains import drain_all
 from kit.oracle import differences
-from kit.pairs import Pair
+from kit.pairs import Pair, Session
 from kit.schemas import apply_litellm, migrate_openwebui
 from kit.story import Stage, tell
 
@@ -36,36 +35,18 @@ HEADS = {
 }
 
 
-class Writer(threading.Thread):
+def writing(session: Session) -> Background:
     """LiteLLM goes on creating, moving and deleting users; every write must succeed."""
 
-    def __init__(self, pair: Pair) -> None:
-        super().__init__()
-        self.session = pair.connect("litellm")
-        self.stopping = threading.Event()
-        self.written = 0
-        self.error: Exception | None = None
+    def write(number: int) -> None:
+        rows.add_user(session, f"w{number}", f"w{number}@example.com", user_alias=f"W{number}")
+        rows.join_organization(session, "o1", f"w{number}")
+        if number % 3 == 0:
+            rows.change_user(session, f"w{number}", user_role="proxy_admin", teams=["t1"])
+        if number % 5 == 0:
+            rows.delete_user(session, f"w{number}")
 
-    def run(self) -> None:
-        try:
-            while not self.stopping.wait(0.02):
-                number = self.written
-                rows.add_user(self.session, f"w{number}", f"w{number}@example.com", user_alias=f"W{number}")
-                rows.join_organization(self.session, "o1", f"w{number}")
-                if number % 3 == 0:
-                    rows.change_user(self.session, f"w{number}", user_role="proxy_admin", teams=["t1"])
-                if number % 5 == 0:
-                    rows.delete_user(self.session, f"w{number}")
-                self.written += 1
-        except Exception as error:
-            self.error = error
-
-    def stop(self) -> None:
-        self.stopping.set()
-        self.join()
-        self.session.close()
-        if self.error:
-            raise self.error
+    return Background(write, pause=0.02)
 
 
 def assert_plain(pair: Pair) -> None:
@@ -88,12 +69,10 @@ def test_open_webui_is_upgraded(pair: Pair, releases: list[str]) -> None:
     rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
     assert differences(pair) == []
     for release in releases:
-        writer = Writer(pair)
-        writer.start()
-        migrate_openwebui(pair.login("openwebui"), "new", revision=HEADS[release])
-        writer.stop()
+        with writing(pair.connect("litellm")) as writer:
+            migrate_openwebui(pair.login("openwebui"), "new", revision=HEADS[release])
         drain_all(pair)
-        assert writer.written > 10, release
+        assert writer.done > 10, release
         # Parents appear with 0.12.0's column: for what is there already, with its next delivery.
         assert_plain(pair)
         if release in {"0.12.0", releases[0]}:
@@ -120,14 +99,12 @@ def test_litellm_is_upgraded(pair: Pair) -> None:
     rows.add_organization(pair.litellm, "o1", "Research")
     rows.add_team(pair.litellm, "t1", "Rockets", organization_id="o1")
     rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
-    writer = Writer(pair)
-    writer.start()
-    # Another session than the writer's: Prisma's.
-    applied = apply_litellm(pair.connect("litellm").raw, "new", after="old")
-    writer.stop()
+    with writing(pair.connect("litellm")) as writer:
+        # Another session than the writer's: Prisma's.
+        applied = apply_litellm(pair.connect("litellm").raw, "new", after="old")
     assert len(applied) > 100
     drain_all(pair)
-    assert writer.written > 0
+    assert writer.done > 0
     assert differences(pair) == []
     assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.trigger_faults") == 1
     tell(pair, 15, shorten=False)

@@ -45,7 +45,7 @@ from faults_of_operating import OPERATING
 from faults_of_passwords import INITIAL_PASSWORDS
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
-from kit import openwebui, pairs, rows
+from kit import drains, openwebui, pairs, rows
 from kit.bridge import install_bridge, planted, render_sql
 from kit.pairs import Pair
 from kit.story import tell
@@ -77,6 +77,10 @@ def _plain(pair: Pair) -> Pair:
 
 def _late_delivery(pair: Pair) -> None:
     test_delivery.test_a_late_delivery_changes_nothing(pair)
+
+
+def _planted_code(form: str) -> Catch:
+    return lambda pair: test_privileged_sessions.none_runs_it(pair, form, [*test_privileged_sessions.CALLS.items()])
 
 
 def _held_backlog(pair: Pair) -> None:
@@ -360,18 +364,14 @@ FAULTS = [
         "engine/litellm/proof.sql.j2",
         "IF NOT user_bridge.is_privileged_session() THEN",
         "IF true THEN",
-        lambda pair: test_privileged_sessions.test_nothing_in_litellms_tables_runs_in_a_superusers_session(
-            pair, "view"
-        ),
+        _planted_code("view"),
     ),
     Fault(
         "the predicate of an index is not looked at",
         "engine/litellm/registry.sql.j2",
         "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid",
         "FROM asked AS a JOIN pg_index AS i ON i.indrelid = a.oid AND i.indpred IS NULL",
-        lambda pair: test_privileged_sessions.test_nothing_in_litellms_tables_runs_in_a_superusers_session(
-            pair, "partial index"
-        ),
+        _planted_code("partial index"),
     ),
     Fault(
         "rows are removed without a proof",
@@ -2069,6 +2069,11 @@ def installed(pair: Pair, fault: Fault) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(drains.PATIENCE, "seconds", 8)
+
+
 def test_every_fault_can_be_planted() -> None:
     """Also those that run weekly only."""
     texts = [*render_sql("litellm").items(), *render_sql("openwebui").items()]
@@ -2080,12 +2085,12 @@ def test_every_fault_can_be_planted() -> None:
     assert lost == []
 
 
-# All of them take ten minutes: every third on every push, of those about rights on models every tenth; all weekly.
+# All of them take ten minutes: every fifth on every push, of those about rights on models every tenth; all weekly.
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(fault, id=fault.name, marks=[] if number % share == 0 else pytest.mark.weekly)
-        for faults, share in ((FAULTS, 3), (FAULTS_OF_MODELS, 10))
+        for faults, share in ((FAULTS, 5), (FAULTS_OF_MODELS, 15))
         for number, fault in enumerate(faults)
     ],
 )

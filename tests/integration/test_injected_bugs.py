@@ -728,7 +728,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("side", SIDES)
 def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, side: Side, pytestconfig: pytest.Config) -> None:
     # All weekly; on every push it is known of all that something here calls them.
-    share = 1 if pytestconfig.getoption("--weekly") else 3
+    share = 1 if pytestconfig.getoption("--weekly") else 8
     left = _each_function(pair, side, share)
     if left:
         # What only an old Open WebUI needs.

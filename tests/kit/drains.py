@@ -10,10 +10,15 @@ from typing import Any
 
 from kit.pairs import Pair
 
+# Seconds until a queue counts as one that never gets empty. Where a planted fault sees to that, less will do.
+PATIENCE = {"seconds": 60.0}
 
-def drain_on(pair: Pair, limit: int = 100, *, due_only: bool = False, seconds: float = 60) -> list[dict[str, Any]]:
+
+def drain_on(
+    pair: Pair, limit: int = 100, *, due_only: bool = False, seconds: float | None = None
+) -> list[dict[str, Any]]:
     """Drain until a drain finds nothing to do; returns all outcomes. What waits for a person, or for a pause, stays."""
-    give_up = time.monotonic() + seconds
+    give_up = time.monotonic() + (seconds or PATIENCE["seconds"])
     outcomes: list[dict[str, Any]] = []
     while found := pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(%s, %s)", [limit, due_only]):
         assert time.monotonic() < give_up, f"the queue does not get empty: {found[:5]}"
@@ -21,7 +26,7 @@ def drain_on(pair: Pair, limit: int = 100, *, due_only: bool = False, seconds: f
     return outcomes
 
 
-def drain_all(pair: Pair, limit: int = 500, seconds: float = 60) -> None:
+def drain_all(pair: Pair, limit: int = 500, seconds: float | None = None) -> None:
     """Drain until nothing is left; whatever cannot be delivered is an error."""
     drain_on(pair, limit, seconds=seconds)
     left = pair.litellm_admin.rows("SELECT entity_type, entity_id, last_error FROM user_bridge.sync_queue LIMIT 5")

@@ -57,7 +57,7 @@ EXAMPLES = r"""
 
 - name: Write it as a page
   llmops.user_bridge.bridge_report:
-    path: /srv/reports/bridge.html
+    path: bridge.html
     info: "{{ bridge }}"
 """
 

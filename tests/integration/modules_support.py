@@ -123,6 +123,7 @@ def run_plays(
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=tmp_path,
         env={
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),

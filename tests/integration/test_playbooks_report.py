@@ -36,6 +36,7 @@ def busy(server: Cluster) -> Iterator[Pair]:
             " CHECK (email <> 'eve@example.com') NOT VALID"
         )
         rows.add_user(pair.litellm, "u3", "eve@example.com")
+        pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET enqueued_at = enqueued_at - interval '100 seconds'")
         pair.litellm_admin.run("SELECT user_bridge.count_the_hour()")
         yield pair
 

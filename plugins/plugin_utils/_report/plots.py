@@ -58,6 +58,8 @@ def delay(name: str, title: str, buckets: Sequence[Bucket]) -> Plot:
     if not counted:
         return Plot(name, title, "Nothing was counted.", None)
     worst, where = max((each.delay_seconds or 0, each.begins) for each in counted)
+    if not worst:
+        return Plot(name, title, f"Nothing waited.{_uncounted(buckets, counted)}", None)
     text = f"At most {duration(worst)}{_when(buckets, where)}.{_uncounted(buckets, counted)}"
     length, unit_name = unit(worst)
     values = [None if each.delay_seconds is None else each.delay_seconds / length for each in buckets]
@@ -73,10 +75,10 @@ def levels(name: str, title: str, buckets: Sequence[Bucket]) -> Plot:
     if not counted:
         return Plot(name, title, "Nothing was counted.", None)
     first, last = counted[0], counted[-1]
-    text = (
-        f"People: {first.people} on {first.begins:%d %b}, {last.people} on {last.begins:%d %b}. "
-        f"Groups: {first.groups}, then {last.groups}.{_uncounted(buckets, counted)}"
-    )
+    text = f"On {last.begins:%d %b} people: {last.people}, groups: {last.groups}."
+    if first is not last:
+        text += f" On {first.begins:%d %b} people: {first.people}, groups: {first.groups}."
+    text += _uncounted(buckets, counted)
     series = {"people": [each.people for each in buckets], "groups": [each.groups for each in buckets]}
     return Plot(name, title, text, _drawn("Line", name, series, _times(buckets), dots_size=2, allow_interruptions=True))
 

@@ -229,8 +229,15 @@ def test_the_plots_in_words() -> None:
     assert found["delay-day"] == "At most 6.67 min in the hour from 05:00. Not counted: 1 hour."
     assert found["delay-month"].startswith("At most 6.67 min on ")
     assert found["causes"] == "unreachable: 2 entities; refused by Open WebUI: 1 entity."
-    assert re.fullmatch(r"People: \d+ on 29 Oct, 80\d on 27 Nov\. Groups: 35, then 46\.", found["levels"])
+    assert re.fullmatch(r"On 27 Nov people: 80\d, groups: 46\. On 29 Oct people: \d+, groups: 35\.", found["levels"])
     assert re.fullmatch(r"\d+ arrived, \d+ skipped, \d+ attempts failed\.", found["deliveries-day"])
+
+
+def test_the_first_hour_of_a_bridge_at_which_nothing_waits() -> None:
+    hour = entry("2026-11-27T10:00:00Z", delivered=1, delay_ms=0, mapped={"user": 7})
+    found = {each.name: each for each in page._plots(changed(history=[hour]), NOW)}
+    assert found["levels"].text == "On 27 Nov people: 7, groups: 0. Not counted: 29 days."
+    assert (found["delay-day"].text, found["delay-day"].svg) == ("Nothing waited. Not counted: 23 hours.", None)
 
 
 def test_what_is_pointed_at_says_its_value() -> None:

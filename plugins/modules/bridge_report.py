@@ -19,7 +19,7 @@ description:
     a page is renewed once an hour at least.
   - With C(--check) nothing is written. C(--diff) shows the page without its plots.
 requirements:
-  - pygal >= 3.0 in the Python that runs Ansible
+  - pygal >= 3.0.4 in the Python that runs Ansible
 options:
   path:
     description:

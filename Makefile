@@ -156,10 +156,12 @@ e2e: venv chromium ## The whole way from the real LiteLLM to the real Open WebUI
 	@$(PYTEST) tests/e2e $(if $(filter-out all,$(PG)),--pg $(PG))
 
 .PHONY: screenshots
-screenshots: venv chromium ## Take the README's pictures anew
-	@$(PYTEST) tests/e2e/test_browser.py
+screenshots: venv chromium ## Take the documentation's pictures anew
+	@$(PYTEST) tests/e2e/test_browser.py tests/e2e/test_report.py
 	@mkdir -p docs/images
-	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -mindepth 1 -maxdepth 1 | sort -V | tail -1)"/{users,groups,models}.png docs/images/
+	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -maxdepth 1 -name '[0-9]*' | sort -V | tail -1)"/{users,groups,models}.png docs/images/
+	@cp "$${USER_BRIDGE_CACHE:-.cache}/e2e/report/desktop-light.png" docs/images/report.png
+	@cp "$${USER_BRIDGE_CACHE:-.cache}/e2e/report/phone-dark-below.png" docs/images/report-phone.png
 
 .PHONY: chromium
 chromium:

@@ -48,9 +48,9 @@ def write_variables(cluster: Path) -> dict[str, str]:
     return values
 
 
-def run(*arguments: str, environment: Mapping[str, str] | None = None) -> int:
-    """Run deploy-bridge.yml, its changes shown as they happen. Returns how many there were."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(PLAYBOOK), "-e", f"@{VARIABLES}"]
+def run(*arguments: str, playbook: str = str(PLAYBOOK), environment: Mapping[str, str] | None = None) -> int:
+    """Run deploy-bridge.yml, or another, its changes shown as they happen. Returns how many there were."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-e", f"@{VARIABLES}"]
     command += [*arguments, *_become_options()]
     process = subprocess.Popen(
         command,

@@ -55,6 +55,8 @@ def run() -> None:
             with _chapter(f"{title}: how long it took, and what Open WebUI shows right after"):
                 story.tell(writes, litellm, mirror, _show)
             with _open(_superuser(logins["litellm"])) as superuser:
+                # Rights on models are left to the drainer, which this machine may have nothing to run with.
+                superuser.rows("SELECT * FROM user_bridge.drain()")
                 _show_table(views.side_by_side(superuser, mirror()))
                 _refuse_undelivered(superuser)
     with _chapter("The playbook once more, over connections that cannot write"):
@@ -62,6 +64,12 @@ def run() -> None:
         if changed:
             raise KitError(f"the second run changed {changed} things; it must change nothing")
         print("    changed=0")
+    with _chapter("What bridge_status says, as a page"):
+        with _open(_superuser(logins["litellm"])) as superuser:
+            # A drainer would have, within five minutes.
+            superuser.run("SELECT user_bridge.count_the_hour()")
+        page = ("-e", f"bridge_report_path={place.HOME / 'report.html'}")
+        playbook.run(*page, playbook="llmops.user_bridge.bridge_status", environment=READ_ONLY)
     _show_way_in(logins)
 
 
@@ -118,4 +126,5 @@ def _show_way_in(logins: dict[str, schemas.Login]) -> None:
     print(f"\n==> Done in {time.monotonic() - _STARTED:.0f} s. The server still runs; have a look yourself:")
     for login in logins.values():
         print(f"    PGPASSFILE={passwords} psql -h {login.host} -p {login.port} -U {login.user} {login.database}")
+    print(f"    {(place.HOME / 'report.html').as_uri()}    # what bridge_status found, for a browser")
     print("    make demo-clean    # stops it and removes everything\n")

@@ -63,6 +63,12 @@ options:
           - LiteLLM's name of a model.
         type: str
         required: true
+  history:
+    description:
+      - Whether to return RV(history), hundreds of entries.
+    type: bool
+    default: false
+    version_added: 1.1.0
   limit:
     description:
       - Most entries in RV(errors), RV(last_errors), RV(removals), RV(initial_passwords), RV(not_linked) and
@@ -493,6 +499,41 @@ day:
       description: The greatest age of an entry that was seen waiting, null before the first count.
       type: int
       sample: 3
+history:
+  description:
+    - What the drainer has counted, one entry for each hour of the last 30 days in which it has, the oldest first. Null
+      without O(history) or when it could not be read.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 1.1.0
+  contains:
+    hour:
+      description: When the hour began, in UTC.
+      type: str
+      sample: '2026-11-23T08:00:00Z'
+    delivered:
+      description: Number of deliveries that arrived.
+      type: int
+      sample: 75
+    skipped:
+      description: Number of those that had nothing to deliver, for example because a user has no address.
+      type: int
+      sample: 2
+    failed:
+      description: Number of those that failed. What was tried several times counts each time.
+      type: int
+      sample: 1
+    delay_ms:
+      description:
+        - Milliseconds that a change stayed in the queue at most, delivered or not. Null where only deliveries were
+          counted.
+      type: int
+      sample: 85
+    mapped:
+      description: What RV(mapped) was when it was last counted in that hour. Empty where it was not.
+      type: dict
+      sample: {organization: 3, user: 118}
 last_comparison:
   description:
     - When the drainer last compared Open WebUI with what it has delivered, in UTC. Null for never, or when that failed.
@@ -826,6 +867,7 @@ def main() -> None:
         check_connection={"type": "bool", "default": True},
         maintenance={"type": "str", "choices": ["none", "pg_cron", "systemd"]},
         drift={"type": "bool", "default": False},
+        history={"type": "bool", "default": False},
         explain={
             "type": "dict",
             "options": {"user": {"type": "str", "required": True}, "model": {"type": "str", "required": True}},

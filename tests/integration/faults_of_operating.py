@@ -86,6 +86,20 @@ OPERATING: list[Row] = [
         lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
     ),
     (
+        "the longest delay of all times is counted every hour",
+        _HOURLY,
+        "    PERFORM setval('user_bridge.longest_delay', 1);\n",
+        "",
+        lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
+    ),
+    (
+        "of the delays the last is counted",
+        "engine/litellm/drain.sql.j2",
+        "IF v_delay > coalesce(pg_sequence_last_value('user_bridge.longest_delay'), 1) THEN",
+        "IF true THEN",
+        lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
+    ),
+    (
         "hourly counts are kept for ever",
         _HOURLY,
         "WHERE h.hour < c_hour - interval '30 days'",

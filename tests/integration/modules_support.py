@@ -24,8 +24,9 @@ from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
-# One works on the controller, where it looks at the variables of a play only.
-MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - {"bridge_variables_info"})
+# What works on the controller only.
+_ACTIONS = {"bridge_report", "bridge_variables_info"}
+MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - _ACTIONS)
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
 # Where a module's own way of working is meant: test_modules_login puts every module through both drivers.
 USUAL_DRIVER = [DRIVERS[0], *(pytest.param(name, marks=pytest.mark.weekly) for name in DRIVERS[1:])]
@@ -122,6 +123,7 @@ def run_plays(
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=tmp_path,
         env={
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),

@@ -50,14 +50,21 @@ def test_what_is_counted(bridged: Pair) -> None:
     assert counts(bridged, "mapped") == {"user": 1}
     queue = counts(bridged, "queue")
     assert (queue["waiting"], queue["failing"], queue["held"]) == (1, 0, 0) and 100 <= queue["oldest_seconds"] < 200
+    assert queue.pop("delay_ms") == 0
     # Later in the same hour: deliveries are counted anew, and of what waited the most is kept.
     bridged.litellm_admin.run("SELECT user_bridge.drain()")
+    for seconds in (100, 1):
+        # As the drainer does after each batch.
+        bridged.litellm_admin.run(f"SELECT user_bridge.note_delay(clock_timestamp() - {seconds} * interval '1 second')")
     bridged.litellm_admin.run(
         "INSERT INTO user_bridge.sync_audit (operation, record_id, sync_result) VALUES ('PAUSE', 'postgres', 'SUCCESS')"
     )
     count(bridged)
     assert counts(bridged, "deliveries") == {"SYNC_USER SUCCESS": 1}
-    assert counts(bridged, "mapped") == {"user": 2} and counts(bridged, "queue") == queue
+    later = counts(bridged, "queue")
+    assert 100_000 <= later.pop("delay_ms") < 200_000
+    assert counts(bridged, "mapped") == {"user": 2} and later == queue
+    assert bridged.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.longest_delay')") == 1
     assert counts(bridged, "deliveries", 1) == {"SYNC_USER SUCCESS": 1, "SYNC_USER SKIPPED": 1}
 
 

@@ -37,7 +37,7 @@ def examples(module: str) -> list[dict[str, Any]]:
 def placed(pair: Pair, task: dict[str, Any]) -> dict[str, Any]:
     """The task with the login of this pair in the place of the example's."""
     name = next((key for key in task if key.startswith(COLLECTION)), None)
-    if name is None or not task[name]:
+    if name is None or not set(LOGIN) & set(task[name] or {}):
         return task
     options = {key: value for key, value in task[name].items() if key not in LOGIN}
     side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"

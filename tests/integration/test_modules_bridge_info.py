@@ -213,6 +213,12 @@ def test_what_the_drainer_did(deployed: Pair) -> None:
     found = info(deployed)
     assert (found["recent"]["entries"], found["recent"]["delivered"]) == (3, 2)
     assert found["day"] == {"entries": 3, "delivered": 2, "most_waiting": 0, "longest_seconds": 0}
+    assert found["history"] is None
+    hours = info(deployed, history=True)["history"]
+    # The failure is in an hour of its own.
+    assert [(hour["delivered"], hour["skipped"], hour["failed"]) for hour in hours] == [(1, 1, 0), (0, 0, 1)]
+    assert (hours[0]["delay_ms"], hours[0]["mapped"]) == (0, {"user": 1}) and hours[1]["hour"] == "2100-01-01T00:00:00Z"
+    assert (hours[1]["delay_ms"], hours[1]["mapped"]) == (None, {})
     assert found["recent"]["since"] == found["recent"]["last_success"] < "2100"
     assert found["recent"]["since"] <= found["last_comparison"] < "2100"
     assert found["upkeep_failing"] == [{"task": "journal", "failures": 1, "message": "no right to"}]

@@ -121,7 +121,7 @@ def _look_at_litellm(
     with reading(cur, COUNTED["litellm"]) as proved:
         report, live = look_at_side(cur, "litellm", Roles(params["owner"], params["reader"]), version, proved)
         delivery = look_at_delivery(cur, report, live, proved, params["limit"])
-        delivery.update(look_at_activity(cur, report, live))
+        delivery.update(look_at_activity(cur, report, live, params["history"]))
         delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
         delivery["models"] = look_at_models(cur, report, live, "litellm")
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None

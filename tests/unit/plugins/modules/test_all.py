@@ -24,8 +24,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _types
 
 ROOT = Path(__file__).parents[4]
 # Documentation only: an action plugin does all, and needs no login.
-ON_THE_CONTROLLER = "bridge_variables_info"
-MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py")} - {ON_THE_CONTROLLER})
+ON_THE_CONTROLLER = {"bridge_report", "bridge_variables_info"}
+MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py")} - ON_THE_CONTROLLER)
 
 
 def document(module: str, name: str) -> Any:

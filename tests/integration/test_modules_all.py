@@ -273,7 +273,7 @@ def test_the_server_goes_away_in_the_middle(deployed: Pair, module: str, driver:
                     break
                 # Of the second login it says only that it could not look there.
                 assert module == "bridge_info" and found["unseen"]
-        cuts, answers = cuts + 1, answers * 3
+        cuts, answers = cuts + 1, answers * 2
     assert cuts >= 3
     run_module(module, options, driver=driver)
     if not module.endswith("_info"):

@@ -88,7 +88,9 @@ def test_an_outage(pair_at_work: Pair) -> None:
     outage = ApplyGone(pair_at_work)
     outage.begin()
     rows.add_user(pair_at_work.litellm, "u1", "ann@example.com")
-    pair_at_work.litellm_admin.run("UPDATE user_bridge.sync_queue SET enqueued_at = enqueued_at - interval '100 seconds'")
+    pair_at_work.litellm_admin.run(
+        "UPDATE user_bridge.sync_queue SET enqueued_at = enqueued_at - interval '100 seconds'"
+    )
     found = seen(pair_at_work)
     assert (found["target_up"], found["breaker_open"]) == (0, 1)
     assert sum(queue(found)) == 1 and 100 <= found["queue_oldest_seconds"] < 200
@@ -167,7 +169,9 @@ def test_delays_are_a_histogram(pair_at_work: Pair) -> None:
     admin = pair_at_work.litellm_admin
     for seconds, entities in ((0.02, 1), (2, 5), (90000, 1), (0.02, 3)):
         admin.run(f"SELECT user_bridge.count_delay(clock_timestamp() - interval '{seconds} seconds', {entities})")
-    admin.run("SELECT user_bridge.count_delay(NULL, 1), user_bridge.count_delay(clock_timestamp() + interval '1 hour', 1)")
+    admin.run(
+        "SELECT user_bridge.count_delay(NULL, 1), user_bridge.count_delay(clock_timestamp() + interval '1 hour', 1)"
+    )
     found = seen(pair_at_work)
     ends = {labels[0]: value for (name, *labels), value in _labelled(found) if name == "drain_delay_seconds_bucket"}
     assert (ends["0.05"], ends["1.0"], ends["2.5"], ends["21600.0"], ends["+Inf"]) == (5, 5, 10, 10, 11)

@@ -106,10 +106,27 @@ def test_its_whole_life(alone: Pair, tmp_path: Path) -> None:
 
 
 @pytest.mark.weekly
-def test_check_mode_without_a_bridge(alone: Pair, tmp_path: Path) -> None:
-    with unchanged(alone):
-        deploy(alone, tmp_path, "--check", "--diff", **wanted(tmp_path))
-    assert not is_there(alone, tmp_path)
+def test_a_server_without_a_bridge(alone: Pair, tmp_path: Path) -> None:
+    pair, options = alone, wanted(tmp_path)
+    with unchanged(pair):
+        deploy(pair, tmp_path, "--check", "--diff", **options)
+        role(pair, tmp_path, "--check", "--diff", changed=2, **options)
+        run = play(REPO / "deploy-bridge.yml", variables(pair, **options), tmp_path, "--tags", "bridge_monitoring")
+    assert (run.failed, run.changed) == (1, 0) and "has no bridge" in run.words, run.output
+    assert not is_there(pair, tmp_path)
+    # A login that is somebody else's.
+    pair.cluster.execute(f"CREATE ROLE {MONITOR} LOGIN SUPERUSER")
+    run = play(REPO / "deploy-bridge.yml", variables(pair, **options), tmp_path)
+    assert (run.failed, run.changed) == (1, 0), run.output
+    assert "bridge_monitoring_user" in run.words and "is a superuser or a member of other roles" in run.words
+    # What is missing on the host.
+    pair.cluster.execute(f"DROP ROLE {MONITOR}")
+    nowhere = {"bridge_monitoring_rules_dir": "/nowhere/rules", "bridge_monitoring_textfile_dir": str(tmp_path)}
+    run = play(REPO / "deploy-bridge.yml", variables(pair, **{**options, **nowhere}), tmp_path)
+    assert (run.failed, run.changed) == (1, 0) and "bridge_monitoring_rules_dir" in run.words, run.output
+    here = {**options, "bridge_monitoring_textfile_dir": str(tmp_path)}
+    run = play(REPO / "deploy-bridge.yml", variables(pair, **here), tmp_path)
+    assert (run.failed, run.changed) == (1, 0) and "this host has no systemd for the timer" in run.words, run.output
 
 
 def is_there(pair: Pair, tmp_path: Path) -> bool:

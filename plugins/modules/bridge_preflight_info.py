@@ -103,6 +103,11 @@ options:
     type: bool
     default: false
     version_added: 1.1.0
+  monitor_user:
+    description:
+      - Role that reads the metrics in LiteLLM's database, for RV(sides).
+    type: str
+    version_added: 1.1.0
   timer_files:
     description:
       - Files of the timer on the target. RV(plan.timer) says whether any of them exists.
@@ -423,6 +428,7 @@ def main() -> None:
         sync_password={"type": "str", "no_log": True},
         timer_user={"type": "str"},
         timer_password={"type": "str", "no_log": True},
+        monitor_user={"type": "str"},
         timer_files={"type": "list", "elements": "path"},
         timer_peer={"type": "bool", "default": False},
         maintenance={"type": "str", "choices": list(METHODS), "default": "none"},

@@ -33,6 +33,7 @@ _RANGES = {
     "bridge_audit_limit": (1, 10000),
     "bridge_login_port": (0, 65535),
     "bridge_openwebui_login_port": (0, 65535),
+    "bridge_monitoring_interval": (5, 3600),
     "bridge_migrate_batch_size": (1, MAX_BATCH),
     "bridge_migrate_max_seconds": (1, _LARGEST),
     "bridge_migrate_parallel": (1, MAX_PARALLEL),
@@ -49,11 +50,21 @@ _ROLES = (
     "bridge_writer_role",
     "bridge_sync_user",
     "bridge_maintenance_user",
+    "bridge_monitoring_user",
+)
+# Of the play's host.
+_DIRECTORIES = (
+    "bridge_monitoring_textfile_dir",
+    "bridge_monitoring_collector_dir",
+    "bridge_monitoring_rules_dir",
+    "bridge_monitoring_dashboard_dir",
 )
 _LOGINS = ("bridge_login_user", "bridge_openwebui_login_user")
 # PostgreSQL takes them, but units of systemd, password files or statements with parameters do not.
 _NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
+# What units of systemd take without quotes.
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
 # The server that a login goes to.
 _SERVER = ("login_host", "login_port", "login_unix_socket")
 
@@ -222,6 +233,10 @@ def _check_rules(name: str, value: Any) -> None:
             raise _Wrong(f"is {_shown(value, False)}: PostgreSQL cuts names after 63 bytes")
     if name in _ROLES and value.startswith("pg_"):
         raise _Wrong(f"is {_shown(value, False)}: PostgreSQL keeps names that begin with pg_ for itself")
+    if name in _DIRECTORIES and value and not _DIRECTORY.fullmatch(value):
+        raise _Wrong(
+            f"is {_shown(value, False)}: give the directory by its whole path, of letters, digits, dots, _, - and /"
+        )
     if name == "bridge_maintenance_name" and not _UNIT_NAME.fullmatch(value):
         raise _Wrong(f"is {_shown(value, False)}: it must be 1 to 100 letters, digits, dots, colons, _ or -")
 
@@ -234,6 +249,29 @@ def _contradictions(read: Mapping[str, Any]) -> list[str]:
         found.append(
             f'bridge_litellm_db and bridge_openwebui_db are both "{read["bridge_litellm_db"]}" on the same server: the '
             "two programs need a database each."
+        )
+    return found + _monitoring(read)
+
+
+def _monitoring(read: Mapping[str, Any]) -> list[str]:
+    """What a login needs that only reads metrics."""
+    if not read.get("bridge_monitoring"):
+        return []
+    found, name = [], read.get("bridge_monitoring_user")
+    same = [other for other in (*_ROLES, *_LOGINS) if other != "bridge_monitoring_user" and read.get(other) == name]
+    if same:
+        found.append(
+            f'bridge_monitoring_user is "{name}", as is {same[0]}: the login that reads the metrics must be a role of '
+            "its own, which may do nothing else."
+        )
+    if (
+        read.get("bridge_monitoring_textfile_dir")
+        and not read.get("bridge_monitoring_password")
+        and not read.get("bridge_login_become_user")
+    ):
+        found.append(
+            "bridge_monitoring_textfile_dir needs a login on this host: set bridge_monitoring_password, or run the "
+            "play on the database's host with bridge_login_become_user."
         )
     return found
 

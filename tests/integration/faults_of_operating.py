@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_hourly as hourly
+import test_metrics as metrics
 import test_pause as pauses
 from kit.pairs import Pair
 
@@ -74,8 +75,8 @@ OPERATING: list[Row] = [
     (
         "what came after the last count of an hour is lost",
         _HOURLY,
-        "c_hour - interval '1 hour') AS d",
-        "c_hour) AS d",
+        "least(p_hour - interval '1 hour',",
+        "least(p_hour,",
         lambda pair: hourly.test_what_is_counted(hourly.lived_in(pair)),
     ),
     (
@@ -105,5 +106,47 @@ OPERATING: list[Row] = [
         "WHERE h.hour < c_hour - interval '30 days'",
         "WHERE false",
         lambda pair: hourly.test_it_is_kept_for_thirty_days(hourly.lived_in(pair)),
+    ),
+    (
+        "what is delivered while no drainer lives is never counted",
+        _HOURLY,
+        "SELECT max(h.hour) FROM",
+        "SELECT p_hour FROM",
+        metrics.test_what_was_delivered_while_nobody_counted_is_counted,
+    ),
+    (
+        "nothing is counted in a pause",
+        "engine/litellm/upkeep.sql.j2",
+        "interval '5 minutes', false, true)",
+        "interval '5 minutes', false, false)",
+        metrics.test_counting_goes_on_in_a_pause,
+    ),
+    (
+        "a counter counts what it has counted",
+        _HOURLY,
+        "sum(c.value - coalesce(h.value, 0))",
+        "sum(c.value)",
+        metrics.test_counters_never_fall,
+    ),
+    (
+        "a counter falls with the audit",
+        _HOURLY,
+        "AND c.value > coalesce(h.value, 0)",
+        "",
+        metrics.test_counters_never_fall,
+    ),
+    (
+        "a batch is one delay",
+        "engine/litellm/metrics.sql.j2",
+        "SET entities = d.entities + excluded.entities",
+        "SET entities = d.entities + 1",
+        metrics.test_delays_are_a_histogram,
+    ),
+    (
+        "counting accounts for too long is an outage",
+        "entities/user/litellm/initial_password.sql.j2",
+        "'UB002' THEN\n    -- No outage: it may be this",
+        "'UB003' THEN\n    -- No outage: it may be this",
+        metrics.test_counting_that_takes_too_long_is_no_outage,
     ),
 ]

@@ -1190,7 +1190,7 @@ FAULTS += LOCKS + [
         "engine/litellm/maintenance.sql.j2",
         "NOT user_bridge.is_paused(s) AND",
         "true AND",
-        test_upkeep.test_while_paused_only_the_audit_is_cut,
+        test_upkeep.test_while_paused_only_the_audit_is_cut_and_counted,
     ),
     Fault(
         "keys expire in the session's time zone",

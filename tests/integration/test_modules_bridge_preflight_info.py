@@ -213,6 +213,18 @@ def test_the_timers_login_and_files(installed: Pair, tmp_path: Path) -> None:
         installed.cluster.execute("DROP ROLE timer_login")
 
 
+def test_the_login_that_reads_the_metrics(installed: Pair) -> None:
+    assert "monitor_login" not in look(installed, monitor_user="monitor_login")["sides"]["litellm"]["roles"]
+    installed.cluster.execute("CREATE ROLE monitor_login LOGIN")
+    try:
+        installed.litellm_admin.run("GRANT USAGE ON SCHEMA user_bridge TO monitor_login")
+        found = look(installed, monitor_user="monitor_login")
+        assert found["problems"] == [] and found["sides"]["litellm"]["roles"]["monitor_login"]["uses_schema"] is True
+    finally:
+        installed.litellm_admin.run("DROP OWNED BY monitor_login")
+        installed.cluster.execute("DROP ROLE monitor_login")
+
+
 def test_what_runs_the_drainer(installed: Pair) -> None:
     """Neither pg_cron nor systemd is here; the unit tests have the other cases."""
     login: dict[str, Any] = {"timer_user": "nobody_yet", "timer_peer": True}

@@ -41,6 +41,7 @@ SECRETS = {
     "bridge_sync_password": "canary-of-the-sync-user",
     "bridge_litellm_owner_password": "canary-of-litellm",
     "bridge_openwebui_owner_password": "canary-of-open-webui",
+    "bridge_monitoring_password": "canary-of-the-monitor",
 }
 
 
@@ -126,6 +127,8 @@ ELSEWHERE = {
     ("sync_user", "Show the statements"): "check mode: test_secrets_in_statements",
     ("migration", "Existing | Say that a paused bridge"): "it names a number only",
     ("triggers", "Take from the owner role"): "an upgrade of the first version; the login is its neighbours'",
+    ("monitoring", "Timer | "): "with systemd only: its password file: tests/unit/test_role_secrets.py",
+    ("monitoring", "Login | Show the statements"): "check mode: test_playbooks_monitoring",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
     (
         "maintenance",
@@ -140,7 +143,7 @@ def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> 
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
     seen: set[Task] = set()
     for playbook in PLAYBOOKS:
-        options: dict[str, Any] = {"bridge_remove_data": True}
+        options: dict[str, Any] = {"bridge_remove_data": True, "bridge_monitoring": True}
         if playbook == "rotate_sync_password":
             options["bridge_sync_password"] = "canary-of-another-day"
         run = verbose(pair, tmp_path, playbook=f"llmops.user_bridge.{playbook}", env=env, **options)

@@ -116,7 +116,7 @@ def test_the_audit_is_cut_at_its_retention(pair: Pair) -> None:
     assert {row["record_id"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_audit")} == {"u0"}
 
 
-def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
+def test_while_paused_only_the_audit_is_cut_and_counted(pair: Pair) -> None:
     settings = {"password_cost": 4, "removal_accounts": 0, "removal_percent": 0, "audit_retention_days": 30}
     install_bridge(pair, settings)
     rows.add_user(pair.litellm, "u1", "ann@example.com")
@@ -131,7 +131,8 @@ def test_while_paused_only_the_audit_is_cut(pair: Pair) -> None:
     pair.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'")
     pair.litellm_admin.run("UPDATE user_bridge.sync_audit SET created_at = created_at - interval '31 days'")
     before = queued(pair)
-    assert [row["task"] for row in pair.litellm_admin.rows(MAINTAIN)] == ["audit rows removed"]
+    paused = [row["task"] for row in pair.litellm_admin.rows(MAINTAIN)]
+    assert paused == ["audit rows removed", "hourly counts removed"]
     assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_audit") == 0
     assert queued(pair) == before
     assert [row["entity_id"] for row in parked(pair)] == ["u2"]
@@ -152,7 +153,7 @@ def task(pair: Pair, name: str) -> dict[str, Any]:
 
 def test_each_task_has_its_own_clock(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none"})
-    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 8
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 9
     assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 0
     pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now() WHERE task = 'lookout'")
     assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 1

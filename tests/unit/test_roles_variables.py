@@ -29,7 +29,7 @@ def variable_names(text: str) -> set[str]:
 
 def test_every_role_is_covered() -> None:
     assert sorted(path.name for path in (ROOT / "roles").iterdir()) == ROLES
-    assert ROLES == ["bridge", "maintenance", "migration", "postgres", "sync_user", "triggers"]
+    assert ROLES == ["bridge", "maintenance", "migration", "monitoring", "postgres", "sync_user", "triggers"]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -94,7 +94,8 @@ def test_messages_name_variables_that_exist() -> None:
 
 def test_tags_are_prefixed_and_documented() -> None:
     """Each part of the bridge has its tag, documented; "always" is for what no choice of tags may skip."""
-    parts = [f"bridge_{role}" for role in ("postgres", "sync_user", "triggers", "migration", "maintenance")]
+    names = ("postgres", "sync_user", "triggers", "migration", "maintenance", "monitoring")
+    parts = [f"bridge_{role}" for role in names]
     main = yaml.safe_load((ROOT / "roles" / "bridge" / "tasks" / "main.yml").read_text(encoding="utf-8"))
     assert {tag for task in main for tag in task["tags"]} == set(parts)
     for page in ("roles/bridge/README.md", "examples/site.yml"):

@@ -11,6 +11,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
@@ -19,6 +20,8 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.record
 _DISABLED = "trigger is disabled"
 # Lines of a fingerprint that CREATE ... IF NOT EXISTS does not restore.
 _STRUCTURE = ("column ", "constraint ", "sequence ")
+# The line of somebody who may read, and no more.
+_READS = re.compile(r"grant (?!PUBLIC:).+: SELECT")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ def compare(key: tuple[str, str], found: Live | None, record: Record, server_maj
             return Difference(warning=f"{kind} {label} has additions of others: {'; '.join(sorted(extra))}")
     if kind == "schema" and not lost:
         # Additional grants on the schema are allowed.
+        return Difference()
+    if kind == "view" and not lost and all(_READS.fullmatch(line) for line in extra):
+        # Whoever monitors the bridge may be let read it.
         return Difference()
     reason = _explain(lost, extra)
     return Difference("disabled" if reason == _DISABLED else "changed", reason)

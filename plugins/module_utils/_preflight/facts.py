@@ -167,6 +167,8 @@ class Asked:
     timer_user: str
     tables: dict[str, dict[str, Any]]
     privileges: tuple[str, ...]
+    # May read the metrics, where there is one.
+    monitor_user: str = ""
 
     @property
     def extension_role(self) -> str:
@@ -196,7 +198,8 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     }
     (facts,) = _pg.rows(cur, _SERVER, names)
     facts.update(_pg.rows(cur, _EXTENSION, names)[0])
-    roles = [name for name in (asked.owner_role, asked.program_role, asked.sync_user, asked.timer_user) if name]
+    names_of_roles = (asked.owner_role, asked.program_role, asked.sync_user, asked.timer_user, asked.monitor_user)
+    roles = [name for name in names_of_roles if name]
     facts["roles"] = {row.pop("name"): row for row in _pg.rows(cur, _ROLES, {"names": roles})}
     tables = _pg.rows(cur, _TABLES, {**names, "tables": list(asked.tables), "privileges": list(asked.privileges)})
     facts["tables"] = {row.pop("name"): row for row in tables}

@@ -153,6 +153,7 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
             program_role=params["reader" if side == "litellm" else "writer"],
             sync_user=params["sync_user"],
             timer_user=params["timer_user"] or "",
+            monitor_user=params["monitor_user"] or "",
             tables=declared["tables"],
             privileges=tuple(declared["privileges"]),
         ),

@@ -148,6 +148,24 @@ def test_schema_with_grants() -> None:
     assert actions(plan(live, recorded, sql)) == {SCHEMA: ("updated", "definition changed")}
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("grant somebody: SELECT", None),
+        ("grant PUBLIC: SELECT", "privileges differ"),
+        ("grant somebody: SELECT*", "privileges differ"),
+        ("grant somebody: DELETE, SELECT", "privileges differ"),
+        ("comment: x", "comment differs"),
+    ],
+)
+def test_a_view_may_be_read_by_others(more: str, reason: str | None) -> None:
+    sql = "CREATE VIEW user_bridge.v AS SELECT 1;"
+    live, recorded = installed(sql)
+    key = ("view", "user_bridge.v")
+    live[key] = Live(live[key].subject, OWNER, f"{FINGERPRINT}\n{more}")
+    assert actions(plan(live, recorded, sql)) == ({} if reason is None else {key: ("repaired", reason)})
+
+
 def test_diff_shows_owner_by_name_and_only_changes() -> None:
     objects = (Change("table", "t", "repaired", "x", "owner: x", "owner: <owner>"), Change("table", "u", "unchanged"))
     shown = diff(Plan(objects, {"a": (None, 1), "b": ({"x": 1}, {})}, None, "db"), ROLES)

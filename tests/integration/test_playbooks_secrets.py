@@ -41,6 +41,7 @@ SECRETS = {
     "bridge_sync_password": "canary-of-the-sync-user",
     "bridge_litellm_owner_password": "canary-of-litellm",
     "bridge_openwebui_owner_password": "canary-of-open-webui",
+    "bridge_litellm_key": "canary-of-the-shared-key",
 }
 
 

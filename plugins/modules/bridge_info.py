@@ -655,6 +655,10 @@ models:
           description: Number of models that LiteLLM serves.
           type: int
           sample: 12
+        extra:
+          description: Number of models that the setting C(extra_models) names, which LiteLLM's database need not have.
+          type: int
+          sample: 2
         blocked:
           description: Number of models of which all deployments are blocked.
           type: int

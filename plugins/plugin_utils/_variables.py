@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -62,6 +63,7 @@ _DIRECTORIES = (
 _LOGINS = ("bridge_login_user", "bridge_openwebui_login_user")
 # PostgreSQL takes them, but units of systemd, password files or statements with parameters do not.
 _NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
+_URLS = ("bridge_litellm_url",)
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
 # What units of systemd take without quotes.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
@@ -75,7 +77,7 @@ class _Wrong(Exception):
 
 def is_secret(name: str) -> bool:
     """Whether a value must never be shown. No spec says so: ansible-core 2.18 cannot validate vaulted no_log values."""
-    return name.endswith("password") and not name.endswith("initial_password")
+    return name.endswith(("password", "litellm_key")) and not name.endswith("initial_password")
 
 
 def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> list[str]:
@@ -237,14 +239,34 @@ def _check_rules(name: str, value: Any) -> None:
         raise _Wrong(
             f"is {_shown(value, False)}: give the directory by its whole path, of letters, digits, dots, _, - and /"
         )
+    if name in _URLS and value:
+        _check_url(value)
     if name == "bridge_maintenance_name" and not _UNIT_NAME.fullmatch(value):
         raise _Wrong(f"is {_shown(value, False)}: it must be 1 to 100 letters, digits, dots, colons, _ or -")
+
+
+def _check_url(value: str) -> None:
+    """Requests go to paths below it; nothing of it is shown, for what is wrong can be a secret."""
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or re.search(r"\s", value):
+        raise _Wrong("is no address: write it like http://127.0.0.1:4000")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise _Wrong("must have no login, no ? and no # in it: write it like http://127.0.0.1:4000")
 
 
 def _contradictions(read: Mapping[str, Any]) -> list[str]:
     given = {name: _at(read, path) for name, path in VARIABLES.items()}
     known = {name: value for name, value in given.items() if value is not None}
     found = [f"{problem}." for problem in settings_check.problems(known, VARIABLES.__getitem__)]
+    if read.get("bridge_litellm_url") and not read.get("bridge_litellm_key"):
+        found.append(
+            "bridge_litellm_url is set and bridge_litellm_key is not: give a virtual key of LiteLLM's that may list "
+            "all models, from a vault, or leave both out."
+        )
     if _is_one_database(read):
         found.append(
             f'bridge_litellm_db and bridge_openwebui_db are both "{read["bridge_litellm_db"]}" on the same server: the '

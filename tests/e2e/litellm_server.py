@@ -80,21 +80,28 @@ class Proxy(Program):
 
 
 @contextmanager
-def running(wanted: str, login: Login, home: Path, log: Path) -> Iterator[Proxy]:
-    """A proxy on LiteLLM's database for the length of a with block. `home`: an empty folder for its files."""
+def running(
+    wanted: str, login: Login, home: Path, log: Path, config: Mapping[str, Any] | None = None
+) -> Iterator[Proxy]:
+    """A proxy on LiteLLM's database for the length of a with block.
+
+    `home`: an empty folder for its files. `config`: what its configuration file has besides.
+    """
     version = pick_version(litellm_proxy.PROGRAM, wanted)
     python = litellm_proxy.proxy_python(version)
     log.unlink(missing_ok=True)
     litellm_proxy.complete_schema(login, version, log)
-    with _starting(version, python, {"DATABASE_URL": login.url}, home, log) as proxy:
+    with _starting(version, python, {"DATABASE_URL": login.url}, home, log, config or {}) as proxy:
         proxy.wait()
         yield proxy
 
 
 @contextmanager
-def _starting(version: str, python: Path, settings: Mapping[str, str], home: Path, log: Path) -> Iterator[Proxy]:
+def _starting(
+    version: str, python: Path, settings: Mapping[str, str], home: Path, log: Path, besides: Mapping[str, Any]
+) -> Iterator[Proxy]:
     config = home / "config.yaml"
-    config.write_text(json.dumps(_CONFIG), encoding="utf-8")
+    config.write_text(json.dumps({**_CONFIG, **besides}), encoding="utf-8")
     port = free_port()
     with log.open("ab") as sink:
         process = subprocess.Popen(

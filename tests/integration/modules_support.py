@@ -24,9 +24,9 @@ from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
-# What works on the controller only.
-_ACTIONS = {"bridge_report", "bridge_variables_info"}
-MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - _ACTIONS)
+# Some work on the controller only; others ask a program, and no database.
+WITHOUT_LOGIN = {"bridge_report", "bridge_variables_info", "bridge_models_info"}
+MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - WITHOUT_LOGIN)
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
 # Where a module's own way of working is meant: test_modules_login puts every module through both drivers.
 USUAL_DRIVER = [DRIVERS[0], *(pytest.param(name, marks=pytest.mark.weekly) for name in DRIVERS[1:])]

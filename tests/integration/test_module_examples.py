@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kit import bridge
+from kit.answers import KEY, Reply, answering, deployment, deployments, listing
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
@@ -24,6 +25,12 @@ from modules_support import login_options, run_plays
 
 COLLECTION = "llmops.user_bridge."
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py"))
+# What answers in LiteLLM's place.
+LITELLM = {
+    "/v1/models": listing("gpt-4o"),
+    "/model/info": deployments(deployment("gpt-4o")),
+    "/public/litellm_model_cost_map": Reply({}),
+}
 # Where the examples' databases are. Everything else stays as it is written.
 LOGIN = ("login_host", "login_port", "login_user", "login_password", "login_unix_socket", "login_db")
 
@@ -34,13 +41,15 @@ def examples(module: str) -> list[dict[str, Any]]:
     return tasks
 
 
-def placed(pair: Pair, task: dict[str, Any]) -> dict[str, Any]:
-    """The task with the login of this pair in the place of the example's."""
+def placed(pair: Pair, litellm: str, task: dict[str, Any]) -> dict[str, Any]:
+    """The task with the login of this pair, or this address of LiteLLM, in the place of the example's."""
     name = next((key for key in task if key.startswith(COLLECTION)), None)
     if name is None or not set(LOGIN) & set(task[name] or {}):
         return task
     options = {key: value for key, value in task[name].items() if key not in LOGIN}
     side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
+    if "litellm_url" in options:
+        return {**task, name: {**options, "litellm_url": litellm}}
     options.update(login_options(pair, side))
     if "openwebui_login_db" in options:
         options["openwebui_login_db"] = pair.openwebui_db
@@ -60,13 +69,13 @@ def lived_in(pair: Pair) -> None:
     join_organization(writer, "o1", "u1")
 
 
-def play(module: str, pair: Pair) -> dict[str, Any]:
+def play(module: str, pair: Pair, litellm: str) -> dict[str, Any]:
     """A play of one module's examples, against a bridge of its own."""
     lived_in(pair)
     if module.endswith("_info"):
         # The others show what there is to do.
         pair.litellm_admin.rows("SELECT * FROM user_bridge.migrate_existing_users()")
-    tasks = [placed(pair, task) for task in examples(module)]
+    tasks = [placed(pair, litellm, task) for task in examples(module)]
     assert any(f"{COLLECTION}{module}" in task for task in tasks)
     return {"name": module, "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
 
@@ -76,6 +85,7 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
     (tmp_path / "templates").symlink_to(REPO / "roles" / "triggers" / "templates")
     variables = {
         "bridge_login_password": "not used",
+        "bridge_litellm_key": KEY,
         "bridge_sync_password": PASSWORDS[SYNC_USER],
         "declared": {
             "registry": bridge.REGISTRY,
@@ -86,10 +96,11 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
         },
     }
     with ExitStack() as stack:
-        plays = [play(module, stack.enter_context(make_pair(server))) for module in MODULES]
+        litellm = stack.enter_context(answering(LITELLM)).url
+        plays = [play(module, stack.enter_context(make_pair(server)), litellm) for module in MODULES]
         for extra in (["--check", "--diff"], ["--diff"]):
             done = run_plays(plays, tmp_path, "-v", *extra, variables=variables)
             assert done.returncode == 0 and "failed=0" in done.stdout, done.stdout + done.stderr
             assert re.findall(r"PLAY \[(\w+)\]", done.stdout) == MODULES
-            for secret in PASSWORDS.values():
+            for secret in (*PASSWORDS.values(), KEY):
                 assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout

@@ -246,7 +246,7 @@ def test_rights_on_models(deployed: Pair) -> None:
     drain_on(deployed)
     found = info(deployed, explain={"user": "ann@example.com", "model": "gpt"})
     assert found["models"]["litellm"] == {
-        **{"models": 1, "blocked": 0, "of_teams": 0, "sets": 1, "unassigned": 1, "unseen": []},
+        **{"models": 1, "extra": 0, "blocked": 0, "of_teams": 0, "sets": 1, "unassigned": 1, "unseen": []},
     }
     assert found["models"]["openwebui"]["models"] == 1 and found["models"]["openwebui"]["grants"] == 1
     explained = found["explanation"]

@@ -42,6 +42,7 @@ SECRETS = {
     "bridge_litellm_owner_password": "canary-of-litellm",
     "bridge_openwebui_owner_password": "canary-of-open-webui",
     "bridge_monitoring_password": "canary-of-the-monitor",
+    "bridge_litellm_key": "canary-of-the-shared-key",
 }
 
 

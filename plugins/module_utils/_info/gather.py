@@ -28,7 +28,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installat
     installation,
     seen,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.models import explain, look_at_models
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.models import explain, look_at_models, with_extra
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED, look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
@@ -94,7 +94,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         **delivery,
         "drift": drift_found,
         **lists,
-        "models": {"litellm": delivery["models"], "openwebui": lists["models"]},
+        "models": {"litellm": with_extra(delivery["models"], delivery["settings"]), "openwebui": lists["models"]},
         "explanation": explanation,
         "settings_differ": _differing(delivery["settings"], own_settings),
         "unseen": report.unseen,

@@ -32,6 +32,11 @@ def look_at_models(cur: Any, report: Report, live: dict[tuple[str, str], Live], 
     return dict(json.loads(rows[0]["found"])) if rows else None
 
 
+def with_extra(counted: dict[str, Any] | None, settings: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The counts of LiteLLM's side, with how many models the bridge knows from its settings only."""
+    return None if counted is None else {**counted, "extra": len((settings or {}).get("extra_models") or [])}
+
+
 def explain(params: dict[str, Any], report: Report) -> dict[str, Any] | None:
     """What explain_model() says, over a connection of its own; None where the login may not ask."""
     asked = params["explain"]

@@ -22,6 +22,8 @@ ORDER = (
     "_remedies",
     "_types",
     "_version",
+    "_http",
+    "_models",
     "_pg",
     "_plain",
     "_secret",

@@ -5,18 +5,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
-import psycopg2.errors
 import pytest
 
 from hard_support import until
 from kit import openwebui, rows
 from kit.background import Background
 from kit.bridge import change_settings, drainer, install_bridge
-from kit.model_rows import add_access_group, add_model, add_scope, change_model, delete_model, drain, members, set_aliases
+from kit.model_rows import (
+    add_access_group,
+    add_model,
+    add_scope,
+    change_model,
+    delete_model,
+    drain,
+    members,
+    set_aliases,
+)
 from kit.pairs import Pair, Session
 
 NEW = pytest.mark.schemas(litellm="new")

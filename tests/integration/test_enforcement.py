@@ -274,6 +274,19 @@ def test_the_address_is_the_one_that_open_webui_sends(enforced: Pair) -> None:
 
 
 @NEW
+def test_who_is_held_back_may_call_nothing(enforced: Pair) -> None:
+    """Whose account stays in Open WebUI until somebody approves: LiteLLM has no such user any more."""
+    pair = enforced
+    one = person(pair, "u1", models=["solo"])
+    settle(pair)
+    change_settings(pair, removal_accounts=0, removal_percent=0)
+    rows.delete_user(pair.litellm, "u1")
+    settle(pair)
+    assert openwebui.account(pair, one) is not None
+    assert end_users(pair) == {one: NOTHING}
+
+
+@NEW
 def test_by_id(enforced: Pair) -> None:
     pair = enforced
     person(pair, "u1", models=["solo"])
@@ -453,11 +466,34 @@ def test_a_spend_flush_is_neither_waited_for_nor_disturbed(enforced: Pair) -> No
     assert changed == 500
     assert report(pair)["busy"] == 501
     flush.run("COMMIT")
-    pair.litellm_admin.run("UPDATE user_bridge.end_user SET tried_at = '-infinity'")
-    enforce(pair)
+    retry(pair)
     found = pair.litellm_admin.rows(f"SELECT models, spend FROM {TABLE}")
     assert all(row["models"] == ["fake-a"] for row in found)
     assert sorted(round(row["spend"], 2) for row in found) == [0.0] * 500 + [0.07] * 501
+
+
+@NEW
+def test_what_a_flush_is_making_holds_up_nobody(enforced: Pair) -> None:
+    """It inserts rows as well, which nobody sees before it ends."""
+    pair = enforced
+    names = [f"u{n:02}" for n in range(40)]
+    flush = pair.connect("litellm")
+    flush.run("BEGIN")
+    flush.run(f"INSERT INTO {TABLE} (user_id, spend) VALUES ('u20@example.com', 0.07)")
+    for name in names:
+        person(pair, name, models=["solo"])
+    settle(pair)
+    assert len(end_users(pair)) == 39
+    flush.run("COMMIT")
+    retry(pair)
+    assert end_users(pair) == {f"{name}@example.com": ["solo"] for name in names}
+    assert row_of(pair, "u20@example.com")["spend"] == 0.07
+
+
+def retry(pair: Pair) -> None:
+    """The pause of what was locked is over."""
+    pair.litellm_admin.run("UPDATE user_bridge.end_user SET tried_at = '-infinity'")
+    enforce(pair)
 
 
 @NEW

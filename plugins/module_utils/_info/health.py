@@ -102,8 +102,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     degraded += enforcement.get("missing", [])
     if enforcement.get("foreign_rows"):
         degraded.append(
-            f"{number(enforcement['foreign_rows'], 'row')} of LiteLLM_EndUserTable that somebody else has made, so that "
-            "LiteLLM refuses these people what that says: enforcement.foreign names them; delete the rows, or clear "
+            f"{number(enforcement['foreign_rows'], 'row')} of LiteLLM_EndUserTable that somebody else has made, so "
+            "that LiteLLM refuses these people what it says: enforcement.foreign names them; delete the rows, or clear "
             "what they carry, and the drainer takes them within ten minutes"
         )
     lost = _lost(info)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -521,6 +522,10 @@ def test_nobody_is_let_in_between(enforced: Pair) -> None:
     assert end_users(pair) == {one: ["gpt-4o"]}
 
 
+def may_call(pair: Pair, customer: str, model: str) -> bool:
+    return end_users(pair)[customer] == [model]
+
+
 @NEW
 def test_a_flush_waits_for_no_longer_than_a_turn(enforced: Pair) -> None:
     """What the drainer has written is free again before it delivers anything, even to a target that does not answer."""
@@ -540,7 +545,7 @@ def test_a_flush_waits_for_no_longer_than_a_turn(enforced: Pair) -> None:
         with Background(book, pause=0.001) as booking:
             for n in range(5):
                 rows.change_user(pair.litellm, "u1", models=[f"m{n}"], user_alias=f"A {n}")
-                until(lambda n=n: end_users(pair)[one] == [f"m{n}"], seconds=10)
+                until(partial(may_call, pair, one, f"m{n}"), seconds=10)
         holder.run("ROLLBACK")
     assert row_of(pair, one)["spend"] == booking.done
 

@@ -181,4 +181,26 @@ options:
           public again.
         type: bool
         version_added: 1.1.0
+      enforce_models:
+        description: >-
+          Let LiteLLM itself refuse the models that somebody may not call, by rows of its table of end users,
+          which the drainer writes. Needs LiteLLM 1.106 or newer, O(settings.model_access), and Open WebUI's
+          header with the name of the person.
+        type: bool
+        version_added: 1.1.0
+      enforce_key:
+        description: >-
+          By which header Open WebUI names the person to LiteLLM, with O(settings.enforce_models): V(email)
+          for C(X-OpenWebUI-User-Email), V(id) for C(X-OpenWebUI-User-Id).
+        type: str
+        choices: [email, id]
+        version_added: 1.1.0
+      enforce_unknown:
+        description: >-
+          With O(settings.enforce_models), what people may call who have an account in Open WebUI and none
+          of the bridge's. V(deny) is nothing, once the key of Open WebUI's connection has C(end_user_budget_id)
+          V(user_bridge_unknown), which LiteLLM knows from 1.108 on. V(allow) is everything.
+        type: str
+        choices: [deny, allow]
+        version_added: 1.1.0
 """

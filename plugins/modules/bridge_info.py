@@ -691,6 +691,73 @@ models:
       type: dict
       sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], owned: [],
         taken_over: [], switched_off: [], wider_presets: []}
+enforcement:
+  description:
+    - What LiteLLM itself refuses, by rows of its table of end users. Null when it could not be seen.
+  returned: success
+  type: dict
+  version_added: 1.1.0
+  contains:
+    enabled:
+      description: The setting C(enforce_models).
+      type: bool
+      sample: true
+    supported:
+      description: Whether this LiteLLM looks at the models of an end user, as it does from 1.106 on.
+      type: bool
+      sample: true
+    key:
+      description: The setting C(enforce_key).
+      type: str
+      sample: email
+    unknown:
+      description: The setting C(enforce_unknown).
+      type: str
+      sample: deny
+    rows:
+      description: Number of rows that the bridge keeps, those that it has C(made) and others that it has adopted.
+      type: int
+      sample: 120
+    made:
+      description: Number of rows that the bridge has made.
+      type: int
+      sample: 100
+    denied:
+      description: Number of rows by which nothing may be called.
+      type: int
+      sample: 3
+    due:
+      description: Number of people and rows that wait for the drainer.
+      type: int
+      sample: 0
+    busy:
+      description: Number of rows that somebody had locked when they were due, for instance LiteLLM's spend flush.
+      type: int
+      sample: 0
+    foreign_rows:
+      description: Number of rows that somebody else has made, and which are left as they are.
+      type: int
+      sample: 0
+    foreign:
+      description: The first twenty of these.
+      type: list
+      elements: str
+      sample: []
+    denying_keys:
+      description: Number of keys of LiteLLM's by which people whom the bridge does not know may call nothing.
+      type: int
+      sample: 1
+    booked_by:
+      description:
+        - Number of C(accounts), and on how many of their users spend is booked where LiteLLM takes Open WebUI's
+          C(user_id), or the C(email), for the id of its own user (C(internal_user) in C(user_header_mappings)).
+      type: dict
+      sample: {accounts: 120, user_id: 0, email: 0}
+    missing:
+      description: What has to be set in LiteLLM before it refuses what it must, one sentence or more for each.
+      type: list
+      elements: str
+      sample: []
 explanation:
   description:
     - Why the person of O(explain) sees the model or does not, null without that or when it could not be asked.

@@ -51,6 +51,12 @@ options:
               - The names of the tables as keys. One with C(since) does not exist in every version of the program.
             type: dict
             required: true
+          enforced:
+            description:
+              - Privileges that the reader needs beside these where O(settings) has C(enforce_models), as a list for
+                each table. Otherwise they are taken away when no row is left that needs them.
+            type: dict
+            version_added: 1.1.0
       openwebui:
         description:
           - Open WebUI's tables.
@@ -300,6 +306,12 @@ sides:
     roles:
       description: The roles of the bridge that exist on the server, with their attributes.
       type: dict
+    enforcement:
+      description:
+        - Of LiteLLM's side, whether its table of end users has models (C(is_supported)), which C(rights) on it the
+          reader was granted, and whether there are rows to give back (C(has_rows)).
+      type: dict
+      version_added: 1.1.0
     tables:
       description: The tables of the program that exist, with their owners and the privileges that the reader or writer
         holds.
@@ -336,7 +348,8 @@ plan:
         litellm: [GRANT SELECT ON TABLE public."LiteLLM_UserTable" TO "user_bridge_reader"]
         openwebui: []
     revocations:
-      description: For each side the statements that take rights on the program's tables from the owner role.
+      description: For each side the statements that take rights on the program's tables from the owner role, or from
+        the reader those that O(registry.litellm.enforced) names and nothing needs any more.
       returned: with O(depth=bridge), when both sides were reached
       type: dict
       sample:
@@ -414,6 +427,7 @@ def main() -> None:
         "options": {
             "privileges": {"type": "list", "elements": "str", "required": True},
             "tables": {"type": "dict", "required": True},
+            "enforced": {"type": "dict"},
         },
     }
     spec = {**_pg.both_argument_specs(), **program_roles_spec(), **target_argument_spec()}

@@ -37,6 +37,7 @@ import test_settings_of_others
 import test_stale_pages
 import test_unreadable_json
 import test_upkeep
+from faults_of_enforcement import ENFORCEMENT
 from faults_of_healing import HEALING
 from faults_of_load import LOAD
 from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
@@ -2024,7 +2025,7 @@ OLD_FAULTS = [
 ]
 
 
-FAULTS_OF_MODELS = [Fault(*row) for row in (*RULE, *MODEL_GRANTS)]
+FAULTS_OF_MODELS = [Fault(*row) for row in (*RULE, *MODEL_GRANTS, *ENFORCEMENT)]
 OLD_FAULTS_OF_MODELS = [Fault(*row) for row in MODEL_GRANTS_BY_OLD]
 
 

@@ -15,7 +15,7 @@ from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, optio
 from kit.drains import drain_on
 from kit.model_rows import add_model
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
-from kit.rows import add_team
+from kit.rows import add_key, add_team, insert
 from modules_support import (
     DRIVERS,
     READ_ONLY,
@@ -255,6 +255,43 @@ def test_rights_on_models(deployed: Pair) -> None:
     password = PASSWORDS[SYNC_USER]
     refused = info(deployed, SYNC_USER, openwebui_login_password=password, explain={"user": "u1", "model": "gpt"})
     assert refused["explanation"] is None and "explanation" in [each["what"] for each in refused["unseen"]]
+
+
+def test_enforcement_by_litellm(deployed: Pair) -> None:
+    assert info(deployed)["enforcement"] == {
+        **{"enabled": False, "supported": True, "key": "email", "unknown": "deny", "rows": 0, "made": 0, "denied": 0},
+        **{"due": 0, "busy": 0, "foreign_rows": 0, "foreign": [], "denying_keys": 0, "missing": []},
+        "booked_by": {"accounts": 0, "user_id": 0, "email": 0},
+    }
+    change_settings(deployed, model_access=True, enforce_models=True)
+    insert(deployed.litellm, "LiteLLM_EndUserTable", {"user_id": "bob@example.com", "alias": "Bob"})
+    add_user(deployed, "u1", "ann@example.com")
+    add_user(deployed, "bob@example.com", "bob@example.com")
+    drain_on(deployed)
+    without_a_write(deployed.litellm_admin, lambda: info(deployed))
+    assert info(deployed)["enforcement"]["due"] > 0
+    for _turn in range(3):
+        deployed.litellm_admin.run("SELECT user_bridge.enforce_rights(s) FROM user_bridge.settings AS s")
+    found = info(deployed)
+    assert found["enforcement"]["rows"] == found["enforcement"]["made"] == 1 and found["enforcement"]["due"] == 0
+    assert found["enforcement"]["foreign"] == ["bob@example.com"]
+    assert found["enforcement"]["booked_by"] == {"accounts": 2, "user_id": 0, "email": 1}
+    (missing,) = found["enforcement"]["missing"]
+    assert '"end_user_budget_id": "user_bridge_unknown"' in missing
+    assert found["health"]["status"] == "degraded" and missing in found["health"]["reasons"]
+    assert "1 row of LiteLLM_EndUserTable that somebody else has made" in " ".join(found["health"]["reasons"])
+    # As LiteLLM's /key/update writes it.
+    add_key(deployed.litellm, "shared", None, metadata={"end_user_budget_id": "user_bridge_unknown"})
+    found = info(deployed, drift=True)
+    assert found["enforcement"]["denying_keys"] == 1 and found["enforcement"]["missing"] == []
+    assert found["drift"]["entities"] == 0
+    grants = [grant for grant in found["litellm"]["grants"] if grant["table"] == "LiteLLM_EndUserTable"]
+    assert len(grants) == 4 and all(grant["needed"] and grant["granted"] for grant in grants)
+    deployed.litellm_admin.run(
+        f'REVOKE UPDATE (models, budget_id) ON "LiteLLM_EndUserTable" FROM "{PROGRAM_ROLES["litellm"]}"'
+    )
+    found = info(deployed)
+    assert "lacks UPDATE (models, budget_id) on table LiteLLM_EndUserTable" in " ".join(found["health"]["reasons"])
 
 
 def test_drift_on_request(deployed: Pair) -> None:

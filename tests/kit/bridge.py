@@ -187,6 +187,9 @@ def change_settings(pair: Pair, **settings: Any) -> None:
         }
         for name, value in values.items():
             pair.superuser(side).run(f'UPDATE {SCHEMA}.settings SET "{name}" = %s', [value])
+    if settings.get("enforce_models"):
+        for table, rights in REGISTRY["sides"]["litellm"]["enforced"].items():
+            pair.litellm_admin.run(f'GRANT {", ".join(rights)} ON public."{table}" TO "{PROGRAM_ROLES["litellm"]}"')
     if settings.get("model_access"):
         # As the backfill of a deployment does.
         pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")

@@ -63,9 +63,7 @@ _FAILING = f"""
 SELECT u.task, u.failures, u.last_error AS message FROM {SCHEMA}.upkeep AS u WHERE u.failures > 0 ORDER BY 1"""
 
 
-def look_at_activity(
-    cur: Any, report: Report, live: dict[tuple[str, str], Live], with_history: bool
-) -> dict[str, Any]:
+def look_at_activity(cur: Any, report: Report, live: dict[tuple[str, str], Live], with_history: bool) -> dict[str, Any]:
     """Each part null that could not be seen."""
     found: dict[str, Any] = dict.fromkeys(("recent", "day", "history", "last_comparison"))
     found["upkeep_failing"] = []

@@ -28,7 +28,12 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.installat
     installation,
     seen,
 )
-from ansible_collections.llmops.user_bridge.plugins.module_utils._info.models import explain, look_at_models, with_extra
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.models import (
+    explain,
+    look_at_enforcement,
+    look_at_models,
+    with_extra,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report, listed
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.sides import COUNTED, look_at_side
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
@@ -124,6 +129,7 @@ def _look_at_litellm(
         delivery.update(look_at_activity(cur, report, live, params["history"]))
         delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
         delivery["models"] = look_at_models(cur, report, live, "litellm")
+        delivery["enforcement"] = look_at_enforcement(cur, report, live)
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])
         problem = identity_problem(cur, source)

@@ -98,6 +98,14 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
             f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: "
             "run bridge_sync with action reconcile and repair true"
         )
+    enforcement = info["enforcement"] or {}
+    degraded += enforcement.get("missing", [])
+    if enforcement.get("foreign_rows"):
+        degraded.append(
+            f"{number(enforcement['foreign_rows'], 'row')} of LiteLLM_EndUserTable that somebody else has made, so "
+            "that LiteLLM refuses these people what it says: enforcement.foreign names them; delete the rows, or clear "
+            "what they carry, and the drainer takes them within ten minutes"
+        )
     lost = _lost(info)
     if lost:
         what = ", ".join(f"{number} of the type {name}" for name, number in lost.items())

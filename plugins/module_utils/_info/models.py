@@ -37,6 +37,14 @@ def with_extra(counted: dict[str, Any] | None, settings: dict[str, Any] | None) 
     return None if counted is None else {**counted, "extra": len((settings or {}).get("extra_models") or [])}
 
 
+def look_at_enforcement(cur: Any, report: Report, live: dict[tuple[str, str], Live]) -> dict[str, Any] | None:
+    """What LiteLLM itself refuses; None where that could not be seen, or an older bridge does not know."""
+    if not has_function(live, "enforcement"):
+        return None
+    rows = report.look(cur, "litellm: enforcement", f"SELECT {SCHEMA}.enforcement()::text AS found")
+    return dict(json.loads(rows[0]["found"])) if rows else None
+
+
 def explain(params: dict[str, Any], report: Report) -> dict[str, Any] | None:
     """What explain_model() says, over a connection of its own; None where the login may not ask."""
     asked = params["explain"]

@@ -86,7 +86,9 @@ _RESTORED = (
 # What the program role must be able to do, as far as the tables are there, and what the owner role was granted.
 _GRANTS = f"""
 SELECT c.relname::text AS "table", r.rolname::text AS role, e.privilege, true AS needed,
-       has_table_privilege(r.oid, c.oid, e.privilege) AS granted
+       CASE WHEN strpos(e.privilege, '(') > 0
+            THEN has_any_column_privilege(r.oid, c.oid, split_part(e.privilege, ' ', 1))
+            ELSE has_table_privilege(r.oid, c.oid, e.privilege) END AS granted
   FROM {SCHEMA}.expected_grants() AS e
   JOIN pg_class AS c ON c.relname = e.table_name AND c.relnamespace = 'public'::regnamespace
    AND c.relkind IN ('r', 'p')

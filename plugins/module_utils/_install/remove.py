@@ -9,6 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
@@ -20,6 +21,10 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, explained, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles, Subject, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER
+
+# LiteLLM's spend flush is rolled back after a minute.
+_FLUSH_SECONDS = 70
+_GIVES_BACK = f"{SCHEMA}.give_back_end_users(integer)"
 
 # Objects outside of the schema and its extensions that use something in them, and would be dropped with it.
 _DEPENDENTS = f"""
@@ -59,7 +64,30 @@ def absent(connection: Any, side: str, roles: Roles, lock_timeout_ms: int, check
         plan = _make_plan(cur, side, roles, check_mode)
     if check_mode or not plan.changed:
         return plan
+    if side == "litellm" and any(change.name == _GIVES_BACK for change in plan.objects if change.kind == "function"):
+        _give_back_rows(cur, roles)
     return retry(cur, lambda: _apply(cur, side, roles, lock_timeout_ms))
+
+
+def _give_back_rows(cur: Any, roles: Roles) -> None:
+    """What enforcement has made in LiteLLM's tables, a hundred rows at once: its spend flush may wait for them, or have
+    some for a minute.
+    """
+    give_up = time.monotonic() + _FLUSH_SECONDS
+    while True:
+        with _pg.transaction(cur, read_only=False):
+            _pg.set_role(cur, roles.owner)
+            cur.execute(f"UPDATE {SCHEMA}.settings SET enforce_models = false WHERE enforce_models")
+            given = _pg.value(cur, f"SELECT {SCHEMA}.give_back_end_users(100)")
+            left = _pg.value(cur, f"SELECT count(*) FROM {SCHEMA}.end_user")
+        if not left and not given:
+            return
+        if not given and time.monotonic() > give_up:
+            raise BridgeError(
+                f"LiteLLM keeps {left} rows of LiteLLM_EndUserTable locked that have to be given back: run again when "
+                "its transaction has ended; nothing was dropped"
+            )
+        time.sleep(0 if given else 1)
 
 
 def _make_plan(cur: Any, side: str, roles: Roles, check_mode: bool) -> Plan:

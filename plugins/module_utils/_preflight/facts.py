@@ -9,7 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
@@ -19,6 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreig
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.enforcement import read_enforcement
 
 SIDES = ("litellm", "openwebui")
 # LiteLLM's side calls Open WebUI's; Open WebUI's side hashes passwords.
@@ -169,6 +170,9 @@ class Asked:
     privileges: tuple[str, ...]
     # May read the metrics, where there is one.
     monitor_user: str = ""
+    # What enforcement needs beyond that, and whether it is asked for; None: nobody says.
+    enforced: dict[str, list[str]] = field(default_factory=dict)
+    enforces: bool | None = None
 
     @property
     def extension_role(self) -> str:
@@ -210,6 +214,7 @@ def read_facts(cur: Any, asked: Asked) -> dict[str, Any]:
     facts["held_by_owner"] = [row["name"] for row in _pg.rows(cur, _HELD_BY_OWNER, names)]
     facts.update(_of_schema(cur, Roles(asked.owner_role, asked.program_role)) if is_supported(facts) else _NO_SCHEMA)
     facts["wrapper"] = next(iter(_pg.rows(cur, _WRAPPER, names)), None)
+    facts["enforcement"] = read_enforcement(cur, asked.program_role, asked.enforced)
     facts["shows_secrets"] = _secret.shown_by(cur)
     facts["admins"] = None
     return facts

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA, literal, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.enforcement import granting, revoking
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 
 _OWNER_COMMENT = "Owns the schema user_bridge and all data in it; may do nothing with the programs' tables"
@@ -54,7 +55,9 @@ def _create_role(role: str, comment: str) -> str:
 
 
 def revocations(asked: Asked, facts: dict[str, Any]) -> list[str]:
-    """What takes from the owner role what the bridge's first version needed, once its functions are replaced."""
+    """What takes rights back once functions are replaced: what the bridge's first version needed from the owner role,
+    and what enforcement needed from the reader.
+    """
     owner = quote(asked.owner_role)
     found = []
     if facts["held_by_owner"]:
@@ -65,7 +68,7 @@ def revocations(asked: Asked, facts: dict[str, Any]) -> list[str]:
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(asked.program_owner)} IN SCHEMA public"
             f" REVOKE ALL ON TABLES FROM {owner}"
         )
-    return found
+    return found + revoking(asked.enforces, asked.program_role, facts["enforcement"])
 
 
 def _of_owner_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
@@ -84,6 +87,7 @@ def _of_program_role(asked: Asked, facts: dict[str, Any]) -> list[str]:
             lacking.setdefault(privileges, []).append(f"public.{quote(name)}")
     for privileges, tables in lacking.items():
         found.append(f"GRANT {', '.join(privileges)} ON TABLE {', '.join(sorted(tables))} TO {program}")
+    found += granting(asked.enforces, asked.program_role, facts["enforcement"])
     held = facts["default_privileges"].get(asked.program_role, [])
     if asked.side == "openwebui" and not set(asked.privileges) <= set(held):
         # For the tables that an upgrade of Open WebUI creates.

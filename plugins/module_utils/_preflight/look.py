@@ -22,6 +22,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.deci
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import read_source, read_target
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import NotPlain, looking, reading
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.connections import Pools, budget
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.enforcement import is_wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import (
     SIDES,
     Asked,
@@ -156,6 +157,8 @@ def _variables(params: dict[str, Any], side: str) -> Variables:
             monitor_user=params["monitor_user"] or "",
             tables=declared["tables"],
             privileges=tuple(declared["privileges"]),
+            enforced=declared["enforced"] or {},
+            enforces=is_wanted(params["settings"]),
         ),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.enforcement import refusal
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.grants import lacking_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import Remedy
@@ -193,6 +194,8 @@ def _of_bridge(variables: Variables, facts: dict[str, Any]) -> list[str]:
             f'{variables["owner"]} is "{asked.program_owner}", but the tables in {where} belong to "{belong}". Set '
             f"{variables['owner']} to the role that {variables.program} logs in as."
         )
+    else:
+        found += refusal(asked.enforces, where, facts["enforcement"])
     found += _of_roles(variables, facts)
     if facts["schema_owner"] not in (None, asked.owner_role, facts["restored_by"]):
         found.append(

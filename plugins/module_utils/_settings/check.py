@@ -57,6 +57,11 @@ def problems(given: dict[str, Any], label: Callable[[str], str]) -> Iterator[str
     for name, other in UNEQUAL.items():
         if name in given and given[name] == given.get(other):
             yield f"{label(name)} and {label(other)} must differ"
+    if given.get("enforce_models") and given.get("model_access") is False:
+        yield (
+            f"{label('enforce_models')} is true, but {label('model_access')} is false: LiteLLM is to refuse by the "
+            f"rights that the bridge follows; set {label('model_access')} to true or {label('enforce_models')} to false"
+        )
     yield from _of_role_map(given.get("role_map", {}), label("role_map"))
     if given.get("initial_password") != "none":
         cost, timeout_ms = given.get("password_cost", 0), given.get("target_timeout_ms", _DEFAULT_TIMEOUT_MS)

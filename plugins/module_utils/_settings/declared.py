@@ -50,6 +50,9 @@ SPEC: dict[str, dict[str, Any]] = {
     },
     "openwebui_model_prefix": {"type": "str"},
     "model_takeover": {"type": "bool"},
+    "enforce_models": {"type": "bool"},
+    "enforce_key": {"type": "str", "choices": ["email", "id"]},
+    "enforce_unknown": {"type": "str", "choices": ["deny", "allow"]},
 }
 
 # Smallest and largest value.
@@ -131,4 +134,7 @@ VARIABLES: dict[str, str] = {
     "extra_models": "bridge_extra_models",
     "openwebui_model_prefix": "bridge_openwebui_model_prefix",
     "model_takeover": "bridge_model_takeover",
+    "enforce_models": "bridge_enforce_models",
+    "enforce_key": "bridge_enforce_key",
+    "enforce_unknown": "bridge_enforce_unknown",
 }

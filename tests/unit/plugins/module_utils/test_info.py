@@ -37,6 +37,7 @@ def info(**changes: Any) -> dict[str, Any]:
         "settings_differ": [],
         "not_linked": None,
         "linked": None,
+        "enforcement": None,
         "unseen": [],
     }
     return {**found, **changes}

@@ -94,6 +94,7 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
         "unused_schemas": [],
         "default_privileges": {"prog": ["SELECT", "INSERT"]},
         "held_by_owner": [],
+        "enforcement": None,
         "wrapper": {"used": True, "may_grant": True} if side == "litellm" else None,
         "admins": 1,
     }

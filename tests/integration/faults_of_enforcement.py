@@ -1,0 +1,156 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults of what LiteLLM itself refuses: as those in faults_of_trust.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import test_enforcement as enforcement
+from kit.pairs import Pair
+
+Row = tuple[str, str, str, str, Callable[[Pair], None]]
+Test = Callable[[Pair], None]
+
+_ENFORCE = "entities/end_user/litellm/enforce.sql.j2"
+_LISTS = "entities/end_user/litellm/lists.sql.j2"
+_ROWS = "entities/end_user/litellm/rows.sql.j2"
+
+
+def _caught(test: Test) -> Test:
+    return lambda pair: test(enforcement.stock(pair))
+
+
+def _foreign(pair: Pair) -> None:
+    enforcement.test_somebody_elses_row_is_left(enforcement.stock(pair), {"alias": "x"})
+
+
+ENFORCEMENT: list[Row] = [
+    (
+        "names instead of a list's entries",
+        _LISTS,
+        "user_bridge.is_one_list(p.clause) AS is_plain",
+        "false AS is_plain",
+        _caught(enforcement.test_a_model_that_comes_changes_only_what_is_spelled_out),
+    ),
+    (
+        "an end user by another spelling of the address",
+        _LISTS,
+        "btrim(m.sync_data ->> 'email')",
+        "initcap(btrim(m.sync_data ->> 'email'))",
+        _caught(enforcement.test_the_address_is_the_one_that_open_webui_sends),
+    ),
+    (
+        "an end user without rights has an empty list",
+        _LISTS,
+        "= '{}' THEN '{no-default-models}'",
+        "= '{}' THEN '{}'",
+        _caught(enforcement.test_a_row_has_the_entries_of_the_lists),
+    ),
+    (
+        "who has no rights is left to blocked",
+        _ROWS,
+        "SET models = d.models, budget_id = d.budget_id",
+        "SET models = CASE d.models WHEN '{no-default-models}' THEN '{}' ELSE d.models END, budget_id = d.budget_id",
+        _caught(enforcement.test_each_change_reaches_the_row),
+    ),
+    (
+        "the row of somebody who is gone is emptied",
+        _ENFORCE,
+        "SET models = '{no-default-models}', state = 'due'",
+        "SET models = '{}', state = 'due'",
+        _caught(enforcement.test_nobody_is_let_in_between),
+    ),
+    (
+        "the row of a former address keeps its rights",
+        _ENFORCE,
+        "AND e.customer_id NOT IN (SELECT w.customer_id FROM wanted AS w)",
+        "AND false",
+        _caught(enforcement.test_another_address_is_another_row),
+    ),
+    (
+        "a blocked team gives what it may call",
+        _LISTS,
+        "WHERE NOT t.is_blocked",
+        "WHERE true",
+        _caught(enforcement.test_a_row_has_what_teams_and_everyone_have),
+    ),
+    (
+        "who is disabled may call what everyone may",
+        _LISTS,
+        "array(SELECT o.user_id FROM user_bridge.owners(p_users) AS o)",
+        "p_users",
+        _caught(enforcement.test_a_row_has_what_teams_and_everyone_have),
+    ),
+    (
+        "a model's name opens an access group of that name",
+        _LISTS,
+        "WHERE NOT c.is_plain AND NOT user_bridge.opens_more(m.name)",
+        "WHERE NOT c.is_plain",
+        _caught(enforcement.test_what_lists_have_in_common_opens_nothing_else),
+    ),
+    (
+        "the drainer waits for a spend flush",
+        _ROWS,
+        "FOR NO KEY UPDATE SKIP LOCKED",
+        "FOR NO KEY UPDATE",
+        _caught(enforcement.test_a_spend_flush_is_neither_waited_for_nor_disturbed),
+    ),
+    (
+        "a row that a flush is making stops the others",
+        _ROWS,
+        "RETURN CASE WHEN c_half = 0 OR clock_timestamp() >= p_until THEN",
+        "RETURN CASE WHEN true THEN",
+        _caught(enforcement.test_what_a_flush_is_making_holds_up_nobody),
+    ),
+    (
+        "somebody else's row of an end user is taken",
+        _ROWS,
+        "AND w.is_made IS NULL AND NOT user_bridge.carries_nothing(to_jsonb(e))",
+        "AND false",
+        _foreign,
+    ),
+    (
+        "who is known has no budget of his own",
+        _ROWS,
+        "WHEN s.enforce_unknown = 'deny' THEN",
+        "WHEN false THEN",
+        _caught(enforcement.test_who_is_known_has_a_budget_of_his_own_where_others_are_denied),
+    ),
+    (
+        "a budget that somebody has given is taken away",
+        _ROWS,
+        "CASE WHEN e.user_id IS NOT NULL AND NOT user_bridge.is_own_budget(e.budget_id)",
+        "CASE WHEN false",
+        _caught(enforcement.test_the_budget_that_somebody_gives_to_a_row_stays),
+    ),
+    (
+        "what was spent goes with the row",
+        _ROWS,
+        "AND e.spend = 0",
+        "AND true",
+        _caught(enforcement.test_what_a_flush_has_made_is_adopted_and_given_back),
+    ),
+    (
+        "rows stay locked while the drainer delivers",
+        "engine/litellm/drainer.sql.j2",
+        "RETURN v_state || jsonb_build_object('enforced', v_enforced, 'pause', 0);",
+        "v_state := v_state || jsonb_build_object('enforced', v_enforced);",
+        _caught(enforcement.test_a_flush_waits_for_no_longer_than_a_turn),
+    ),
+    (
+        "a change of the account's address makes no row due",
+        "engine/litellm/outcome.sql.j2",
+        "PERFORM user_bridge.note_rights('person', array_agg(o.id))",
+        "PERFORM user_bridge.note_rights('person', array_agg(o.id) FILTER (WHERE false))",
+        _caught(enforcement.test_another_address_is_another_row),
+    ),
+    (
+        "a copy of the database enforces",
+        _ENFORCE,
+        "IF user_bridge.identity_problem() IS NOT NULL\n       OR NOT",
+        "IF NOT",
+        _caught(enforcement.test_a_copy_of_the_database_writes_nothing),
+    ),
+]

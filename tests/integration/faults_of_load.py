@@ -164,15 +164,15 @@ LOAD: list[Row] = [
     (
         "whoever gets a set of models locks it",
         "entities/user_models/litellm/desired.sql.j2",
-        "WHERE x.set_id = w.set_id AND x.unused_since IS NULL) IS NULL",
+        "WHERE x.set_id = k.set_id AND x.unused_since IS NULL) IS NULL",
         "WHERE false) IS NULL",
         _plain(crowd.test_nobody_waits_for_who_gets_the_same_set_of_models),
     ),
     (
         "a set that nobody had stays unused",
         "entities/user_models/litellm/desired.sql.j2",
-        "x.set_id = w.set_id AND x.unused_since IS NULL) IS NULL",
-        "x.set_id = w.set_id) IS NULL",
+        "x.set_id = k.set_id AND x.unused_since IS NULL) IS NULL",
+        "x.set_id = k.set_id) IS NULL",
         _plain(crowd.test_a_set_that_nobody_had_is_in_use_again),
     ),
     (

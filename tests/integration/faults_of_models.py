@@ -281,7 +281,7 @@ RULE: list[Row] = [
     (
         "a team key without a list gives the team's models",
         _CLAUSES,
-        "(v_policy <> 'assigned' OR k.has_list)",
+        "user_bridge.counts_as_key(v_policy, k.has_list)",
         "true",
         _caught(rule.test_a_team_key_without_a_list_adds_nothing_of_its_own),
     ),

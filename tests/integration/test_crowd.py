@@ -234,12 +234,16 @@ def test_nobody_waits_for_who_gets_the_same_set_of_models(quick: Pair) -> None:
     change_settings(quick, model_access=True)
     for number in range(3):
         rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    recorded = (
+        "SELECT user_bridge.record_user_models(array_agg(d.entity_id), array_agg(d.desired))"
+        " FROM user_bridge.desired_states('{user_models}', ARRAY[%s]) AS d"
+    )
     session = quick.connect("litellm", SUPERUSER, autocommit=False)
-    session.run("SELECT user_bridge.prepare_entities('{user_models}', '{u0}')")
+    session.run(recorded, ["u0"])
     session.commit()
-    session.run("SELECT user_bridge.prepare_entities('{user_models}', '{u1}')")
+    session.run(recorded, ["u1"])
     # It would raise after 50 ms.
-    quick.litellm_admin.run("SELECT user_bridge.prepare_entities('{user_models}', '{u2}')")
+    quick.litellm_admin.run(recorded, ["u2"])
     session.commit()
     assert quick.litellm_admin.value("SELECT count(*) FROM user_bridge.set_holder") == 3
 

@@ -410,7 +410,11 @@ def visible(session: Session, world: World, policy: str) -> Pairs:
     """Who may see what in Open WebUI, when everything that the bridge wants is there."""
     session.run("UPDATE user_bridge.settings SET model_policy = %s", [policy])
     users = {row["user_id"]: row for row in world.rows["LiteLLM_UserTable"]}
-    session.run("SELECT user_bridge.prepare_user_models(%s)", [list(users)])
+    session.run(
+        "SELECT user_bridge.record_user_models(array_agg(d.entity_id), array_agg(d.desired))"
+        " FROM user_bridge.desired_states(%s, %s) AS d",
+        [["user_models"] * len(users), list(users)],
+    )
     own = _desired(session, "user_models", users)
     sets = _desired(session, "model_set", {each for wanted in own.values() for each in wanted["sets"]})
     seen = {(user, model) for user, wanted in own.items() for model in wanted["models"]}

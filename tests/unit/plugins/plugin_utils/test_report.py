@@ -87,6 +87,14 @@ def test_the_page_is_whole_and_runs_nothing() -> None:
     assert policy is not None and policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
 
 
+def test_what_litellm_refuses_is_there_while_it_is_asked_to() -> None:
+    refused = reported.info()["enforcement"]
+    text = page.page(reported.info(), "db1", NOW)
+    assert "120 rows of end users in LiteLLM, 3 of them for nothing at all" in text and refused["missing"][0] in text
+    for without in (None, {**refused, "enabled": False}):
+        assert "Refused by LiteLLM itself" not in page.page(changed(enforcement=without), "db1", NOW)
+
+
 def test_texts_of_others_are_text() -> None:
     found = outline(
         skipped_users=[{"reason": MARKUP, "users": 1}],

@@ -421,8 +421,8 @@ RULE: list[Row] = [
     (
         "a set waits for the drainer",
         "entities/user_models/litellm/desired.sql.j2",
-        "SELECT DISTINCT 'model_set', h.set_id\n",
-        "SELECT DISTINCT 'model_set', h.set_id || 'x'\n",
+        "SELECT 'model_set', s.set_id\n",
+        "SELECT 'model_set', s.set_id || 'x'\n",
         _caught(rule.test_a_new_set_is_there_when_its_first_member_is),
     ),
     (

@@ -85,14 +85,15 @@ def _entry(name: str, rows: list[Row], own_names: Mapping[str, str]) -> dict[str
     routes = [(origin, row) for origin, row in origins if "*" in origin]
     if not routes:
         # An alias. Which groups deployments of the database have can change at any time.
-        return _with_groups(name, frozenset().union(*(row.groups for _, row in origins if not row.in_database)))
-    best = [(origin, row) for origin, row in routes if _length(origin) == max(_length(o) for o, _ in routes)]
+        return _with_groups(name, frozenset().union(*(row.groups for origin, row in origins if not row.in_database)))
+    longest = max(_length(origin) for origin, row in routes)
+    best = [(origin, row) for origin, row in routes if _length(origin) == longest]
     if all(row.in_database for _, row in best):
         return {"name": name}
-    if not all(_PLAIN_ROUTE.fullmatch(origin) for origin, _ in best):
+    if not all(_PLAIN_ROUTE.fullmatch(origin) for origin, row in best):
         return None
     # Of equally specific ones LiteLLM takes the one that it has read first.
-    return _with_groups(name, frozenset.intersection(*(row.groups for _, row in best)))
+    return _with_groups(name, frozenset.intersection(*(row.groups for origin, row in best)))
 
 
 def _with_groups(name: str, groups: frozenset[str]) -> dict[str, Any]:

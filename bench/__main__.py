@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bulk, floor, latency, memory, modules, outage, playbook, rate, sizes, spend
+from bench import bulk, floor, latency, memory, models, modules, outage, playbook, rate, sizes, spend
 from bench.place import Place, Size, place
 from bench.table import Figure, save, show
 from kit import binaries
@@ -32,6 +32,8 @@ BENCHES: dict[str, Callable[[Place], list[Figure]]] = {
     "sizes": sizes.sizes,
     "bulk": bulk.users,
     "rename": bulk.rename,
+    "models": models.models,
+    "drains": models.drains,
     "modules": modules.modules,
     "playbook": playbook.both_runs,
 }

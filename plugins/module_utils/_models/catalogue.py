@@ -88,7 +88,7 @@ def _entry(name: str, rows: list[Row], own_names: Mapping[str, str]) -> dict[str
         return _with_groups(name, frozenset().union(*(row.groups for origin, row in origins if not row.in_database)))
     longest = max(_length(origin) for origin, row in routes)
     best = [(origin, row) for origin, row in routes if _length(origin) == longest]
-    if all(row.in_database for _, row in best):
+    if all(row.in_database for origin, row in best):
         return {"name": name}
     if not all(_PLAIN_ROUTE.fullmatch(origin) for origin, row in best):
         return None

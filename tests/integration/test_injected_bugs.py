@@ -505,6 +505,27 @@ def _outage(pair: Pair) -> None:
         pair.litellm_admin.run(f"ALTER SERVER user_bridge_target OPTIONS (SET port '{pair.cluster.port}')")
 
 
+def _enforced(pair: Pair) -> None:
+    """LiteLLM itself refuses, is compared, and gets its rows back."""
+    admin = pair.litellm_admin
+    change_settings(pair, model_access=True, enforce_models=True, enforce_unknown="deny")
+    rows.add_user(writer(pair), "e1", "e1@example.com", models=["gpt"])
+    # What two lists have in common.
+    model_rows.add_model(writer(pair), "gpt")
+    rows.add_team(writer(pair), "t9", "T", members_with_roles=model_rows.members("e1"), models=["gpt", "other"])
+    model_rows.add_scope(writer(pair), "t9", "e1", ["gpt", "another"])
+    rows.insert(writer(pair), "LiteLLM_EndUserTable", {"user_id": "e2@example.com"})
+    rows.add_user(writer(pair), "e2", "e2@example.com", models=[])
+    for settings in ({}, {"enforce_key": "id"}, {"enforce_models": False}):
+        change_settings(pair, **settings)
+        admin.rows("SELECT * FROM user_bridge.drain(100)")
+        admin.rows("SELECT user_bridge.check_end_users(s) FROM user_bridge.settings AS s")
+        for _turn in range(5):
+            admin.rows("SELECT user_bridge.enforce_rights(s) FROM user_bridge.settings AS s")
+        admin.rows("SELECT user_bridge.enforcement()")
+        admin.rows("SELECT * FROM user_bridge.reconcile()")
+
+
 PARTS: list[Part] = [
     _writes,
     _awaited,
@@ -532,6 +553,7 @@ PARTS: list[Part] = [
     _healed,
     _drainer,
     _outage,
+    _enforced,
     _information,
 ]
 
@@ -592,7 +614,8 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     """The world as it was before a part, and both sides equal."""
     pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
     change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none", model_access=False)
-    change_settings(pair, model_takeover=False)
+    change_settings(pair, model_takeover=False, enforce_models=False, enforce_key="email")
+    pair.litellm_admin.run("TRUNCATE user_bridge.end_user, user_bridge.rights_due")
     for condition in (
         'VerificationToken"',
         'OrganizationMembership"',
@@ -601,6 +624,7 @@ def _mended(pair: Pair, compare: bool = True) -> None:
         'AccessGroupTable"',
         'ProxyModelTable"',
         'Config"',
+        'EndUserTable"',
         "UserTable\" WHERE user_id <> 'u0'",
         "TeamTable\" WHERE team_id <> 't0'",
         'ModelTable"',

@@ -44,12 +44,12 @@ def examples(module: str) -> list[dict[str, Any]]:
 def placed(pair: Pair, litellm: str, task: dict[str, Any]) -> dict[str, Any]:
     """The task with the login of this pair, or this address of LiteLLM, in the place of the example's."""
     name = next((key for key in task if key.startswith(COLLECTION)), None)
-    if name is None or not set(LOGIN) & set(task[name] or {}):
+    if name is None or not {*LOGIN, "litellm_url"} & set(task[name] or {}):
         return task
     options = {key: value for key, value in task[name].items() if key not in LOGIN}
-    side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
     if "litellm_url" in options:
         return {**task, name: {**options, "litellm_url": litellm}}
+    side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
     options.update(login_options(pair, side))
     if "openwebui_login_db" in options:
         options["openwebui_login_db"] = pair.openwebui_db

@@ -32,9 +32,11 @@ def give_back(cur: Any, roles: Roles) -> None:
         subject = each.subject
         _alter(cur, subject, f"{subject.kind} {subject.identity} OWNER TO {quote(roles.owner)}")
     # An index may call a function, which is still whoever restored it's to have changed.
-    for each in _of(found, "trigger", "index", "view", "materialized view"):
-        with explained(each.subject, f"{each.subject.label} could not be dropped"):
-            cur.execute(f"DROP {each.subject.kind} {each.subject.identity}")
+    for each in _of(found, "trigger", "index"):
+        _drop(cur, [each])
+    for kind in ("view", "materialized view"):
+        # At once, for one may read another.
+        _drop(cur, _of(found, kind))
     _refuse([each.subject.identity for each in _of(found, "table")], cur)
     # What was recorded may be made up to hide a difference. As if it were of another version of the server, all is
     # applied again.
@@ -50,6 +52,15 @@ def _of(found: list[Live], *kinds: str) -> list[Live]:
 def _alter(cur: Any, subject: Subject, what: str) -> None:
     with explained(subject, f"{subject.kind} {subject.label} could not be given back to its owner"):
         cur.execute(f"ALTER {what}")
+
+
+def _drop(cur: Any, found: list[Live]) -> None:
+    """Objects of one kind."""
+    if not found:
+        return
+    subject = found[0].subject
+    with explained(subject, f"{', '.join(each.subject.label for each in found)} could not be dropped"):
+        cur.execute(f"DROP {subject.kind} {', '.join(each.subject.identity for each in found)}")
 
 
 def _refuse(tables: list[str], cur: Any) -> None:

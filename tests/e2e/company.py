@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,30 @@ from kit.common import version_key
 
 # As in the examples of the README of the project that this one takes over from.
 MODEL, OTHER_MODEL = "qwen3-omni-30b-thinking", "gpt-4-turbo"
+# By which Open WebUI says who asks.
+EMAIL_HEADER = "X-OpenWebUI-User-Email"
+# For how long LiteLLM goes on with what it has read of end users, among others; 60 unless it is told so.
+LITELLM_CACHE_SECONDS = 2
+# For how long Open WebUI goes on with the connections' list of before.
+OPENWEBUI_CACHE_SECONDS = 10
+# As docs/access.md has it: whom LiteLLM decides for, and on whom it books.
+_CONFIG: Mapping[str, Any] = {
+    "general_settings": {
+        "user_header_mappings": [
+            {"header_name": EMAIL_HEADER, "litellm_user_role": role} for role in ("customer", "internal_user")
+        ],
+        "user_api_key_cache_ttl": LITELLM_CACHE_SECONDS,
+    }
+}
 
 
 @dataclass(frozen=True)
 class Company:
-    """`site` and its LiteLLM."""
+    """`site` and its LiteLLM. `key` is that of Open WebUI's connection, which all people share."""
 
     site: Site
     litellm: Proxy
+    key: str = field(repr=False)
 
     @property
     def organizations_are_free(self) -> bool:
@@ -40,13 +57,18 @@ class Company:
         made = self.litellm.post("/model/new", model_name=name, litellm_params={**upstream, **prices}, model_info=info)
         return str(made["model_id"])
 
-    def hire(self, name: str, **fields: Any) -> Person:
-        person = self.site.invent(name)
-        self.litellm.post(
-            "/user/new",
-            **{"user_id": person.user_id, "user_alias": name, "user_email": person.email, "user_role": "internal_user"},
-            **fields,
-        )
+    def await_listed(self, model: str) -> None:
+        """Until Open WebUI knows it."""
+        deadline = time.monotonic() + OPENWEBUI_CACHE_SECONDS
+        while model not in api.models(self.site.admin):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def hire(self, who: str | Person, **fields: Any) -> Person:
+        """Somebody of this name, or exactly this person."""
+        person = self.site.invent(who) if isinstance(who, str) else who
+        names = {"user_id": person.user_id, "user_alias": person.name, "user_email": person.email}
+        self.litellm.post("/user/new", **names, user_role="internal_user", **fields)
         return person
 
     def new_team(self, alias: str, **fields: Any) -> str:
@@ -84,10 +106,10 @@ class Company:
 @contextmanager
 def opened(site: Site, home: Path) -> Iterator[Company]:
     """LiteLLM starts, gets two models, and becomes a connection of Open WebUI's with a key that all people share."""
-    with litellm_server.running(site.age, site.pair.login("litellm"), home, site.output / "litellm.log") as proxy:
-        company = Company(site, proxy)
+    log = site.output / "litellm.log"
+    with litellm_server.running(site.age, site.pair.login("litellm"), home, log, _CONFIG) as proxy:
+        company = Company(site, proxy, proxy.post("/key/generate", key_alias="Open WebUI")["key"])
         for model in (MODEL, OTHER_MODEL):
             company.new_model(model)
-        shared = proxy.post("/key/generate", key_alias="Open WebUI")["key"]
-        api.add_connection(site.admin, f"{proxy.url}/v1", shared)
+        api.add_connection(site.admin, f"{proxy.url}/v1", company.key)
         yield company

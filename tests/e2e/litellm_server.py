@@ -49,9 +49,11 @@ class Proxy(Program):
 
     name, alive, start_seconds = "LiteLLM", "/health/liveliness", 180
 
-    def call(self, method: str, path: str, body: Any = None, key: str = MASTER_KEY) -> Answer:
+    def call(
+        self, method: str, path: str, body: Any = None, key: str = MASTER_KEY, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """One request with this key."""
-        return call(method, self.url + path, body, {"Authorization": f"Bearer {key}"})
+        return call(method, self.url + path, body, {"Authorization": f"Bearer {key}", **(headers or {})})
 
     def get(self, path: str, key: str = MASTER_KEY) -> Any:
         """The body of an answer that must be a success."""
@@ -65,9 +67,9 @@ class Proxy(Program):
         """What LiteLLM lists for this key."""
         return {each["id"] for each in self.get("/v1/models", key)["data"]}
 
-    def chat(self, key: str, model: str, question: str) -> Answer:
+    def chat(self, key: str, model: str, question: str, headers: Mapping[str, str] | None = None) -> Answer:
         messages = [{"role": "user", "content": question}]
-        return self.call("POST", "/v1/chat/completions", {"model": model, "messages": messages}, key)
+        return self.call("POST", "/v1/chat/completions", {"model": model, "messages": messages}, key, headers)
 
     def stop(self) -> None:
         """Politely first; its engine is in the same process group."""
@@ -85,7 +87,7 @@ def running(
 ) -> Iterator[Proxy]:
     """A proxy on LiteLLM's database for the length of a with block.
 
-    `home`: an empty folder for its files. `config`: what its configuration file has besides.
+    `home`: an empty folder for its files. `config`: what its configuration file has besides, section by section.
     """
     version = pick_version(litellm_proxy.PROGRAM, wanted)
     python = litellm_proxy.proxy_python(version)
@@ -101,7 +103,7 @@ def _starting(
     version: str, python: Path, settings: Mapping[str, str], home: Path, log: Path, besides: Mapping[str, Any]
 ) -> Iterator[Proxy]:
     config = home / "config.yaml"
-    config.write_text(json.dumps({**_CONFIG, **besides}), encoding="utf-8")
+    config.write_text(json.dumps(_with(_CONFIG, besides)), encoding="utf-8")
     port = free_port()
     with log.open("ab") as sink:
         process = subprocess.Popen(
@@ -119,6 +121,14 @@ def _starting(
         yield proxy
     finally:
         proxy.stop()
+
+
+def _with(config: Mapping[str, Any], besides: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {
+        name: {**config.get(name, {}), **section} if isinstance(section, Mapping) else section
+        for name, section in besides.items()
+    }
+    return {**config, **sections}
 
 
 def _ok(answer: Answer) -> Any:

@@ -76,9 +76,9 @@ class Site:
         """Open WebUI 0.12.0 looks at the auth row at every request."""
         return self.version >= (0, 12)
 
-    def deploy(self, folder: Path) -> None:
-        """The shipped playbook; `folder` is for what Ansible writes."""
-        deploy(self.pair, folder, real=True, bridge_target_timeout_ms=TARGET_TIMEOUT_MS)
+    def deploy(self, folder: Path, *, real: bool = True, **settings: Any) -> None:
+        """The shipped playbook; `folder` is for what Ansible writes. `real`: as a process of its own."""
+        deploy(self.pair, folder, real=real, bridge_target_timeout_ms=TARGET_TIMEOUT_MS, **settings)
 
     def invent(self, name: str = "Grace Hopper") -> Person:
         """Somebody whom neither program knows yet. Other tests can have people of the same name."""

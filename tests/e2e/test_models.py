@@ -9,7 +9,6 @@ of change is made once.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -24,8 +23,6 @@ from kit.drains import drain_on
 QUESTION = "Why is the grass green?"
 BOTH = {MODEL, OTHER_MODEL}
 NOBODYS = {"models": ["no-default-models"]}
-# For how long Open WebUI goes on with the connections' list of before.
-CACHE_SECONDS = 10
 
 
 @pytest.fixture
@@ -142,16 +139,9 @@ def test_a_model_that_comes_and_goes(company: Company) -> None:
     nothing = company.site.sign_in(company.hire("Dan Model", models=[MODEL]))
     model_id = company.new_model("brand-new", access_groups=["brand-group"])
     drain_on(company.site.pair)
-    _await_listed(company, "brand-new")
+    company.await_listed("brand-new")
     assert [("brand-new" in api.models(each)) for each in (everything, pattern, group, nothing)] == [True] * 3 + [False]
     assert api.ask(pattern, "brand-new", QUESTION).status == 200
     assert api.ask(nothing, "brand-new", QUESTION).status in (400, 403, 404)
     company.litellm.post("/model/delete", id=model_id)
     assert [each for each in (everything, pattern, group) if api.ask(each, "brand-new", QUESTION).status == 200] == []
-
-
-def _await_listed(company: Company, model: str) -> None:
-    deadline = time.monotonic() + CACHE_SECONDS
-    while model not in api.models(company.site.admin):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

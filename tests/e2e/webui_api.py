@@ -143,6 +143,21 @@ def ask(visitor: Visitor, model: str, question: str) -> Answer:
     return visitor.post("/api/chat/completions", {"model": model, "stream": False, "messages": messages})
 
 
+def title(visitor: Visitor, model: str, question: str) -> Answer:
+    """What the page asks for after the first answer of this model."""
+    return _task(visitor, "title", model, question)
+
+
+def tags(visitor: Visitor, model: str, question: str) -> Answer:
+    """What the page asks for after the first answer of this model."""
+    return _task(visitor, "tags", model, question)
+
+
+def _task(visitor: Visitor, task: str, model: str, question: str) -> Answer:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": "A good question."}]
+    return visitor.post(f"/api/v1/tasks/{task}/completions", {"model": model, "messages": messages})
+
+
 def models(visitor: Visitor) -> set[str]:
     """What the model menu offers."""
     return {each["id"] for each in visitor.ok(visitor.get("/api/models"))["data"]}
@@ -219,3 +234,18 @@ def offer_model(admin: Visitor, model: str, *, group_id: str | None = None) -> N
         kind, who = ("group", group_id) if group_id else ("user", "*")
         form["access_grants"] = [{"principal_type": kind, "principal_id": who, "permission": "read"}]
     admin.ok(admin.post("/api/v1/models/create", form))
+
+
+def grant_by_hand(admin: Visitor, model: str, account_id: str) -> None:
+    """Settings > Models, from 0.8.0 on: one account more may see it."""
+    now = admin.ok(admin.get(f"/api/v1/models/model?id={model}"))
+    grant = {"principal_type": "user", "principal_id": account_id, "permission": "read"}
+    grants = [*(now["access_grants"] if now else []), grant]
+    admin.ok(admin.post("/api/v1/models/model/access/update", {"id": model, "access_grants": grants}))
+
+
+def change_tasks(admin: Visitor, **changes: Any) -> dict[str, Any]:
+    """Settings > Interface: which model writes titles and tags, and whether any does; how it was before."""
+    now: dict[str, Any] = admin.ok(admin.get("/api/v1/tasks/config"))
+    admin.ok(admin.post("/api/v1/tasks/config/update", {**now, **changes}))
+    return now

@@ -63,7 +63,7 @@ _DIRECTORIES = (
 _LOGINS = ("bridge_login_user", "bridge_openwebui_login_user")
 # PostgreSQL takes them, but units of systemd, password files or statements with parameters do not.
 _NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
-_URLS = ("bridge_litellm_url",)
+_URLS = ("bridge_litellm_url", "bridge_openwebui_url")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
 # What units of systemd take without quotes.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
@@ -77,7 +77,7 @@ class _Wrong(Exception):
 
 def is_secret(name: str) -> bool:
     """Whether a value must never be shown. No spec says so: ansible-core 2.18 cannot validate vaulted no_log values."""
-    return name.endswith(("password", "litellm_key")) and not name.endswith("initial_password")
+    return name.endswith(("password", "litellm_key", "openwebui_token")) and not name.endswith("initial_password")
 
 
 def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> list[str]:
@@ -266,6 +266,11 @@ def _contradictions(read: Mapping[str, Any]) -> list[str]:
         found.append(
             "bridge_litellm_url is set and bridge_litellm_key is not: give a virtual key of LiteLLM's that may list "
             "all models, from a vault, or leave both out."
+        )
+    if read.get("bridge_openwebui_password") and read.get("bridge_openwebui_token"):
+        found.append(
+            "bridge_openwebui_password and bridge_openwebui_token are both set: verify_access signs in with one of "
+            "them, so leave the other one out."
         )
     if _is_one_database(read):
         found.append(

@@ -29,7 +29,13 @@ _SERVE = "from litellm import run_server; run_server()"
 _CONFIG = {
     "model_list": [],
     "litellm_settings": {"telemetry": False, "num_retries": 0},
-    "general_settings": {"master_key": MASTER_KEY, "store_model_in_db": True, "proxy_batch_write_at": 3},
+    "general_settings": {
+        "master_key": MASTER_KEY,
+        "store_model_in_db": True,
+        "proxy_batch_write_at": 3,
+        # As docs/access.md says.
+        "user_header_mappings": [{"header_name": "X-OpenWebUI-User-Email", "litellm_user_role": "customer"}],
+    },
 }
 _SETTINGS = {
     # Its own migrations would need Prisma's binaries.

@@ -25,7 +25,7 @@ from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
 
 # Some work on the controller only; others ask a program, and no database.
-WITHOUT_LOGIN = {"bridge_report", "bridge_variables_info", "bridge_models_info"}
+WITHOUT_LOGIN = {"bridge_report", "bridge_variables_info", "bridge_models_info", "bridge_access_info"}
 MODULES = sorted({path.stem for path in (REPO / "plugins" / "modules").glob("[!_]*.py")} - WITHOUT_LOGIN)
 DRIVERS = [name for name in ("psycopg2", "psycopg") if find_spec(name)]
 # Where a module's own way of working is meant: test_modules_login puts every module through both drivers.

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import test_modules_bridge_access_info as access_info
 import test_modules_bridge_install as bridge_install
 import test_modules_bridge_query_info as query_info
 import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
 import test_settings_of_others as settings_of_others
 from kit import sentinel
+from kit.answers import Reply
 from kit.pairs import Pair
 from modules_support import DRIVERS, a_call, planted_in_plugins, run_module
 from test_faults import CAUGHT
@@ -109,6 +111,29 @@ FAULTS = [
         '_of(found, "trigger", "index", ',
         '_of(found, "trigger", ',
         _restored,
+    ),
+    Fault(
+        "whoever answers gets the password",
+        "_access/openwebui.py",
+        "    _prove(program)\n",
+        "",
+        lambda pair: access_info.TestRefusing().test_what_is_not_open_webui_gets_no_password({}),
+    ),
+    Fault(
+        "check mode asks for chats",
+        "_access/verify.py",
+        "None if reads_only else (site, proxy)",
+        "(site, proxy)",
+        lambda pair: access_info.test_check_mode_asks_for_no_chat(),
+    ),
+    Fault(
+        "what is refused to everybody counts for the person",
+        "_access/litellm.py",
+        "if denied == _OF_PERSON:",
+        "if denied:",
+        lambda pair: access_info.test_what_litellm_answers(
+            Reply({"error": {"type": "key_model_access_denied"}}, status=401), ("skipped", "failed")
+        ),
     ),
     Fault("results are masked", "_pg.py", "    module.no_log_values = set()\n", "", _masked),
     Fault(

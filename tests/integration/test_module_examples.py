@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from kit import bridge
+from kit import access, bridge
 from kit.answers import KEY, Reply, answering, deployment, deployments, listing
 from kit.bridge import install_bridge
 from kit.cluster import SUPERUSER, Cluster
@@ -30,7 +31,9 @@ LITELLM = {
     "/v1/models": listing("gpt-4o"),
     "/model/info": deployments(deployment("gpt-4o")),
     "/public/litellm_model_cost_map": Reply({}),
+    **access.litellm("ann@example.com", ["gpt-4o"]),
 }
+OPENWEBUI = access.openwebui("ann@example.com", "usr_ann", ["gpt-4o"])
 # Where the examples' databases are. Everything else stays as it is written.
 LOGIN = ("login_host", "login_port", "login_user", "login_password", "login_unix_socket", "login_db")
 
@@ -41,14 +44,14 @@ def examples(module: str) -> list[dict[str, Any]]:
     return tasks
 
 
-def placed(pair: Pair, litellm: str, task: dict[str, Any]) -> dict[str, Any]:
-    """The task with the login of this pair, or this address of LiteLLM, in the place of the example's."""
+def placed(pair: Pair, programs: Mapping[str, str], task: dict[str, Any]) -> dict[str, Any]:
+    """The task with the login of this pair, or these addresses of programs, in the place of the example's."""
     name = next((key for key in task if key.startswith(COLLECTION)), None)
-    if name is None or not {*LOGIN, "litellm_url"} & set(task[name] or {}):
+    if name is None or not {*LOGIN, *programs} & set(task[name] or {}):
         return task
     options = {key: value for key, value in task[name].items() if key not in LOGIN}
-    if "litellm_url" in options:
-        return {**task, name: {**options, "litellm_url": litellm}}
+    if programs.keys() & options.keys():
+        return {**task, name: {**options, **{key: url for key, url in programs.items() if key in options}}}
     side: Side = "openwebui" if task[name].get("login_db") == "openwebui" else "litellm"
     options.update(login_options(pair, side))
     if "openwebui_login_db" in options:
@@ -69,13 +72,13 @@ def lived_in(pair: Pair) -> None:
     join_organization(writer, "o1", "u1")
 
 
-def play(module: str, pair: Pair, litellm: str) -> dict[str, Any]:
+def play(module: str, pair: Pair, programs: Mapping[str, str]) -> dict[str, Any]:
     """A play of one module's examples, against a bridge of its own."""
     lived_in(pair)
     if module.endswith("_info"):
         # The others show what there is to do.
         pair.litellm_admin.rows("SELECT * FROM user_bridge.migrate_existing_users()")
-    tasks = [placed(pair, litellm, task) for task in examples(module)]
+    tasks = [placed(pair, programs, task) for task in examples(module)]
     assert any(f"{COLLECTION}{module}" in task for task in tasks)
     return {"name": module, "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
 
@@ -86,6 +89,7 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
     variables = {
         "bridge_login_password": "not used",
         "bridge_litellm_key": KEY,
+        "bridge_openwebui_password": access.PASSWORD,
         "bridge_sync_password": PASSWORDS[SYNC_USER],
         "declared": {
             "registry": bridge.REGISTRY,
@@ -96,11 +100,14 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
         },
     }
     with ExitStack() as stack:
-        litellm = stack.enter_context(answering(LITELLM)).url
-        plays = [play(module, stack.enter_context(make_pair(server)), litellm) for module in MODULES]
+        programs = {
+            "litellm_url": stack.enter_context(answering(LITELLM)).url,
+            "openwebui_url": stack.enter_context(answering(OPENWEBUI, None)).url,
+        }
+        plays = [play(module, stack.enter_context(make_pair(server)), programs) for module in MODULES]
         for extra in (["--check", "--diff"], ["--diff"]):
             done = run_plays(plays, tmp_path, "-v", *extra, variables=variables)
             assert done.returncode == 0 and "failed=0" in done.stdout, done.stdout + done.stderr
             assert re.findall(r"PLAY \[(\w+)\]", done.stdout) == MODULES
-            for secret in (*PASSWORDS.values(), KEY):
+            for secret in (*PASSWORDS.values(), KEY, access.PASSWORD):
                 assert secret not in done.stdout and json.dumps(secret)[1:-1] not in done.stdout

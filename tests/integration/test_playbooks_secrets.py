@@ -17,6 +17,7 @@ import pytest
 
 import forced_failures
 from forced_failures import Task
+from kit import litellm
 from kit.cluster import SUPERUSER
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
 from kit.recap import Run
@@ -34,6 +35,7 @@ PLAYBOOKS = (
     "drain_bridge",
     "reconcile_bridge",
     "bridge_audit",
+    "verify_access",
     "remove_bridge",
 )
 # The kit's own passwords contain what is awkward to quote; these what is easy to find.
@@ -43,6 +45,7 @@ SECRETS = {
     "bridge_openwebui_owner_password": "canary-of-open-webui",
     "bridge_monitoring_password": "canary-of-the-monitor",
     "bridge_litellm_key": "canary-of-the-shared-key",
+    "bridge_openwebui_password": "canary-of-the-person",
 }
 
 
@@ -127,7 +130,7 @@ ELSEWHERE = {
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
     ("sync_user", "Show the statements"): "check mode: test_secrets_in_statements",
     ("migration", "Existing | Say that a paused bridge"): "it names a number only",
-    ("triggers", "Take back what nobody needs"): "an upgrade, or enforcement switched off; the login is its neighbours'",
+    ("triggers", "Take back what nobody needs"): "an upgrade, or no enforcement; the login is its neighbours'",
     ("monitoring", "Timer | "): "with systemd only: its password file: tests/unit/test_role_secrets.py",
     ("monitoring", "Login | Show the statements"): "check mode: test_playbooks_monitoring",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
@@ -143,10 +146,15 @@ def test_every_task_that_is_given_a_secret_fails(pair: Pair, tmp_path: Path) -> 
     collections, tasks = forced_failures.plant(tmp_path)
     env = {"ANSIBLE_COLLECTIONS_PATH": str(collections)}
     seen: set[Task] = set()
+    litellm.new_user(pair.litellm, "ann", "ann@example.com")
     for playbook in PLAYBOOKS:
         options: dict[str, Any] = {"bridge_remove_data": True, "bridge_monitoring": True}
         if playbook == "rotate_sync_password":
             options["bridge_sync_password"] = "canary-of-another-day"
+        if playbook == "verify_access":
+            # Nobody is there.
+            options |= dict.fromkeys(("bridge_openwebui_url", "bridge_litellm_url"), "http://127.0.0.1:1")
+            options["bridge_openwebui_email"] = "ann@example.com"
         run = verbose(pair, tmp_path, playbook=f"llmops.user_bridge.{playbook}", env=env, **options)
         assert "rigged: " in run.output
         seen |= forced_failures.failed(run.output)

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from kit import litellm, pairs, upstream
+from kit import access, litellm, pairs, upstream
+from kit.answers import KEY, answering
 from kit.cluster import Cluster
 from kit.pairs import OWNER_ROLE, PROGRAM_ROLES, SYNC_USER, Pair
 from playbooks_support import (
@@ -46,6 +47,7 @@ PLAYBOOKS = (
     "drain_bridge",
     "reconcile_bridge",
     "bridge_audit",
+    "verify_access",
     "remove_bridge",
 )
 ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
@@ -186,6 +188,7 @@ LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
     "drain_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
     "reconcile_bridge": {"pristine": FAILS, "deployed": NOTHING, "paused": FAILS},
     "bridge_audit": {"pristine": FAILS, "deployed": NOTHING},
+    "verify_access": {"pristine": FAILS, "deployed": NOTHING},
     "remove_bridge": {"pristine": NOTHING, "upstream_alone": NOTHING},
     "deploy_bridge": {"deployed": NOTHING, "paused": NOTHING, "newer_version": FAILS},
 }
@@ -206,14 +209,21 @@ def host_of(state: str, playbook: str) -> str:
 
 @dataclass(frozen=True)
 class Bridges:
-    """A pair in each state."""
+    """A pair in each state, and what verify_access needs to try programs as the first user."""
 
     pairs: Mapping[str, Pair]
+    programs: Mapping[str, Any]
 
     def inventory(self, runs: Mapping[str, Any]) -> Inventory:
         """A group for each playbook, with a host for each state."""
         return {
-            playbook: {host_of(state, playbook): self.variables(state) for state in states}
+            playbook: {
+                host_of(state, playbook): {
+                    **self.variables(state),
+                    **(self.programs if playbook == "verify_access" else {}),
+                }
+                for state in states
+            }
             for playbook, states in runs.items()
         }
 
@@ -285,6 +295,15 @@ def bridges(
         deployed, password_changed, upstream_alone = (stack.enter_context(pairs.pair(server)) for _ in range(3))
         for pair in (deployed, password_changed, upstream_alone):
             litellm.new_user(pair.litellm, "first", "first@example.com")
+        email = "first@example.com"
+        site = stack.enter_context(answering(access.openwebui(email, "usr_first", []), None))
+        programs = {
+            "bridge_openwebui_url": site.url,
+            "bridge_openwebui_email": email,
+            "bridge_openwebui_password": access.PASSWORD,
+            "bridge_litellm_url": stack.enter_context(answering(access.litellm(email))).url,
+            "bridge_litellm_key": KEY,
+        }
         made = {
             "pristine": pristine,
             "deployed": deployed,
@@ -293,14 +312,14 @@ def bridges(
         }
         runs = {"deploy_bridge": ("deployed", "password_changed")}
         folder = tmp_path_factory.mktemp("deployed")
-        done = play_hosts(plays(runs), Bridges(made).inventory(runs), folder, env=ONE_BY_ONE)
+        done = play_hosts(plays(runs), Bridges(made, programs).inventory(runs), folder, env=ONE_BY_ONE)
         assert all(host.changed > 0 and host.failed == 0 for host in done.hosts.values()), done.output
         copies = {state: stack.enter_context(clone(deployed)) for state in STATES}
         for state, pair in copies.items():
             STATES[state](pair)
         change_the_password(password_changed)
         run_the_upstream_scripts(upstream_alone)
-        yield Bridges({**made, **copies})
+        yield Bridges({**made, **copies}, programs)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,10 +25,14 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+# What is answered, or what decides that by the headers and the body, None for a GET.
+Replies = Mapping[str, "Reply | Callable[[Mapping[str, str], Any], Reply]"]
+
+
 class Answering(ThreadingHTTPServer):
     """`asked` holds the paths and the headers of each request, newest last."""
 
-    def __init__(self, replies: Mapping[str, Reply], key: str | None) -> None:
+    def __init__(self, replies: Replies, key: str | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies, self.key = replies, key
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -39,7 +43,7 @@ class Answering(ThreadingHTTPServer):
 
 
 @contextmanager
-def answering(replies: Mapping[str, Reply], key: str | None = KEY) -> Iterator[Answering]:
+def answering(replies: Replies, key: str | None = KEY) -> Iterator[Answering]:
     """By path, with what is asked in it; 404 for others, 401 without the key unless that is None."""
     server = Answering(replies, key)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -67,12 +71,19 @@ def deployment(name: str, id_: str = "", groups: tuple[str, ...] = (), **info: A
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
     def do_GET(self) -> None:
+        self._answer(None)
+
+    def _answer(self, body: Any) -> None:
         assert isinstance(self.server, Answering)
         self.server.asked.append((self.path, dict(self.headers)))
         key = self.server.key
         refused = key is not None and self.headers.get("Authorization") != f"Bearer {key}"
-        reply = Reply(status=401) if refused else self.server.replies.get(self.path, Reply(status=404))
+        found = Reply(status=401) if refused else self.server.replies.get(self.path, Reply(status=404))
+        reply = found if isinstance(found, Reply) else found(dict(self.headers), body)
         text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
         self.send_response(reply.status)
         for name, value in {"Content-Length": str(len(text.encode())), **reply.headers}.items():

@@ -24,6 +24,7 @@ ORDER = (
     "_version",
     "_http",
     "_models",
+    "_access",
     "_pg",
     "_plain",
     "_secret",

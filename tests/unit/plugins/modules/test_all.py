@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[4]
 # Documentation only: an action plugin does all, and needs no login.
 ON_THE_CONTROLLER = {"bridge_report", "bridge_variables_info"}
 # They ask a program, and no database.
-OVER_HTTP = {"bridge_models_info"}
+OVER_HTTP = {"bridge_access_info", "bridge_models_info"}
 ALL = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py")} - ON_THE_CONTROLLER)
 MODULES = sorted({*ALL} - OVER_HTTP)
 

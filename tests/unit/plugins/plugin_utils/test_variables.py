@@ -94,6 +94,12 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
             "bridge_litellm_url is set and bridge_litellm_key is not: give a virtual key",
         ),
         ({"bridge_litellm_key": [1]}, "bridge_litellm_key is a list, not text"),
+        ({"bridge_openwebui_url": "http://a#b"}, "bridge_openwebui_url must have no login, no ? and no # in it"),
+        (
+            {"bridge_openwebui_password": "a", "bridge_openwebui_token": "b"},
+            "bridge_openwebui_password and bridge_openwebui_token are both set",
+        ),
+        ({"bridge_openwebui_token": ["secret"]}, "bridge_openwebui_token is a list, not text"),
         ({"bridge_maintenance_name": "a/b"}, 'bridge_maintenance_name is "a/b": it must be'),
         ({"bridge_litellm_db": "openwebui"}, 'are both "openwebui" on the same server'),
     ],

@@ -127,7 +127,7 @@ ELSEWHERE = {
     ("bridge", "Access | Refuse an operating system user"): "its message names the variable only",
     ("sync_user", "Show the statements"): "check mode: test_secrets_in_statements",
     ("migration", "Existing | Say that a paused bridge"): "it names a number only",
-    ("triggers", "Take back what nobody needs"): "an upgrade, or enforcement switched off; the login is its neighbours'",
+    ("triggers", "Take back what nobody needs"): "an upgrade, or no enforcement; the login is its neighbours'",
     ("monitoring", "Timer | "): "with systemd only: its password file: tests/unit/test_role_secrets.py",
     ("monitoring", "Login | Show the statements"): "check mode: test_playbooks_monitoring",
     ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",

@@ -108,8 +108,8 @@ FAULTS = [
     Fault(
         "a restored bridge keeps its indexes",
         "_install/restored.py",
-        '_of(found, "trigger", "index", ',
-        '_of(found, "trigger", ',
+        '_of(found, "trigger", "index")',
+        '_of(found, "trigger")',
         _restored,
     ),
     Fault(

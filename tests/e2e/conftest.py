@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 from conftest import missing
+from e2e import browser as browsers
 from e2e import company as companies
 from e2e import site as sites
 from e2e.company import Company
@@ -38,3 +40,12 @@ def company(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
         missing(str(error))
     with companies.opened(site, tmp_path_factory.mktemp(f"{site.age}-litellm")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    try:
+        with browsers.running() as started:
+            yield started
+    except KitError as error:
+        missing(str(error))

@@ -6,32 +6,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from conftest import missing
 from e2e import browser as browsers
 from e2e.company import MODEL, OTHER_MODEL, Company
 from e2e.provider import answer_to
 from e2e.site import Person, Site
 from kit import litellm
-from kit.common import KitError
 
 QUESTION = "Why is the sea salty?"
 GRACE = Person("grace", "grace@acme.example", "Grace Hopper")
 KATHERINE = Person("katherine", "katherine@acme.example", "Katherine Johnson")
 ALAN = Person("alan", "alan@acme.example", "Alan Turing")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        with browsers.running() as started:
-            yield started
-    except KitError as error:
-        missing(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +12,9 @@ import pytest
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.page import page as html
 from playwright.sync_api import Browser, ViewportSize
 
-from conftest import missing
 from e2e import browser as browsers
 from kit import reported
-from kit.common import KitError, cache_dir
+from kit.common import cache_dir
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
@@ -25,15 +23,6 @@ BELOW = 2030
 _TOO_WIDE = """() => [...document.querySelectorAll('body *')]
     .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
     .map(each => each.outerHTML.slice(0, 80))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        with browsers.running() as started:
-            yield started
-    except KitError as error:
-        missing(str(error))
 
 
 @pytest.fixture(scope="module")

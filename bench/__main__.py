@@ -65,15 +65,18 @@ def main() -> None:
     )
     programs = binaries.find(number("BENCH_PG", binaries.default_major()))
     figures: list[Figure] = []
-    with place(programs, size) as where:
-        say(where.conditions)
-        for name in names:
-            say(f"Measuring: {name}")
-            figures += BENCHES[name](where)
-        conditions = where.conditions
-    show(figures, conditions)
     path = Path(os.environ.get("BENCH_JSON") or REPO / ".cache" / "bench.json")
-    save(figures, conditions, path)
+    with place(programs, size) as where:
+        conditions = where.conditions
+        say(conditions)
+        try:
+            for name in names:
+                say(f"Measuring: {name}")
+                figures += BENCHES[name](where)
+        finally:
+            # One that breaks does not take the figures of those before it with it.
+            show(figures, conditions)
+            save(figures, conditions, path)
     say(f"As JSON: {path}")
 
 

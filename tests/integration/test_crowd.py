@@ -25,6 +25,7 @@ from test_delivery import queue
 from test_model_grants import readers
 
 MARK = 0.25  # Seconds for which a crowd is remembered.
+STANDSTILL = 1.0  # Seconds after which a drainer does not come to it any more.
 
 
 @pytest.fixture
@@ -122,12 +123,32 @@ def test_so_everybody_does_where_its_lock_is_held_by_another(quick: Pair) -> Non
 def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
     with idle_drainer(quick), another_delivers(quick):
         assert not arrives_at_once(quick, "u1")
-        time.sleep(MARK)
+        time.sleep(STANDSTILL)
         # And somebody takes what it has not come to.
         assert arrives_at_once(quick, "u2") and arrived(quick, "u1")
         # Nor where its mark is from before a clock was set back.
         set_clock(quick, "waiting_since", 3_600_000)
         assert arrives_at_once(quick, "u3")
+
+
+def test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up(quick: Pair) -> None:
+    """For a moment that grows with what waits, and never beyond what a lock is waited for."""
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "waiting_since", -700)
+        began = time.perf_counter()
+        assert not arrives_at_once(quick, "u1")
+        assert time.perf_counter() - began >= 0.05
+    pause = "SELECT user_bridge.pause_for_drainer(%s)"
+    pauses = [quick.litellm_admin.value(pause, [lag]) for lag in range(0, 2000, 50)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[5], max(pauses)) == (0, 0, 50)
+
+
+def test_a_batch_lasts_a_fifth_of_a_second(quick: Pair) -> None:
+    """By its last size, what it delivered and in how many milliseconds. Of one that was not full nothing is learned."""
+    cases = {(100, 100, 50): 400, (500, 500, 100): 500, (500, 500, 1000): 100, (100, 100, 5000): 50, (400, 7, 80): 400}
+    found = {case: quick.litellm_admin.value("SELECT user_bridge.batch_size(%s, %s, %s)", case) for case in cases}
+    assert found == cases
 
 
 def test_in_an_outage_nobody_relies_on_it(quick: Pair) -> None:

@@ -13,6 +13,8 @@ import atexit
 import contextlib
 import functools
 import gc
+import hashlib
+import importlib
 import os
 import runpy
 import select
@@ -114,7 +116,7 @@ class Forker:
             listener.listen(64)
             passed = [listener.fileno(), ended]
             self.process = subprocess.Popen(
-                [sys.executable, "-P", __file__, kind, *map(str, passed)],
+                [sys.executable, "-P", __file__, kind, str(home()), *map(str, passed)],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 # Ansible looks at it once, to see whether it is a terminal.
@@ -194,8 +196,10 @@ def _playbooks(env: Mapping[str, str]) -> Forker:
 # From here on in the process that forks
 
 
-def _prepare_modules() -> None:
+def _prepare_modules(shared: Path) -> None:
     import ansible.module_utils.basic  # noqa: F401
+
+    _compiled().keep_modules(_folder(shared / "modules"))
 
     for driver in ("psycopg", "psycopg2.extras"):
         with contextlib.suppress(ImportError):
@@ -217,8 +221,40 @@ def _become_module(argv: Sequence[str]) -> None:
     exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), main.__dict__)
 
 
-def _prepare_playbooks() -> None:
+def _prepare_playbooks(shared: Path) -> None:
     import ansible.cli.playbook  # noqa: F401
+    from ansible import constants
+    from ansible.plugins.loader import callback_loader, connection_loader, shell_loader, strategy_loader
+
+    # Else each task reads their documentation, for their settings.
+    for loader, name in (
+        (callback_loader, "default"),
+        (connection_loader, "local"),
+        (shell_loader, "sh"),
+        (strategy_loader, "linear"),
+    ):
+        loader.get(name, class_only=True)
+    # 2.18 compiles elsewhere.
+    with contextlib.suppress(ImportError):
+        _compiled().keep_templates(_folder(shared / "templates"))
+    # Modules as they are sent, by where the collection is that they are packed from.
+    collections = hashlib.sha256(os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").encode()).hexdigest()
+    packed = _folder(shared / "packed" / collections)
+    Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(packed)
+
+
+def _compiled() -> types.ModuleType:
+    """kit.compiled; of what is imported later, nothing is to be found there."""
+    sys.path.append(str(_REPO / "tests"))
+    try:
+        return importlib.import_module("kit.compiled")
+    finally:
+        sys.path.pop()
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _become_playbook(argv: Sequence[str]) -> None:
@@ -231,21 +267,23 @@ def _become_playbook(argv: Sequence[str]) -> None:
     main()
 
 
-_KINDS: Mapping[str, tuple[Callable[[], None], Callable[[Sequence[str]], None]]] = {
+_KINDS: Mapping[str, tuple[Callable[[Path], None], Callable[[Sequence[str]], None]]] = {
     "module": (_prepare_modules, _become_module),
     "playbook": (_prepare_playbooks, _become_playbook),
 }
 
 
-def _serve(kind: str, listener: socket.socket, leash: int) -> None:
+def _serve(kind: str, shared: Path, listener: socket.socket, leash: int) -> None:
     prepare, become = _KINDS[kind]
-    prepare()
+    prepare(shared)
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [folder for folder in sys.path if folder not in own]
     signal.signal(signal.SIGCHLD, _reap)
     # What does not change is not to be copied into each fork.
     gc.collect()
     gc.freeze()
+    # A task or a module has ended before its garbage matters.
+    gc.set_threshold(100_000)
     while leash not in select.select([listener.fileno(), leash], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -306,4 +344,4 @@ def _code(given: object) -> int:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]))
+    _serve(sys.argv[1], Path(sys.argv[2]), socket.socket(fileno=int(sys.argv[3])), int(sys.argv[4]))

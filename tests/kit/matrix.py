@@ -24,6 +24,7 @@ from kit.common import (
     REPO,
     REQUIREMENTS,
     KitError,
+    as_program,
     cache_dir,
     pip_install,
     required_lines,
@@ -168,7 +169,4 @@ def _listed(versions: Iterable[tuple[int, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        run(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(run)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from kit import dumps, engine
-from kit.common import REPO, KitError, cache_dir, say
+from kit.common import REPO, KitError, as_program, cache_dir, say
 
 # What takes longest comes first.
 SCENARIOS = ("default", "container", "distributed", "example")
@@ -144,13 +143,14 @@ def _passes(name: str, env: Mapping[str, str], project: Path, log: Path | None =
     return code == 0
 
 
+def main(arguments: list[str]) -> None:
+    if arguments != ["--environment"]:
+        run(arguments)
+        return
+    for name, value in sorted(environment().items()):
+        if name == "PATH" or name.startswith(("ANSIBLE_", "BRIDGE_", "MOLECULE_", "USER_BRIDGE_")):
+            print(f"export {name}={shlex.quote(value)}")
+
+
 if __name__ == "__main__":
-    try:
-        if sys.argv[1:] == ["--environment"]:
-            for name, value in sorted(environment().items()):
-                if name == "PATH" or name.startswith(("ANSIBLE_", "BRIDGE_", "MOLECULE_", "USER_BRIDGE_")):
-                    print(f"export {name}={shlex.quote(value)}")
-        else:
-            run(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

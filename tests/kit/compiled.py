@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps what Ansible compiles: each task and each module is a process that compiles all of its templates or imports.
 
-Both are kept by their whole text in a folder, so that a text that has changed is compiled anew.
+Both are kept in a folder by their whole text, so that a text that has changed is compiled anew.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ _OF_THE_LEXER = (
 )
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _kept(folder: Path, recipe: tuple[Any, ...], make: Callable[[], CodeType]) -> CodeType:
     path = folder / hashlib.sha256(repr(recipe).encode()).hexdigest()
     with contextlib.suppress(FileNotFoundError):
@@ -42,9 +47,17 @@ def _kept(folder: Path, recipe: tuple[Any, ...], make: Callable[[], CodeType]) -
     return code
 
 
+def keep_packed(folder: Path) -> None:
+    """Modules with what they import, as they are sent. By their names alone: a folder is for one state of the code."""
+    from ansible import constants
+
+    Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(_made(folder))
+
+
 def keep_modules(folder: Path) -> None:
     """What modules import comes in an archive, whose path is another one each time."""
     compile_source = zipimport._compile_source  # type: ignore[attr-defined]
+    _made(folder)
 
     def compile_kept(path: str, source: bytes) -> CodeType:
         inside = path.partition(".zip")[2]
@@ -59,6 +72,7 @@ def keep_templates(folder: Path) -> None:
     from jinja2 import Environment
 
     compile_source = Environment.compile
+    _made(folder)
 
     def compile_kept(self: Any, source: Any, name: Any = None, filename: Any = None, *more: Any, **named: Any) -> Any:
         def make() -> Any:

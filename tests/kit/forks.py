@@ -50,10 +50,12 @@ def module(path: Path, hidden: str, arguments: str, env: Mapping[str, str]) -> s
     return forker.run([str(path), hidden], env, given=arguments, seconds=120)
 
 
-def playbook(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run ansible-playbook with both outputs in one."""
+def playbook(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *, one_output: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook, with both outputs in one or each for itself."""
     program = str(Path(sys.executable).with_name("ansible-playbook"))
-    return _playbooks(env).run([program, *arguments], env, cwd=cwd, seconds=1800, one_output=True)
+    return _playbooks(env).run([program, *arguments], env, cwd=cwd, seconds=1800, one_output=one_output)
 
 
 @functools.cache
@@ -85,7 +87,7 @@ _INTERPRETER = """#!{python} -IS
 import posix
 import sys
 
-if len(sys.argv) == 1 and posix.environ.get(b"PYTHONPATH") == {path!r}.encode():
+if len(sys.argv) == 1 and posix.environ.get(b"PYTHONPATH", b"").endswith({path!r}.encode()):
     import _socket
 
     door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -199,7 +201,7 @@ def _playbooks(env: Mapping[str, str]) -> Forker:
 def _prepare_modules(shared: Path) -> None:
     import ansible.module_utils.basic  # noqa: F401
 
-    _compiled().keep_modules(_folder(shared / "modules"))
+    _compiled().keep_modules(shared / "modules")
 
     for driver in ("psycopg", "psycopg2.extras"):
         with contextlib.suppress(ImportError):
@@ -223,7 +225,6 @@ def _become_module(argv: Sequence[str]) -> None:
 
 def _prepare_playbooks(shared: Path) -> None:
     import ansible.cli.playbook  # noqa: F401
-    from ansible import constants
     from ansible.plugins.loader import callback_loader, connection_loader, shell_loader, strategy_loader
 
     # Else each task reads their documentation, for their settings.
@@ -234,13 +235,13 @@ def _prepare_playbooks(shared: Path) -> None:
         (strategy_loader, "linear"),
     ):
         loader.get(name, class_only=True)
+    compiled = _compiled()
     # 2.18 compiles elsewhere.
     with contextlib.suppress(ImportError):
-        _compiled().keep_templates(_folder(shared / "templates"))
-    # Modules as they are sent, by where the collection is that they are packed from.
+        compiled.keep_templates(shared / "templates")
+    # Copies of the collection are not the collection.
     collections = hashlib.sha256(os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").encode()).hexdigest()
-    packed = _folder(shared / "packed" / collections)
-    Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(packed)
+    compiled.keep_packed(shared / "packed" / collections)
 
 
 def _compiled() -> types.ModuleType:
@@ -250,11 +251,6 @@ def _compiled() -> types.ModuleType:
         return importlib.import_module("kit.compiled")
     finally:
         sys.path.pop()
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _become_playbook(argv: Sequence[str]) -> None:
@@ -332,7 +328,12 @@ def _take_over(connection: socket.socket, path: Sequence[str]) -> Sequence[str]:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update((name, value) for name, _, value in (entry.partition("=") for entry in env))
-    sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+    own = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:] = [*own, *path]
+    # As Python does when it starts.
+    for folder in own:
+        if (file := Path(folder, "sitecustomize.py")).exists():
+            runpy.run_path(str(file))
     return argv
 
 

@@ -209,6 +209,9 @@ class Cut:
             except OSError:
                 return  # The test is over.
             server = socket.create_connection(self.target)
+            for end in (client, server):
+                # Else each answer of several messages waits for the client's delayed acknowledgement.
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for work, args in ((self.ask, (client, server)), (self.answer, (server, client))):
                 threading.Thread(target=work, args=args, daemon=True).start()
 

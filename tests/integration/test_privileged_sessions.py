@@ -319,8 +319,18 @@ def test_no_playbook_runs_it(pair: Pair, tmp_path: Path) -> None:
     assert "drop it and run again" in done[0].output, done[0].output
 
 
-@pytest.mark.parametrize("side", ["litellm", "openwebui"])
-@pytest.mark.parametrize("form", ["view", "partial index", "statistics"])
+@pytest.mark.parametrize(
+    ("side", "form"),
+    [
+        ("litellm", "partial index"),
+        ("openwebui", "statistics"),
+        *(
+            pytest.param(side, form, marks=pytest.mark.weekly)
+            for side, forms in (("litellm", ("view", "statistics")), ("openwebui", ("view", "partial index")))
+            for form in forms
+        ),
+    ],
+)
 def test_a_takeover_does_not_run_it(pair: Pair, side: Side, form: str) -> None:
     upstream.install(pair)
     with_people(pair)

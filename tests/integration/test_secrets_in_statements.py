@@ -517,6 +517,7 @@ def test_mirrored_keys(bridged: Pair) -> None:
     mirrored(bridged)
 
 
+@pytest.mark.weekly
 def test_a_mirrored_key_that_is_a_parameter_is_found(bridged: Pair) -> None:
     write = "PERFORM user_bridge.write_key_slot("
     shown = replaced(

@@ -126,7 +126,8 @@ def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path 
 
     `into` is the Python of another environment, one without a pip.
     """
-    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    # What is imported is compiled then; that is a third of it.
+    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off", "--no-compile"]
     where: list[str | Path] = ["--python", into] if into else []
     run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)
 

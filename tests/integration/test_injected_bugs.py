@@ -680,7 +680,9 @@ def _reached(pair: Pair, hits: Hits, found: list[Function], parts: list[Part]) -
             part(pair)
         for called in hits.since_the_last_look():
             reached.setdefault(called, []).append(part)
-        _mended(pair)
+        # The others are rolled back, each by itself.
+        if part in PARTS or part is parts[-1]:
+            _mended(pair)
     for function in found:
         admin(pair, function.side).run(function.definition)
     return reached

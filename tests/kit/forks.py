@@ -225,6 +225,7 @@ def _become_module(argv: Sequence[str]) -> None:
 
 def _prepare_playbooks(shared: Path) -> None:
     import ansible.cli.playbook  # noqa: F401
+    from ansible import constants
     from ansible.plugins.loader import callback_loader, connection_loader, shell_loader, strategy_loader
 
     # Else each task reads their documentation, for their settings.
@@ -235,6 +236,8 @@ def _prepare_playbooks(shared: Path) -> None:
         (strategy_loader, "linear"),
     ):
         loader.get(name, class_only=True)
+    # Whoever waits for a task need not look a thousand times a second.
+    constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.005
     compiled = _compiled()
     # 2.18 compiles elsewhere.
     with contextlib.suppress(ImportError):

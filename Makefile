@@ -118,8 +118,8 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 .PHONY: versions
 versions: venv ## What depends on PostgreSQL's version, on the oldest and the newest (VERSIONS=14,16 or VERSIONS=all)
 	$(call say,PostgreSQL $(VERSIONS))
-	@$(PYTEST) tests/integration/test_{delivery,removals,security,oracle}.py --numprocesses $(JOBS) --dist loadfile \
-	  --schemas new --pg $(VERSIONS)
+	@USER_BRIDGE_STORIES=$(or $(STORIES),15) $(PYTEST) tests/integration/test_{delivery,removals,security,oracle}.py \
+	  --numprocesses $(JOBS) --dist loadfile --schemas new --pg $(VERSIONS)
 
 .PHONY: docker
 docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
@@ -128,7 +128,7 @@ docker: ## Install Docker from Debian's packages and start it, where no engine a
 .PHONY: molecule
 molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,container chooses)
 	$(call say,molecule)
-	@$(KIT) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+	@$(KIT) USER_BRIDGE_WEEKLY=$(WEEKLY) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
 
 .PHONY: molecule-env
 molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell
@@ -181,8 +181,9 @@ worlds: venv ## Random LiteLLM databases in which the rule for models is compare
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, environments of both programs, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
-# Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py.
-TARGETS ?= lint+sanity+unit,galaxy integration+matrix,versions,molecule,e2e
+# Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py. What fills both comes
+# last in each lane, as it may be alone then.
+TARGETS ?= lint+sanity+unit,galaxy integration+matrix,molecule,e2e,versions
 
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
@@ -190,7 +191,7 @@ test: venv ## Everything that proves something once; what each target took is in
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours
-	@$(MAKE) test TARGETS="$(subst versions$(comma),,$(TARGETS)) molecule-faults stories worlds mutants demo" WEEKLY=1 PG=all CORE=all
+	@$(MAKE) test TARGETS="$(subst $(comma)versions,,$(TARGETS)) molecule-faults stories worlds mutants demo" WEEKLY=1 PG=all CORE=all
 
 .PHONY: release
 release: venv ## The commit before a release: version and changelog (VERSION=1.2.3)

@@ -16,6 +16,8 @@ from e2e.provider import answer_to
 from e2e.site import Person, Site
 from kit import litellm
 
+# The oldest serves the same people over HTTP in test_people.py.
+pytestmark = pytest.mark.parametrize("site", ["new", pytest.param("old", marks=pytest.mark.weekly)], indirect=True)
 QUESTION = "Why is the sea salty?"
 GRACE = Person("grace", "grace@acme.example", "Grace Hopper")
 KATHERINE = Person("katherine", "katherine@acme.example", "Katherine Johnson")

@@ -45,7 +45,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module", params=["old", "new"])
+@pytest.fixture(scope="module", params=["new", pytest.param("old", marks=pytest.mark.weekly)])
 def proxy(
     request: pytest.FixtureRequest, server: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Pair]]:

@@ -23,6 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.plugin_utils._variables impo
 
 from kit import role_readmes as readmes
 from kit.common import REPO
+from kit.forks import ONLY_PSYCOPG2
 
 _PARTS = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
 _NO_MODULE = re.compile(r"ansible\.builtin\.(import|include)_|ansible\.builtin\.meta$")
@@ -32,7 +33,6 @@ _FILES = "community.postgresql.postgresql_pg_hba"
 # What a task does with its result, or with a failure, is not for the failure that is planted.
 _AFTERWARDS = ("register", "failed_when", "changed_when", "until", "retries", "delay", "notify")
 _RIG = """
-import psycopg
 import psycopg2
 
 def refuse(error):
@@ -40,7 +40,6 @@ def refuse(error):
         raise error("rigged: " + " ".join(map(str, (*args, *kwargs.values()))))
     return connect
 
-psycopg.connect = refuse(psycopg.OperationalError)
 psycopg2.connect = refuse(psycopg2.OperationalError)
 """
 _HEADING = re.compile(r"^(?:TASK|RUNNING HANDLER) \[llmops\.user_bridge\.(\w+) : (.+)\] \*+$")
@@ -130,7 +129,8 @@ def _rewrite(
         # A handler is found by its name, so there can be one only.
         if module.startswith(_DATABASE) and module != _FILES and not handlers:
             first = {key: value for key, value in task.items() if key not in (*_AFTERWARDS, "when")}
-            yield {**first, "environment": {"PYTHONPATH": str(rig)}, "ignore_errors": True}
+            path = f"{rig}:{ONLY_PSYCOPG2}"
+            yield {**first, "environment": {"PYTHONPATH": path}, "ignore_errors": True}
         yield {
             **{key: value for key, value in task.items() if key != "until"},
             "failed_when": True,

@@ -23,6 +23,7 @@ from kit import forks
 from kit.bridge import REGISTRY, ensure_own_roles, install_bridge, render_sql
 from kit.common import REPO
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side, ensure_login
+from playbooks_support import environment
 
 # Some work on the controller only; others ask a program, and no database.
 WITHOUT_LOGIN = {"bridge_report", "bridge_variables_info", "bridge_models_info", "bridge_access_info"}
@@ -116,23 +117,10 @@ def run_plays(
 ) -> subprocess.CompletedProcess[str]:
     """Run whole plays, all with the same variables."""
     playbook = tmp_path / "play.yml"
-    common = {"ansible_python_interpreter": sys.executable, **variables}
+    common = {"ansible_python_interpreter": forks.interpreter(), **variables}
     playbook.write_text(yaml.safe_dump([{**play, "vars": common} for play in plays]), encoding="utf-8")
-    return subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".collections"),
-            "ANSIBLE_HOME": str(tmp_path / "ansible"),
-            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            **(env or {}),
-        },
-    )
+    words = ["-i", "localhost,", str(playbook), *arguments]
+    return forks.playbook(words, tmp_path, environment(forks.home(), env or {}), one_output=False)
 
 
 def login_options(pair: Pair, side: Side, user: str = "postgres") -> dict[str, Any]:

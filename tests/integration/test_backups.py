@@ -155,6 +155,8 @@ class Case:
     after: str = ""
     in_place: bool = False
     take: bool = False
+    # Repeats what the others prove, in a rarer form.
+    weekly: bool = False
 
 
 CASES = {
@@ -164,6 +166,7 @@ CASES = {
         ["pg_restore -U postgres --no-owner --no-acl -d litellm litellm.dump"],
         BY_ROLE.format("postgres"),
         after=HANDED_OVER,
+        weekly=True,
     ),
     "litellm_in_place": Case(
         ["pg_restore -U postgres --clean --if-exists -d litellm litellm.dump"],
@@ -178,12 +181,14 @@ CASES = {
         dump=PUBLIC_ONLY,
         code=1,
         take=True,
+        weekly=True,
     ),
     "litellm_definitions_only": Case(
         ["pg_restore -U litellm --schema-only --no-owner --no-acl -d litellm litellm.dump"],
         BY_ROLE.format("litellm"),
         code=1,
         take=True,
+        weekly=True,
     ),
     "openwebui_by_its_role": Case(BY_OPENWEBUI, BY_ROLE.format("openwebui"), side="openwebui"),
     "openwebui_by_a_superuser": Case(
@@ -287,9 +292,12 @@ def test_the_page_names_how_to_deploy() -> None:
     assert all(deploys.values()) and STRICT[-1] == f"{DEPLOYS} -e bridge_take_ownership=true"
 
 
-def test_a_restored_database_works_at_once_and_one_deploy_makes_it_whole(server: Cluster, tmp_path: Path) -> None:
+def test_a_restored_database_works_at_once_and_one_deploy_makes_it_whole(
+    server: Cluster, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    names = [name for name, case in CASES.items() if not case.weekly or pytestconfig.getoption("--weekly")]
     with ExitStack() as stack:
-        hosts = {name: stack.enter_context(new_pair(server)) for name in CASES}
+        hosts = {name: stack.enter_context(new_pair(server)) for name in names}
         for name, pair in hosts.items():
             folder = tmp_path / name
             folder.mkdir()

@@ -359,7 +359,7 @@ def test_so_they_do_in_random_stories(pair: Pair) -> None:
     with pairs.pair(pair.cluster) as other:
         install_bridge(pair, {"initial_password": "none"})
         install_bridge(other, {"initial_password": "none"}, general_forms)
-        tell_both(pair, other, int(os.environ.get("USER_BRIDGE_STORIES", "20")), held)
+        tell_both(pair, other, int(os.environ.get("USER_BRIDGE_STORIES", "10")), held)
 
 
 # Who has which rights in the end. Which sets have come and gone on the way, and what the audit says, depends on when
@@ -396,5 +396,5 @@ def test_so_they_do_with_rights_on_models(pair: Pair) -> None:
     with pairs.pair(pair.cluster) as other:
         install_bridge(pair, {"initial_password": "none", "model_access": True})
         install_bridge(other, {"initial_password": "none", "model_access": True}, general_forms)
-        stories = int(os.environ.get("USER_BRIDGE_STORIES", "10"))
+        stories = int(os.environ.get("USER_BRIDGE_STORIES", "6"))
         tell_both(pair, other, stories, held_rights, with_models=True)

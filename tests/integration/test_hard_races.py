@@ -207,9 +207,19 @@ NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
     ("mutate", "level", "race"),
     [
         pytest.param(NO_ENTITY_LOCKS, "READ COMMITTED", _two_users_with_one_email, id="no entity locks"),
-        pytest.param(INLINE_AT_ANY_LEVEL, "REPEATABLE READ", _two_memberships_of_one_user, id="inline at any level"),
         pytest.param(
-            NAMES_WITHOUT_THE_TEAMS_LOCK, "READ COMMITTED", _name_of_a_newcomer, id="no lock of a team's name"
+            INLINE_AT_ANY_LEVEL,
+            "REPEATABLE READ",
+            _two_memberships_of_one_user,
+            id="inline at any level",
+            marks=pytest.mark.weekly,
+        ),
+        pytest.param(
+            NAMES_WITHOUT_THE_TEAMS_LOCK,
+            "READ COMMITTED",
+            _name_of_a_newcomer,
+            id="no lock of a team's name",
+            marks=pytest.mark.weekly,
         ),
     ],
 )
@@ -330,10 +340,12 @@ def test_transactions_that_cross_do_not_deadlock(pair: Pair) -> None:
     assert _crossing(pair, SLOW_LOCKS) == 0
 
 
+@pytest.mark.weekly
 def test_without_a_place_in_the_locks_queue_the_order_does_not_matter(pair: Pair) -> None:
     assert _crossing(pair, lambda path, text: UNORDERED_LOCKS(path, SLOW_LOCKS(path, text))) == 0
 
 
+@pytest.mark.weekly
 def test_with_such_a_place_they_would_deadlock_without_the_order(pair: Pair) -> None:
     def mutate(path: str, text: str) -> str:
         return UNORDERED_LOCKS(path, IN_THE_LOCKS_QUEUE(path, SLOW_LOCKS(path, text)))

@@ -22,7 +22,7 @@ from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import SYNC_USER, Pair, Session
 
-EVERY_LITELLM = pytest.mark.schemas(litellm="all")
+EVERY_LITELLM = pytest.mark.schemas(litellm="all", older="weekly")
 ENTITIES = 20
 FLUSHES = 12
 AMOUNT = 0.07

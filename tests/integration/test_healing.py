@@ -17,7 +17,7 @@ from kit.oracle import differences
 from kit.pairs import Pair
 from test_reconcile import found
 
-EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all", older="weekly")
 
 
 def listed(*user_ids: str) -> list[dict[str, str]]:

@@ -93,11 +93,13 @@ def litellm(schema_versions: tuple[str, str]) -> Iterator[Judge]:
 
 
 @pytest.mark.schemas(litellm="all")
-def test_the_rule_is_litellms(quick: Pair, litellm: Judge) -> None:
+def test_the_rule_is_litellms(quick: Pair, litellm: Judge, pytestconfig: pytest.Config) -> None:
     columns = model_oracle.columns(quick)
     is_newest = "LiteLLM_ProjectTable" in columns
-    unseen = [fault for fault in FAULTS if is_newest or not fault.needs_newest]
-    for number in range(WORLDS):
+    # On every push the oldest version is told fewer, in which not each fault need show.
+    at_length = is_newest or pytestconfig.getoption("--weekly") or "USER_BRIDGE_WORLDS" in os.environ
+    unseen = [fault for fault in FAULTS if at_length and (is_newest or not fault.needs_newest)]
+    for number in range(WORLDS if at_length else WORLDS // 2):
         world = model_oracle.fitting(model_oracle.world(number, PEOPLE), columns)
         ways = litellm.ways(world)
         with model_oracle.written(quick, world) as session:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit.bridge import REGISTRY, change_settings, drainer, install_bridge, optional_tables, render_sql
+from kit.bridge import REGISTRY, change_settings, drainer, install_bridge
 from kit.drains import drain_on
 from kit.model_rows import add_model
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
@@ -35,15 +35,6 @@ EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 def deployed(pair: Pair) -> Pair:
     """The real bridge with its bookkeeping."""
     install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
-    for side in ("openwebui", "litellm"):
-        options = {
-            **login_options(pair, side),
-            "side": side,
-            "version": "1.0.0",
-            "definitions": [{"name": path, "sql": sql} for path, sql in render_sql(side).items()],
-            "optional_tables": optional_tables(side),
-        }
-        run_module("bridge_install", options)
     return pair
 
 

@@ -16,7 +16,7 @@ from kit.bridge import install_bridge
 from kit.pairs import Pair
 from kit.story import tell
 
-STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "50"))
+STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "30"))
 
 
 @pytest.mark.schemas(litellm="all", openwebui="all")

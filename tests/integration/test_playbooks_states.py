@@ -260,9 +260,10 @@ class Checked:
 
 
 @pytest.fixture(scope="module")
-def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checked:
-    names = (*PLAYBOOKS, *(f"role_{role}" for role in ROLES))
-    of_roles = [play for role in ROLES for play in role_play(role, hosts=f"role_{role}")]
+def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Checked:
+    roles = ROLES if pytestconfig.getoption("--weekly") else ()
+    names = (*PLAYBOOKS, *(f"role_{role}" for role in roles))
+    of_roles = [play for role in roles for play in role_play(role, hosts=f"role_{role}")]
     before = snapshot(pristine)
     done = play_hosts(
         [*plays(dict.fromkeys(PLAYBOOKS)), *of_roles],
@@ -275,7 +276,10 @@ def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checked
     return Checked(done, before, snapshot(pristine))
 
 
-@pytest.mark.parametrize("name", [*PLAYBOOKS, *(f"role_{role}" for role in ROLES)])
+# On every push the roles are checked as deploy_bridge runs them.
+@pytest.mark.parametrize(
+    "name", [*PLAYBOOKS, *(pytest.param(f"role_{role}", marks=pytest.mark.weekly) for role in ROLES)]
+)
 def test_check_mode_on_a_pristine_host(checked: Checked, name: str) -> None:
     done = checked.run.hosts[host_of("pristine", name)]
     assert done.failed == 0, done.output

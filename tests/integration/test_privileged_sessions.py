@@ -18,7 +18,7 @@ from kit.bridge import DRAINER_ROLE, REGISTRY, drainer_session, install_bridge
 from kit.pairs import PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Side
 from kit.recap import Run
 from modules_support import ModuleFailed, a_call, ensure_roles, run_module
-from playbooks_support import deploy, on, play, play_hosts, variables
+from playbooks_support import on, play, play_hosts, variables
 
 REFUSED = (ModuleFailed, psycopg2.Error)
 # What a session of any user may be asked to do with LiteLLM's tables.
@@ -127,7 +127,9 @@ def test_no_module_runs_it(pair: Pair, side: Side, form: str, place: int, pytest
             assert "drop it and run again" in words[0], (name, options, words)
 
 
-@pytest.mark.parametrize("form", sentinel.WRITTEN)
+@pytest.mark.parametrize(
+    "form", [sentinel.WRITTEN[0], *(pytest.param(form, marks=pytest.mark.weekly) for form in sentinel.WRITTEN[1:])]
+)
 def test_nothing_that_a_write_would_run_runs_on_litellms_side(pair: Pair, form: str) -> None:
     """Nobody writes there, so it need not be refused: not the functions, not a deployment, not its removal."""
     with_people(pair)
@@ -284,7 +286,7 @@ def test_a_database_cannot_give_a_module_its_search_path(pair: Pair) -> None:
 
 
 def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path: Path) -> None:
-    deploy(pair, tmp_path)
+    with_people(pair)
     set_search_path(pair)
 
     def run_all() -> None:
@@ -319,8 +321,18 @@ def test_no_playbook_runs_it(pair: Pair, tmp_path: Path) -> None:
     assert "drop it and run again" in done[0].output, done[0].output
 
 
-@pytest.mark.parametrize("side", ["litellm", "openwebui"])
-@pytest.mark.parametrize("form", ["view", "partial index", "statistics"])
+@pytest.mark.parametrize(
+    ("side", "form"),
+    [
+        ("litellm", "partial index"),
+        ("openwebui", "statistics"),
+        *(
+            pytest.param(side, form, marks=pytest.mark.weekly)
+            for side, forms in (("litellm", ("view", "statistics")), ("openwebui", ("view", "partial index")))
+            for form in forms
+        ),
+    ],
+)
 def test_a_takeover_does_not_run_it(pair: Pair, side: Side, form: str) -> None:
     upstream.install(pair)
     with_people(pair)

@@ -22,7 +22,7 @@ from kit.pairs import Pair
 from kit.story import tell
 from test_delivery import drain
 
-EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all", older="weekly")
 Difference = tuple[str, str, str, Any, Any]
 
 

@@ -17,7 +17,7 @@ from kit.drains import drain_on
 from kit.pairs import PROGRAM_ROLES, Pair
 from test_delivery import drain, results
 
-EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all", older="weekly")
 USERS = 30
 
 

@@ -18,7 +18,7 @@ from kit.pairs import Pair
 from test_delivery import drain
 from test_reconcile import found
 
-EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all")
+EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all", older="weekly")
 GROUP = "grp_team_t1"
 # No removal may pass the guard twice.
 SETTINGS = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 2, "removal_percent": 0}

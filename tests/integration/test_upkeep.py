@@ -95,7 +95,7 @@ def test_a_key_expires_by_utc_whatever_the_servers_time_zone(abroad: Pair) -> No
 
 def test_stories_end_as_the_oracle_says_in_another_time_zone(abroad: Pair) -> None:
     install_bridge(abroad, {"initial_password": "none", "backoff_seconds": 1})
-    tell(abroad, 15, shorten=False)
+    tell(abroad, 6, shorten=False)
     rows.add_user(abroad.litellm, "older", "both@example.com", created_at=utc(-1))
     rows.add_user(abroad.litellm, "younger", "both@example.com", created_at=utc(-0.5))
     assert differences(abroad) == []

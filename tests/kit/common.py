@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 REPO = Path(__file__).resolve().parents[2]
 REQUIREMENTS = REPO / "requirements"
@@ -34,6 +35,14 @@ def cache_dir() -> Path:
 def say(message: str) -> None:
     """Progress for a person: to stderr, at once, so that it is seen in a pipe too."""
     print(message, file=sys.stderr, flush=True)
+
+
+def as_program(main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Run it with this program's arguments; of what the kit misses, the message alone is shown."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KitError as error:
+        sys.exit(str(error))
 
 
 def required_lines(name: str) -> list[str]:
@@ -117,7 +126,8 @@ def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path 
 
     `into` is the Python of another environment, one without a pip.
     """
-    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    # What is imported is compiled then; that is a third of it.
+    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off", "--no-compile"]
     where: list[str | Path] = ["--python", into] if into else []
     run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)
 

@@ -14,13 +14,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.common import REPO, KitError, cache_dir, is_running, locked, run_logged, say
+from kit.common import REPO, KitError, as_program, cache_dir, is_running, locked, run_logged, say
 from kit.prepare import apt_install, as_root
 
 # Debian's name for each version that the scenarios run on.
@@ -280,7 +279,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

@@ -14,13 +14,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit import scenarios
-from kit.common import REPO, KitError, cache_dir, say
+from kit.common import REPO, KitError, as_program, cache_dir, say
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,4 @@ def run(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(run)

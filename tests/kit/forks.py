@@ -13,6 +13,8 @@ import atexit
 import contextlib
 import functools
 import gc
+import hashlib
+import importlib
 import os
 import runpy
 import select
@@ -48,10 +50,12 @@ def module(path: Path, hidden: str, arguments: str, env: Mapping[str, str]) -> s
     return forker.run([str(path), hidden], env, given=arguments, seconds=120)
 
 
-def playbook(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run ansible-playbook with both outputs in one."""
+def playbook(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *, one_output: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook, with both outputs in one or each for itself."""
     program = str(Path(sys.executable).with_name("ansible-playbook"))
-    return _playbooks(env).run([program, *arguments], env, cwd=cwd, seconds=1800, one_output=True)
+    return _playbooks(env).run([program, *arguments], env, cwd=cwd, seconds=1800, one_output=one_output)
 
 
 @functools.cache
@@ -83,7 +87,7 @@ _INTERPRETER = """#!{python} -IS
 import posix
 import sys
 
-if len(sys.argv) == 1 and posix.environ.get(b"PYTHONPATH") == {path!r}.encode():
+if len(sys.argv) == 1 and posix.environ.get(b"PYTHONPATH", b"").endswith({path!r}.encode()):
     import _socket
 
     door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -114,7 +118,7 @@ class Forker:
             listener.listen(64)
             passed = [listener.fileno(), ended]
             self.process = subprocess.Popen(
-                [sys.executable, "-P", __file__, kind, *map(str, passed)],
+                [sys.executable, "-P", __file__, kind, str(home()), *map(str, passed)],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 # Ansible looks at it once, to see whether it is a terminal.
@@ -194,8 +198,10 @@ def _playbooks(env: Mapping[str, str]) -> Forker:
 # From here on in the process that forks
 
 
-def _prepare_modules() -> None:
+def _prepare_modules(shared: Path) -> None:
     import ansible.module_utils.basic  # noqa: F401
+
+    _compiled().keep_modules(shared / "modules")
 
     for driver in ("psycopg", "psycopg2.extras"):
         with contextlib.suppress(ImportError):
@@ -217,8 +223,37 @@ def _become_module(argv: Sequence[str]) -> None:
     exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), main.__dict__)
 
 
-def _prepare_playbooks() -> None:
+def _prepare_playbooks(shared: Path) -> None:
     import ansible.cli.playbook  # noqa: F401
+    from ansible import constants
+    from ansible.plugins.loader import callback_loader, connection_loader, shell_loader, strategy_loader
+
+    # Else each task reads their documentation, for their settings.
+    for loader, name in (
+        (callback_loader, "default"),
+        (connection_loader, "local"),
+        (shell_loader, "sh"),
+        (strategy_loader, "linear"),
+    ):
+        loader.get(name, class_only=True)
+    # Whoever waits for a task need not look a thousand times a second.
+    constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.005
+    compiled = _compiled()
+    # 2.18 compiles elsewhere.
+    with contextlib.suppress(ImportError):
+        compiled.keep_templates(shared / "templates")
+    # Copies of the collection are not the collection.
+    collections = hashlib.sha256(os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").encode()).hexdigest()
+    compiled.keep_packed(shared / "packed" / collections)
+
+
+def _compiled() -> types.ModuleType:
+    """kit.compiled; of what is imported later, nothing is to be found there."""
+    sys.path.append(str(_REPO / "tests"))
+    try:
+        return importlib.import_module("kit.compiled")
+    finally:
+        sys.path.pop()
 
 
 def _become_playbook(argv: Sequence[str]) -> None:
@@ -231,21 +266,23 @@ def _become_playbook(argv: Sequence[str]) -> None:
     main()
 
 
-_KINDS: Mapping[str, tuple[Callable[[], None], Callable[[Sequence[str]], None]]] = {
+_KINDS: Mapping[str, tuple[Callable[[Path], None], Callable[[Sequence[str]], None]]] = {
     "module": (_prepare_modules, _become_module),
     "playbook": (_prepare_playbooks, _become_playbook),
 }
 
 
-def _serve(kind: str, listener: socket.socket, leash: int) -> None:
+def _serve(kind: str, shared: Path, listener: socket.socket, leash: int) -> None:
     prepare, become = _KINDS[kind]
-    prepare()
+    prepare(shared)
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [folder for folder in sys.path if folder not in own]
     signal.signal(signal.SIGCHLD, _reap)
     # What does not change is not to be copied into each fork.
     gc.collect()
     gc.freeze()
+    # A task or a module has ended before its garbage matters.
+    gc.set_threshold(100_000)
     while leash not in select.select([listener.fileno(), leash], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -294,7 +331,12 @@ def _take_over(connection: socket.socket, path: Sequence[str]) -> Sequence[str]:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update((name, value) for name, _, value in (entry.partition("=") for entry in env))
-    sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+    own = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:] = [*own, *path]
+    # As Python does when it starts.
+    for folder in own:
+        if (file := Path(folder, "sitecustomize.py")).exists():
+            runpy.run_path(str(file))
     return argv
 
 
@@ -306,4 +348,4 @@ def _code(given: object) -> int:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]))
+    _serve(sys.argv[1], Path(sys.argv[2]), socket.socket(fileno=int(sys.argv[3])), int(sys.argv[4]))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from kit.common import REPO, KitError, packages, say
+from kit.common import REPO, KitError, as_program, packages, say
 
 NAMESPACE, NAME = "llmops", "user_bridge"
 # The file in the archive that says what an execution environment needs, by what ansible-builder calls it.
@@ -105,7 +105,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

@@ -24,6 +24,7 @@ from kit.common import (
     REPO,
     REQUIREMENTS,
     KitError,
+    as_program,
     cache_dir,
     pip_install,
     required_lines,
@@ -46,6 +47,8 @@ TESTS = (
     f"{_DEPLOY}::test_a_user_arrives",
     f"{_DEPLOY}::test_the_second_run_changes_nothing",
 )
+# The site and the kit are made with the tools of .venv, whatever core plays use.
+LEFT_OUT = ("--ignore=tests/unit/test_docs_pages.py", "--ignore-glob=tests/unit/test_kit_*.py")
 _PIN = re.compile(r'ansible-core==(?P<version>[\d.]+)(?:; python_version >= "(?P<python>[\d.]+)")?')
 _OLDEST_PYTHON = (3, 11)
 
@@ -133,7 +136,7 @@ def passes(core: Core, python: Path) -> bool:
     programs = environment(core, python)
     log = cache_dir() / "matrix" / f"{core.series}.log"
     env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "ANSIBLE_HOME": str(programs.parent / "ansible")}
-    command = [str(programs / "python"), "-m", "pytest", "-p", "no:cacheprovider", *TESTS]
+    command = [str(programs / "python"), "-m", "pytest", "-p", "no:cacheprovider", *LEFT_OUT, *TESTS]
     with log.open("w", encoding="utf-8") as sink:
         code = subprocess.run(command, cwd=REPO, env=env, stdout=sink, stderr=sink, check=False).returncode
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -168,7 +171,4 @@ def _listed(versions: Iterable[tuple[int, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        run(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(run)

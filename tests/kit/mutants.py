@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from kit.common import REPO, KitError, cache_dir, say
+from kit.common import REPO, KitError, as_program, cache_dir, say
 from kit.mutations import Mutation, python_mutations, sql_mutations
 from kit.prepare import VENV
 
@@ -266,7 +266,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

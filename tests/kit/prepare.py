@@ -16,7 +16,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.common import REPO, REQUIREMENTS, KitError, cache_dir, pip_install, required_lines, run_logged, say
+from kit.common import REPO, REQUIREMENTS, KitError, as_program, cache_dir, pip_install, required_lines, run_logged, say
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -123,7 +123,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

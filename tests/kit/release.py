@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from kit import galaxy
-from kit.common import REPO, KitError, say
+from kit.common import REPO, KitError, as_program, say
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -121,7 +121,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

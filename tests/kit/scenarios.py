@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from kit import dumps, engine
-from kit.common import REPO, KitError, cache_dir, say
+from kit.common import REPO, KitError, as_program, cache_dir, say
 
 # What takes longest comes first.
 SCENARIOS = ("default", "container", "distributed", "example")
@@ -117,15 +117,28 @@ def run(names: list[str]) -> None:
 
         project = faulty.plant(os.environ["USER_BRIDGE_FAULT"])
         env = faulty.environment(project)
-    if len(wanted) == 1:
-        failed = [name for name in wanted if not _passes(name, env, project)]
-    else:
-        # Two at a time: each waits as much as it works.
-        with ThreadPoolExecutor(JOBS) as pool:
-            passed = pool.map(lambda name: _passes(name, env, project, cache_dir() / f"molecule-{name}.log"), wanted)
-            failed = [name for name, fine in zip(wanted, passed, strict=True) if not fine]
+    with tempfile.TemporaryDirectory(prefix="user-bridge-kept-") as kept:
+        failed = _failing(wanted, {**env, **_keeping(kept)}, project)
     if failed:
         raise KitError(f"Molecule failed: {', '.join(failed)}. Look again with: make molecule SCENARIO={failed[0]}")
+
+
+def _keeping(folder: str) -> dict[str, str]:
+    """Runs of ansible-playbook share what they compile, as long as the code is the same."""
+    return {
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callbacks")),
+        "ANSIBLE_CALLBACKS_ENABLED": "kept",
+        "USER_BRIDGE_KEPT": folder,
+    }
+
+
+def _failing(wanted: list[str], env: Mapping[str, str], project: Path) -> list[str]:
+    if len(wanted) == 1:
+        return [name for name in wanted if not _passes(name, env, project)]
+    # Two at a time: each waits as much as it works.
+    with ThreadPoolExecutor(JOBS) as pool:
+        passed = pool.map(lambda name: _passes(name, env, project, cache_dir() / f"molecule-{name}.log"), wanted)
+        return [name for name, fine in zip(wanted, passed, strict=True) if not fine]
 
 
 def _passes(name: str, env: Mapping[str, str], project: Path, log: Path | None = None) -> bool:
@@ -144,13 +157,14 @@ def _passes(name: str, env: Mapping[str, str], project: Path, log: Path | None =
     return code == 0
 
 
+def main(arguments: list[str]) -> None:
+    if arguments != ["--environment"]:
+        run(arguments)
+        return
+    for name, value in sorted(environment().items()):
+        if name == "PATH" or name.startswith(("ANSIBLE_", "BRIDGE_", "MOLECULE_", "USER_BRIDGE_")):
+            print(f"export {name}={shlex.quote(value)}")
+
+
 if __name__ == "__main__":
-    try:
-        if sys.argv[1:] == ["--environment"]:
-            for name, value in sorted(environment().items()):
-                if name == "PATH" or name.startswith(("ANSIBLE_", "BRIDGE_", "MOLECULE_", "USER_BRIDGE_")):
-                    print(f"export {name}={shlex.quote(value)}")
-        else:
-            run(sys.argv[1:])
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from kit.common import REPO, KitError, cache_dir, packages, say
+from kit.common import REPO, KitError, as_program, cache_dir, packages, say
 
 # README.md begins the site; the order of the others is that of docs/index.md.
 _FIRST = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md"}
@@ -121,7 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KitError as error:
-        sys.exit(str(error))
+    as_program(lambda _: main())

@@ -44,7 +44,7 @@ def test_every_module_is_in_the_action_group() -> None:
 @pytest.mark.parametrize("module", ALL)
 def test_documentation(module: str) -> None:
     documentation = document(module, "DOCUMENTATION")
-    assert documentation["module"] == module and documentation["version_added"] in ("1.0.0", "1.1.0")
+    assert documentation["module"] == module and documentation["version_added"] == "1.0.0"
     # The options of a login are defaults of the whole group, which a module without them would refuse.
     grouped = {"llmops.user_bridge._login", "llmops.user_bridge._attributes.actiongroup"}
     fragments = set(documentation["extends_documentation_fragment"])

@@ -19,7 +19,7 @@ DOCUMENTATION = r"""
 name: user_bridge_exit_code
 type: aggregate
 short_description: Exit code of a monitoring plugin for bridge_status
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Ends the run with the worst exit code that a host has set, if there is one.
 author:

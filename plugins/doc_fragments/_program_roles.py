@@ -18,11 +18,9 @@ options:
       - Role that owns the functions that read LiteLLM's tables.
     type: str
     default: user_bridge_reader
-    version_added: 1.1.0
   writer:
     description:
       - Role that owns the functions that read and write Open WebUI's tables.
     type: str
     default: user_bridge_writer
-    version_added: 1.1.0
 """

@@ -24,8 +24,8 @@ options:
         description: >-
           When changes are delivered. V(commit) delivers when LiteLLM's transaction commits; while others
           deliver, too, and a drainer lives, it leaves them to the drainer, which delivers within half a second.
-          V(inline), which version 1.1.0 brought, delivers when the transaction commits, whatever others do.
-          V(queued) leaves everything to the drainer.
+          V(inline) delivers when the transaction commits, whatever others do. V(queued) leaves everything
+          to the drainer.
         type: str
         choices: [commit, queued, inline]
       target_timeout_ms:
@@ -49,7 +49,6 @@ options:
           the deployment compute it from C(max_connections) and the sizes of both programs' pools. From 0
           to 10000.
         type: int
-        version_added: 1.1.0
       removal_accounts:
         description: Number of accounts that may be removed within ten minutes without approval. At least
           0.
@@ -127,7 +126,6 @@ options:
           Let everybody see in Open WebUI the models that LiteLLM grants, and no others. V(false) takes away
           what the bridge granted.
         type: bool
-        version_added: 1.1.0
       model_policy:
         description: >-
           Which models somebody sees. V(assigned): those of the teams, of the personal list and of lists of
@@ -136,27 +134,23 @@ options:
           V(keys): only what comes from teams, from the personal list, or from usable keys.
         type: str
         choices: [assigned, effective, teams, user, keys]
-        version_added: 1.1.0
       model_unassigned:
         description: >-
           What somebody sees, with O(settings.model_policy) V(assigned), who is in no team, has an empty personal
           list and owns no key with a list. V(all) is what such a list means in LiteLLM.
         type: str
         choices: [all, none]
-        version_added: 1.1.0
       models_for_everyone:
         description: Models that every account of the bridge may see, such as the one that writes the titles
           of chats.
         type: list
         elements: str
-        version_added: 1.1.0
       extra_models:
         description: >-
           Models that only LiteLLM's configuration file knows. Models that are not in the database and not
           listed here stay hidden.
         type: list
         elements: dict
-        version_added: 1.1.0
         suboptions:
           name:
             type: str
@@ -174,27 +168,23 @@ options:
           What Open WebUI puts in front of LiteLLM's model names, that is C(prefix_id) of its connection,
           and a dot. Must be the prefix of Open WebUI's connection with a dot at its end, or empty.
         type: str
-        version_added: 1.1.0
       model_takeover:
         description: >-
           Make models private that somebody has made public in Open WebUI. Removing the bridge makes them
           public again.
         type: bool
-        version_added: 1.1.0
       enforce_models:
         description: >-
           Let LiteLLM itself refuse the models that somebody may not call, by rows of its table of end users,
           which the drainer writes. Needs LiteLLM 1.106 or newer, O(settings.model_access), and Open WebUI's
           header with the name of the person.
         type: bool
-        version_added: 1.1.0
       enforce_key:
         description: >-
           By which header Open WebUI names the person to LiteLLM, with O(settings.enforce_models): V(email)
           for C(X-OpenWebUI-User-Email), V(id) for C(X-OpenWebUI-User-Id).
         type: str
         choices: [email, id]
-        version_added: 1.1.0
       enforce_unknown:
         description: >-
           With O(settings.enforce_models), what people may call who have an account in Open WebUI and none
@@ -202,5 +192,4 @@ options:
           V(user_bridge_unknown), which LiteLLM knows from 1.108 on. V(allow) is everything.
         type: str
         choices: [deny, allow]
-        version_added: 1.1.0
 """

@@ -14,7 +14,7 @@ from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variabl
 DOCUMENTATION = r"""
 name: parsed
 short_description: A value, or the text of one, as a list or dictionary
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Reads text as Ansible's modules read their options, so that a variable can come from a survey or from C(-e).
 positional: kind

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 DOCUMENTATION = r"""
 name: table
 short_description: Dictionaries as the lines of a table
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - One line for each dictionary, in columns as wide as their widest value, below a line with the names of the columns.
   - What is missing or null is shown as a hyphen. Line breaks and other control characters become spaces.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: hosts
 short_description: A pattern of hosts that matches at least one
-version_added: 1.1.0
+version_added: 1.0.0
 description:
   - Returns the pattern as it is, for the C(hosts) of a play. Fails where no host of the inventory matches it, or none
     that C(--limit) leaves. With C(--syntax-check), as linters have it, nobody need have the inventory.

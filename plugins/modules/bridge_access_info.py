@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bridge_access_info
 short_description: Try as a person what Open WebUI shows and what LiteLLM refuses
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:
@@ -45,22 +45,6 @@ options:
     description:
       - Token of a session of the person's, for accounts that sign in by other means. It is not ended.
     type: str
-  litellm_url:
-    description:
-      - Address of LiteLLM's proxy, without a path like C(/v1).
-    type: str
-    required: true
-  litellm_key:
-    description:
-      - Virtual key of Open WebUI's connection. Never LiteLLM's master key, by which limits of one person would be
-        everybody's.
-    type: str
-    required: true
-  litellm_ca_path:
-    description:
-      - As O(openwebui_ca_path), for O(litellm_url).
-    type: str
-    default: ""
   granted_model:
     description:
       - LiteLLM's name of a granted model to try. Without one it is the first that Open WebUI shows.
@@ -112,6 +96,7 @@ options:
             type: str
             default: ""
 extends_documentation_fragment:
+  - llmops.user_bridge._litellm
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
 seealso:
@@ -192,7 +177,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._access.openwebui import openwebui
 from ansible_collections.llmops.user_bridge.plugins.module_utils._access.verify import verify
-from ansible_collections.llmops.user_bridge.plugins.module_utils._models.litellm import litellm
+from ansible_collections.llmops.user_bridge.plugins.module_utils._models.litellm import OPTIONS, litellm
 
 MODEL = {
     "model": {"type": "str", "required": True},
@@ -214,7 +199,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     said = {**params["rights"], **{name: params[name] for name in ("granted_model", "refused_model")}}
     found = verify(
         openwebui(params["openwebui_url"], params["openwebui_ca_path"]),
-        litellm(params["litellm_url"], params["litellm_key"], params["litellm_ca_path"]),
+        litellm(params),
         person,
         said,
         module.check_mode,
@@ -230,9 +215,7 @@ def main() -> None:
             "openwebui_email": {"type": "str", "required": True},
             "openwebui_password": {"type": "str", "no_log": True},
             "openwebui_token": {"type": "str", "no_log": True},
-            "litellm_url": {"type": "str", "required": True},
-            "litellm_key": {"type": "str", "required": True, "no_log": True},
-            "litellm_ca_path": {"type": "str", "default": ""},
+            **OPTIONS,
             "granted_model": {"type": "str", "default": ""},
             "refused_model": {"type": "str", "default": ""},
             "rights": {"type": "dict", "required": True, "options": RIGHTS},

@@ -112,7 +112,6 @@ entries:
       description: The login of the person who decided it, null for what followed from LiteLLM's data or a setting.
       type: str
       sample: postgres
-      version_added: 1.1.0
     result:
       description: How it ended, one of V(SUCCESS), V(FAILED), V(SKIPPED) and V(WARNING).
       type: str

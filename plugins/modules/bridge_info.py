@@ -40,7 +40,6 @@ options:
         RV(health.reasons).
     type: str
     choices: [none, pg_cron, systemd]
-    version_added: 1.1.0
   drift:
     description:
       - Whether to compare both sides, which takes seconds with many users, and two more connections. Needs a login that
@@ -51,7 +50,6 @@ options:
     description:
       - A person and a model, for RV(explanation). Needs a login that may become O(owner).
     type: dict
-    version_added: 1.1.0
     suboptions:
       user:
         description:
@@ -68,7 +66,6 @@ options:
       - Whether to return RV(history), hundreds of entries.
     type: bool
     default: false
-    version_added: 1.1.0
   limit:
     description:
       - Most entries in RV(errors), RV(last_errors), RV(removals), RV(initial_passwords), RV(not_linked) and
@@ -243,7 +240,6 @@ litellm:
           description: Whether it must have it; false for the owner role.
           type: bool
           sample: true
-          version_added: 1.1.0
         granted:
           description: Whether it has it.
           type: bool
@@ -259,7 +255,6 @@ installation:
       seen.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     id:
       description: The id of the installation, null when it has none yet.
@@ -307,7 +302,6 @@ drainer:
   description: The session that delivers what commits leave, null where the bridge has none yet.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     runs:
       description: The value of O(maintenance).
@@ -348,7 +342,6 @@ commits:
       not be seen.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     delivered:
       description: Number of transactions that delivered it themselves, before their COMMIT returned.
@@ -459,7 +452,6 @@ recent:
   description: The last deliveries in the audit, 1000 at most, null when they could not be read.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     entries:
       description: Number of deliveries.
@@ -481,7 +473,6 @@ day:
   description: What the drainer has counted in the last day, null when it could not be read.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     entries:
       description: Number of deliveries.
@@ -506,7 +497,6 @@ history:
   returned: success
   type: list
   elements: dict
-  version_added: 1.1.0
   contains:
     hour:
       description: When the hour began, in UTC.
@@ -540,13 +530,11 @@ last_comparison:
   returned: success
   type: str
   sample: '2026-11-23T08:00:00Z'
-  version_added: 1.1.0
 upkeep_failing:
   description: The tasks of the drainer's upkeep that failed the last time.
   returned: success
   type: list
   elements: dict
-  version_added: 1.1.0
   contains:
     task:
       description: Name of the task.
@@ -595,7 +583,6 @@ triggers_off:
   type: list
   elements: str
   sample: [role litellm]
-  version_added: 1.1.0
 removals:
   description: The changes that are held until somebody decides, null when they could not be read.
   returned: success
@@ -609,7 +596,6 @@ removals:
       description: The same by kind.
       type: dict
       sample: {deletion: 40}
-      version_added: 1.1.0
     first:
       description: The first O(limit) of them, as RV(llmops.user_bridge.bridge_sync#module:removals) has them.
       type: list
@@ -645,7 +631,6 @@ models:
   description: Rights on models, as each side has them.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     litellm:
       description: What LiteLLM says, null when it could not be seen.
@@ -696,7 +681,6 @@ enforcement:
     - What LiteLLM itself refuses, by rows of its table of end users. Null when it could not be seen.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     enabled:
       description: The setting C(enforce_models).
@@ -763,7 +747,6 @@ explanation:
     - Why the person of O(explain) sees the model or does not, null without that or when it could not be asked.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     user:
       description: LiteLLM's id of the user, null if there is none.
@@ -830,7 +813,6 @@ pause:
   description: Since when and until when the bridge is paused, null where it is not, or when that could not be read.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     since:
       description: When it was paused, in UTC. Null where an older version did it.

@@ -46,14 +46,12 @@ options:
         O(definitions). It must exist.
       - The default is V(user_bridge_reader) for O(side=litellm) and V(user_bridge_writer) for O(side=openwebui).
     type: str
-    version_added: 1.1.0
   program_owner:
     description:
       - Role that owns the program's tables. It may read the bridge's tables and sequences, without which a backup by
         C(pg_dump) as this role would fail. None of them holds a secret.
       - Without it nobody gets that right, and loses it who has it.
     type: str
-    version_added: 1.1.0
   version:
     description:
       - Version of the collection, recorded in the database. Required when O(state=present).
@@ -95,7 +93,6 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 1.1.0
   lock_timeout_ms:
     description:
       - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
@@ -165,7 +162,7 @@ version:
     after:
       description: The version after the run, null when the bridge is not installed.
       type: str
-      sample: 1.1.0
+      sample: 1.0.0
 objects:
   description: Every object of the bridge in this database, in the order of the definitions.
   returned: success

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bridge_models_info
 short_description: Read from LiteLLM which models only its configuration file knows
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:
@@ -19,22 +19,6 @@ description:
   - What LiteLLM lists depends on the key. Models that the key does not list are not returned.
   - It needs no login to a database, so it is not in the action group.
 options:
-  litellm_url:
-    description:
-      - Address of LiteLLM's proxy, without a path like C(/v1).
-    type: str
-    required: true
-  litellm_key:
-    description:
-      - Virtual key that may list all models, such as the one of Open WebUI's connection.
-    type: str
-    required: true
-  litellm_ca_path:
-    description:
-      - File on the host with certificates of authorities, for an address with C(https). Without one, those of the
-        system count.
-    type: str
-    default: ""
   extra_models:
     description:
       - Models that were named by hand. Of what is given here and read as well, what is given counts.
@@ -54,6 +38,7 @@ options:
         description: Provider that LiteLLM derives from the bare name.
         type: str
 extends_documentation_fragment:
+  - llmops.user_bridge._litellm
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.info_module
 seealso:
@@ -108,7 +93,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.decla
 
 def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    program = litellm.litellm(params["litellm_url"], params["litellm_key"], params["litellm_ca_path"])
+    program = litellm.litellm(params)
     read = litellm.read(program, params["extra_models"])
     return {"changed": False, "models": catalogue.merged(params["extra_models"], read), "read": len(read)}
 
@@ -116,9 +101,7 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "litellm_url": {"type": "str", "required": True},
-            "litellm_key": {"type": "str", "required": True, "no_log": True},
-            "litellm_ca_path": {"type": "str", "default": ""},
+            **litellm.OPTIONS,
             "extra_models": {**SPEC["extra_models"], "default": []},
         },
         supports_check_mode=True,

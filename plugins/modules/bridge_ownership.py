@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bridge_ownership
 short_description: Make LiteLLM's database the owner of Open WebUI's
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:

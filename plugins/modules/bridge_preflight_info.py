@@ -56,7 +56,6 @@ options:
               - Privileges that the reader needs beside these where O(settings) has C(enforce_models), as a list for
                 each table. Otherwise they are taken away when no row is left that needs them.
             type: dict
-            version_added: 1.1.0
       openwebui:
         description:
           - Open WebUI's tables.
@@ -108,12 +107,10 @@ options:
       - Whether a service on the host of the task can log in as O(timer_user) without a password, at the socket.
     type: bool
     default: false
-    version_added: 1.1.0
   monitor_user:
     description:
       - Role that reads the metrics in LiteLLM's database, for RV(sides).
     type: str
-    version_added: 1.1.0
   timer_files:
     description:
       - Files of the timer on the target. RV(plan.timer) says whether any of them exists.
@@ -132,26 +129,22 @@ options:
       - Size of all LiteLLM connection pools together.
     type: int
     default: 40
-    version_added: 1.1.0
   openwebui_connections:
     description:
       - Size of all Open WebUI connection pools together.
     type: int
     default: 40
-    version_added: 1.1.0
   planned_max_connections:
     description:
       - What C(max_connections) is going to be, where a check mode run has only announced it.
     type: int
     default: 0
-    version_added: 1.1.0
   sync_connection_limit:
     description:
       - Connection limit of O(sync_user). V(0) computes the largest that leaves both programs their pools, but not more
         than LiteLLM's pool can use. Without it, connections are not looked at.
       - With O(depth=bridge), connections that do not fit into C(max_connections) are one of the RV(problems).
     type: int
-    version_added: 1.1.0
   allow_no_admin:
     description:
       - Whether an Open WebUI without an admin is accepted.
@@ -177,7 +170,6 @@ options:
         M(llmops.user_bridge.bridge_ownership). Otherwise that is RV(owner_problem).
     type: bool
     default: false
-    version_added: 1.1.0
 extends_documentation_fragment:
   - llmops.user_bridge._login
   - llmops.user_bridge._target
@@ -241,7 +233,6 @@ owner_problem:
       database is a copy beside its original. Null without a reason. With O(depth=bridge) one of the RV(problems), too.
   returned: success
   type: str
-  version_added: 1.1.0
 sides:
   description: The facts of C(litellm) and C(openwebui). A side that could not be reached is missing.
   returned: success
@@ -263,7 +254,6 @@ sides:
       description: Whether every login may create objects in the schema C(public); then the module warns.
       type: bool
       sample: false
-      version_added: 1.1.0
     cron_database:
       description: The database that pg_cron works in, null where it is not loaded.
       type: str
@@ -276,13 +266,11 @@ sides:
       description: Who owns that schema and is neither a superuser nor the login nor O(owner), null if nobody.
       type: str
       sample: null
-      version_added: 1.1.0
     extension_users:
       description: The program's role and the reader or writer, as far as they may execute the extension's functions.
       type: list
       elements: str
       sample: [litellm]
-      version_added: 1.1.0
     schema_owner:
       description: The owner of the schema C(user_bridge), null where there is none.
       type: str
@@ -290,19 +278,16 @@ sides:
     restored_by:
       description: Whom the bridge belongs to that was restored from a dump without its owners, null where none was.
       type: str
-      version_added: 1.1.0
     paused:
       description:
         - Of LiteLLM's side, whether delivery is paused; null without a bridge, or where the login may not see it.
       type: bool
       sample: false
-      version_added: 1.1.0
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).
       type: list
       elements: str
       sample: [function user_bridge.mine() of litellm]
-      version_added: 1.1.0
     roles:
       description: The roles of the bridge that exist on the server, with their attributes.
       type: dict
@@ -311,7 +296,6 @@ sides:
         - Of LiteLLM's side, whether its table of end users has models (C(is_supported)), which C(rights) on it the
           reader was granted, and whether there are rows to give back (C(has_rows)).
       type: dict
-      version_added: 1.1.0
     tables:
       description: The tables of the program that exist, with their owners and the privileges that the reader or writer
         holds.
@@ -320,7 +304,6 @@ maintenance:
   description: What runs the drainer.
   returned: success
   type: dict
-  version_added: 1.1.0
   contains:
     method:
       description: The value of O(maintenance), or what V(auto) has chosen.
@@ -355,7 +338,6 @@ plan:
       sample:
         litellm: [REVOKE ALL ON TABLE public."LiteLLM_UserTable" FROM "user_bridge_owner" CASCADE]
         openwebui: []
-      version_added: 1.1.0
     sync_user:
       description: Whether the sync user has to be created or altered, or its password set.
       returned: with O(depth=bridge), when Open WebUI's side was reached
@@ -376,7 +358,6 @@ plan:
       returned: with O(depth=bridge), when both sides were reached
       type: bool
       sample: false
-      version_added: 1.1.0
     takeover:
       description: Whether there is something to take over from the upstream SQL scripts.
       returned: with O(depth=bridge), when LiteLLM's side was reached
@@ -397,7 +378,6 @@ plan:
       returned: with O(depth=bridge) and O(sync_connection_limit), when both sides were reached
       type: int
       sample: 12
-      version_added: 1.1.0
 """
 
 from typing import Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bridge_role
 short_description: Manage a role that logs in, with its password out of the server's sight, or remove a role
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:

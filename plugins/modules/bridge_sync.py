@@ -40,21 +40,18 @@ options:
         as V(30m) or V(2h), which is counted from now and does not move the end of a pause by less than a minute.
       - Without it nothing but V(resume) ends a pause, and one that there is stays as it is.
     type: str
-    version_added: 1.1.0
   ids:
     description:
       - Which held changes to approve or reject, by RV(removals[].id). Without it all that the module finds.
       - An id that is not held is refused, and nothing is changed, unless it was decided in the same way before.
     type: list
     elements: int
-    version_added: 1.1.0
   backfill:
     description:
       - Whether O(action=drain) first queues everything that exists in LiteLLM, where that has not been done yet for the
         installed version and the settings that shape Open WebUI's rows.
     type: bool
     default: false
-    version_added: 1.1.0
   while_paused:
     description:
       - What to do where the bridge is paused, which delivers nothing then.
@@ -63,7 +60,6 @@ options:
     type: str
     choices: [queue, refuse]
     default: refuse
-    version_added: 1.1.0
   repair:
     description:
       - Whether O(action=reconcile) makes Open WebUI what LiteLLM is where they differ.
@@ -184,25 +180,21 @@ more:
   returned: success
   type: bool
   sample: false
-  version_added: 1.1.0
 paused:
   description: Whether the bridge is paused, after the run, or in check mode would be.
   returned: success
   type: bool
   sample: false
-  version_added: 1.1.0
 paused_until:
   description: When the pause ends by itself, in UTC. Null without one, and where nothing but V(resume) ends it.
   returned: success
   type: str
   sample: '2026-11-23T10:00:00Z'
-  version_added: 1.1.0
 queued:
   description: How many entities O(backfill=true) has queued.
   returned: success
   type: int
   sample: 1200
-  version_added: 1.1.0
 queue:
   description: What is queued after the run, or now in check mode.
   returned: success

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bridge_variables_info
 short_description: Check the variables of the roles of the user bridge
-version_added: 1.1.0
+version_added: 1.0.0
 author:
   - llmops.user_bridge contributors (@llmops)
 description:

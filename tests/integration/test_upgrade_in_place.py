@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bridge_install makes an installed version 1.0.0 equal to a fresh installation, and every table keeps its rows."""
+"""bridge_install makes the version from before the first release equal to a fresh one, and every table keeps its rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_VERSION = Path(__file__).parent / "first_version"
 SIDES: tuple[Side, ...] = ("openwebui", "litellm")
 # The second removal within ten minutes is held.
 SETTINGS = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1, "removal_percent": 0}
-# Tables by their name in version 1.0.0 and their name now.
+# Tables by their name before the first release and their name now.
 TABLES: dict[Side, dict[str, str]] = {
     "litellm": {
         "settings": "settings",
@@ -35,20 +35,20 @@ TABLES: dict[Side, dict[str, str]] = {
     },
     "openwebui": {"entity": "entity", "membership": "membership", "removal": "removal"},
 }
-# Columns that version 1.0.0 does not have, and one that only it has.
+# Columns that the first version does not have, and one that only it has.
 NEW_COLUMNS = {"removal": {"kind": "deletion"}, "sync_queue": {"held": None, "approvals": []}}
 OLD_COLUMNS = {"sync_queue": "approved"}
 SEQUENCES = ("delivery_version", "breaker_until", "backlog", "trigger_faults")
 
 
 def first_version(pair: Pair) -> None:
-    """Version 1.0.0 as the playbook left it."""
+    """The first version as the playbook left it."""
 
     def as_it_was(path: str, _sql: str) -> str:
         """All of a side in place of its first file, and nothing in place of the others."""
         side = path.split("/")[1]
         if path != f"engine/{side}/state.sql.j2":
-            return "-- Not in version 1.0.0."
+            return "-- Not in the first version."
         return (FIRST_VERSION / f"{side}.sql").read_text(encoding="utf-8")
 
     # Not a copy of a pair that has today's bridge.
@@ -199,7 +199,7 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
     assert openwebui.account(pair, "dee@example.com") is not None
     for _round in range(3):
         pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
-    # What version 1.0.0 had parked is still held, now with an id and the name of whom it concerns.
+    # What the first version had parked is still held, now with an id and the name of whom it concerns.
     held = pair.litellm_admin.rows("SELECT * FROM user_bridge.held_changes()")
     assert {(row["entity_type"], row["kind"]) for row in held} == {
         ("user", "deletion"),

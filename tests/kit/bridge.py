@@ -173,7 +173,7 @@ def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
 
 
 def _sides_with_settings(pair: Pair) -> list[Side]:
-    """In version 1.0.0 only LiteLLM's side had any."""
+    """In the first version only LiteLLM's side had any."""
     return [side for side in SIDES if pair.superuser(side).value(f"SELECT to_regclass('{SCHEMA}.settings')")]
 
 

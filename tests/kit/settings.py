@@ -20,6 +20,8 @@ ROLES = ("bridge", "triggers", "sync_user")
 NOTICE = 'Written by "make generate" from roles/triggers/templates/settings.yml.'
 # Of the type integer.
 LARGEST = 2**31 - 1
+# What came with it is not said to have been added.
+FIRST_RELEASE = "1.0.0"
 _WIDTH = 120
 LICENCE = """\
 # Copyright (c) 2026, llmops.user_bridge contributors
@@ -144,6 +146,12 @@ def _option(declaration: Declaration, setting: Mapping[str, Any], role: str) -> 
     return {**option, **{key: setting[key] for key in ("choices", "elements", "options") if key in setting}}
 
 
+def _added(setting: Mapping[str, Any]) -> dict[str, str]:
+    """The release that brought an option, for its documentation."""
+    since = setting.get("version_added", FIRST_RELEASE)
+    return {} if since == FIRST_RELEASE else {"version_added": since}
+
+
 def _description(setting: Mapping[str, Any]) -> str:
     if "maximum" in setting:
         bounds = f" From {setting['minimum']} to {setting['maximum']}."
@@ -162,7 +170,8 @@ def doc_fragment(declaration: Declaration) -> str:
     suboptions = {
         name: {
             "description": _OTHER.sub(r"O(settings.\1)", _description(setting)),
-            **{key: setting[key] for key in ("type", "elements", "choices", "version_added") if key in setting},
+            **{key: setting[key] for key in ("type", "elements", "choices") if key in setting},
+            **_added(setting),
             **({"suboptions": setting["options"]} if "options" in setting else {}),
         }
         for name, setting in declaration.settings.items()

@@ -20,6 +20,7 @@ CONTENT = {
     *(
         ".ansible-lint",
         ".ansible-lint-ignore",
+        "CHANGELOG.rst",
         "CONTRIBUTING.md",
         "FILES.json",
         "LICENSE",

@@ -33,6 +33,14 @@ def test_what_a_tag_has_to_agree_with(tag: str, released: set[str], fragments: l
     assert len(found) == len(says) and all(word in each for word, each in zip(says, found, strict=True))
 
 
+def test_the_changelog_has_the_version_of_galaxy() -> None:
+    """The first release mends nothing, for nothing was released before."""
+    changelog = yaml.safe_load((REPO / "changelogs" / "changelog.yaml").read_text(encoding="utf-8"))
+    first = changelog["releases"]["1.0.0"]["changes"]
+    assert ABOUT["version"] in changelog["releases"] and not {"bugfixes", "breaking_changes"} & set(first)
+    assert first["release_summary"] and len(first["major_changes"]) > 5
+
+
 def test_a_tag_that_agrees_with_nothing_makes_no_files(tmp_path: Path) -> None:
     with pytest.raises(KitError, match=r"the tag is v0\.0\.0"):
         release.files("v0.0.0", tmp_path / "dist")

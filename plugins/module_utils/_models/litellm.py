@@ -22,8 +22,18 @@ _REFUSED = (401, 403)
 _PRICES = ("/public/litellm_model_cost_map", "/get/litellm_model_cost_map")
 
 
-def litellm(url: str, key: str, ca_path: str) -> Program:
-    headers = {"Authorization": f"Bearer {key}"}
+# As the doc fragment _litellm has it.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "litellm_url": {"type": "str", "required": True},
+    "litellm_key": {"type": "str", "required": True, "no_log": True},
+    "litellm_ca_path": {"type": "str", "default": ""},
+}
+
+
+def litellm(options: Mapping[str, Any]) -> Program:
+    """The proxy that OPTIONS name."""
+    headers = {"Authorization": f"Bearer {options['litellm_key']}"}
+    url, ca_path = options["litellm_url"], options["litellm_ca_path"]
     return Program("LiteLLM", url, "bridge_litellm_url", ca_path, "bridge_litellm_ca_path", headers)
 
 

@@ -1,7 +1,7 @@
 -- Copyright (c) 2026, llmops.user_bridge contributors
 -- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 -- SPDX-License-Identifier: GPL-3.0-or-later
--- What version 1.0.0 installed on this side, as rendered with the names that the tests use. Not to be changed.
+-- What the version before the first release installed on this side, as rendered with the names that the tests use. Not to be changed.
 
 -- openwebui/10_tables.sql.j2
 -- State of the bridge on Open WebUI's side: what it made here, and how new that is.

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible_collections.llmops.user_bridge.plugins.doc_fragments import (
     _listing,
+    _litellm,
     _login,
     _openwebui_login,
     _program_roles,
@@ -44,7 +45,7 @@ def test_every_module_is_in_the_action_group() -> None:
 @pytest.mark.parametrize("module", ALL)
 def test_documentation(module: str) -> None:
     documentation = document(module, "DOCUMENTATION")
-    assert documentation["module"] == module and documentation["version_added"] in ("1.0.0", "1.1.0")
+    assert documentation["module"] == module and documentation["version_added"] == "1.0.0"
     # The options of a login are defaults of the whole group, which a module without them would refuse.
     grouped = {"llmops.user_bridge._login", "llmops.user_bridge._attributes.actiongroup"}
     fragments = set(documentation["extends_documentation_fragment"])
@@ -70,7 +71,7 @@ def test_examples_and_returns(module: str) -> None:
 
 FRAGMENTS = {
     f"llmops.user_bridge.{module.__name__.rpartition('.')[2]}": module.ModuleDocFragment.DOCUMENTATION
-    for module in (_listing, _login, _openwebui_login, _program_roles, _settings)
+    for module in (_listing, _litellm, _login, _openwebui_login, _program_roles, _settings)
 }
 # Options of the login are each exercised with every module, or named in test_modules_login.py, through one helper.
 EVERYWHERE = ("test_modules_all.py", "test_modules_login.py", "modules_support.py")

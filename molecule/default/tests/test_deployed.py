@@ -97,7 +97,8 @@ def test_the_roles_have_no_attribute_that_they_do_not_need(litellm: Database) ->
         ("litellm", True, False),
         ("openwebui", True, False),
         ("sync_user", True, False),
-        # The drainer logs in as the operating system user of its name.
+        # The drainer and the timer log in as the operating system users of their names.
+        ("user_bridge_monitor", True, False),
         ("user_bridge_timer", True, False),
         ("user_bridge_owner", False, False),
         ("user_bridge_reader", False, False),

@@ -45,7 +45,7 @@ def pause(session: Session, until: str | None, check_mode: bool) -> bool:
         (found,) = _pg.rows(session.cur, _COMPARED, given)
     if found["over"]:
         raise BridgeError(
-            f"until (bridge_pause_until): {until!r} is over: name a time to come, or an age such as 2h, counted from now"
+            f"until (bridge_pause_until): {until!r} is over: name a time to come, or an age such as 2h from now"
         )
     return not found["same"] and _call(session, f"pause_until({_END})", given, check_mode)
 

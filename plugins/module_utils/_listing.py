@@ -9,13 +9,12 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
+from ansible_collections.llmops.user_bridge.plugins.module_utils._moments import instant
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
 SPEC: dict[str, Any] = {
@@ -27,8 +26,6 @@ SPEC: dict[str, Any] = {
     "after_id": {"type": "int"},
 }
 MAX_LIMIT = 10000
-_AGE = re.compile(r"(\d{1,6})([smhdw])\Z")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _BEFORE_AND_AFTER = {"newest": ("<", "DESC"), "oldest": (">", "ASC")}
 
 
@@ -62,24 +59,6 @@ def parameters(params: dict[str, Any]) -> dict[str, Any]:
     for option in ("since", "until"):
         found[f"{option}_at"], found[f"{option}_age"] = instant(option, params[option])
     return found
-
-
-def instant(option: str, value: str | None) -> tuple[str | None, str | None]:
-    """A point in time, or an age that the server is to count back from its own clock."""
-    if value is None:
-        return None, None
-    age = _AGE.match(value)
-    if age:
-        return None, f"{age.group(1)} {_UNITS[age.group(2)]}"
-    try:
-        # Python 3.9 and 3.10 do not know the letter Z.
-        found = datetime.fromisoformat(re.sub(r"[Zz]\Z", "+00:00", value.strip()))
-    except ValueError:
-        raise BridgeError(
-            f"{option}: {value!r} is neither a time in ISO 8601 like 2026-11-23T08:00:00Z "
-            "nor an age like 90s, 30m, 24h, 7d or 2w"
-        ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).isoformat(), None
 
 
 def check(params: dict[str, Any]) -> None:

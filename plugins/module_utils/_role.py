@@ -182,6 +182,33 @@ SELECT pg_has_role(r.oid, 'USAGE') AS usable,
  WHERE r.rolname = %(name)s GROUP BY r.oid"""
 
 
+# What DROP OWNED would take along: the role may be another bridge's, too, or somebody's own there.
+_ELSEWHERE = """
+SELECT d.datname::text AS database,
+       bool_and(has_database_privilege(d.oid, a.privilege_type || ' WITH GRANT OPTION')) AS grantable,
+       'GRANT ' || string_agg(a.privilege_type, ', ') || ' ON DATABASE ' || quote_ident(d.datname) || ' TO '
+           || quote_ident(r.rolname) || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS statement
+  FROM pg_roles AS r, pg_database AS d, aclexplode(d.datacl) AS a
+ WHERE r.rolname = %(name)s AND a.grantee = r.oid AND d.datdba <> r.oid AND d.datname <> current_database()
+ GROUP BY d.datname, r.rolname, a.is_grantable ORDER BY 1"""
+
+
+def _drop_owned(cur: Any, name: str) -> None:
+    """In this database; rights on the others stay."""
+    elsewhere = _pg.rows(cur, _ELSEWHERE, {"name": name})
+    lacking = [row["database"] for row in elsewhere if not row["grantable"]]
+    if lacking:
+        login = _pg.value(cur, "SELECT current_user")
+        raise BridgeError(
+            f'login_user {login} cannot take from the role "{name}" what it has in this database alone: it may not '
+            f"give back its rights on {', '.join(lacking)}; use a superuser or the owner of these databases, or revoke "
+            "them first; nothing was changed"
+        )
+    cur.execute(f"DROP OWNED BY {quote(name)}")
+    for row in elsewhere:
+        cur.execute(row["statement"])
+
+
 def absent(connection: Any, name: str, check_mode: bool) -> Removal:
     """Drop what a role owns and was granted in this database, and the role itself unless another database uses it."""
     cur = _pg.cursor(connection)
@@ -195,7 +222,7 @@ def absent(connection: Any, name: str, check_mode: bool) -> Removal:
             if not found.usable:
                 # A login that is no superuser has to be a member; that goes with the role.
                 cur.execute(f"GRANT {role} TO CURRENT_USER")
-            cur.execute(f"DROP OWNED BY {role}")
+            _drop_owned(cur, name)
         if not found.used_by:
             cur.execute(f"DROP ROLE {role}")
     return found

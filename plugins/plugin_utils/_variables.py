@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._migration.bounds import MAX_BATCH, MAX_PARALLEL
+from ansible_collections.llmops.user_bridge.plugins.module_utils._moments import NO_MOMENT, instant
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings import check as settings_check
 from ansible_collections.llmops.user_bridge.plugins.module_utils._settings.declared import VARIABLES
 
@@ -63,6 +65,8 @@ _DIRECTORIES = (
 _LOGINS = ("bridge_login_user", "bridge_openwebui_login_user")
 # PostgreSQL takes them, but units of systemd, password files or statements with parameters do not.
 _NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
+_MOMENTS = ("bridge_pause_until", "bridge_audit_since", "bridge_audit_until")
+_IDS = ("bridge_approve_ids", "bridge_reject_ids")
 _URLS = ("bridge_litellm_url", "bridge_openwebui_url")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
 # What units of systemd take without quotes.
@@ -241,6 +245,13 @@ def _check_rules(name: str, value: Any) -> None:
         )
     if name in _URLS and value:
         _check_url(value)
+    if name in _MOMENTS and value:
+        try:
+            instant(name, value)
+        except BridgeError:
+            raise _Wrong(f"is {_shown(value, False)}, {NO_MOMENT}") from None
+    if name in _IDS and not all(0 < each < 2**63 for each in value):
+        raise _Wrong("has an entry that is no id: review_changes lists those that are held")
     if name == "bridge_maintenance_name" and not _UNIT_NAME.fullmatch(value):
         raise _Wrong(f"is {_shown(value, False)}: it must be 1 to 100 letters, digits, dots, colons, _ or -")
 

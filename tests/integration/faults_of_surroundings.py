@@ -9,7 +9,13 @@ from collections.abc import Callable
 
 import test_connections as connections
 import test_failover as failover
+import test_list_races as races
+import test_mapping as mapping
+import test_outage as outages
+import test_savepoints as savepoints
+import test_serializable as serializable
 import test_surroundings as surroundings
+from kit.bridge import install_bridge
 from kit.cluster import Cluster
 from kit.pairs import Pair
 
@@ -24,7 +30,110 @@ def _whole(test: Callable[[Cluster], None]) -> Callable[[Pair], None]:
     return lambda pair: test(pair.cluster)
 
 
+def _quick(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    return pair
+
+
+def _away(test: Callable[..., None], *more: str) -> Callable[[Pair], None]:
+    return lambda pair: test(outages.outaged(pair), *more)
+
+
+def _side_by_side(write: str) -> Callable[[Pair], None]:
+    return lambda pair: serializable.test_two_that_have_nothing_in_common_both_commit(
+        serializable.peopled(_quick(pair)), serializable.WRITES[write]
+    )
+
+
 SURROUNDINGS: list[Row] = [
+    (
+        "what a savepoint takes back counts as committed",
+        "engine/litellm/commit.sql.j2",
+        "v_journal, ARRAY[v_txid], s",
+        "v_txid, ARRAY[v_txid], s",
+        lambda pair: savepoints.test_what_a_savepoint_takes_back_does_not_stay(
+            savepoints.peopled(_quick(pair)), savepoints.TAKEN_BACK["a new user"], False
+        ),
+    ),
+    (
+        "a SERIALIZABLE transaction records members",
+        "engine/litellm/unrecorded.sql.j2",
+        "IF NOT user_bridge.is_serializable() THEN",
+        "IF true THEN",
+        _side_by_side("who is in a team"),
+    ),
+    (
+        "a SERIALIZABLE transaction records an address",
+        "entities/user/litellm/address.sql.j2",
+        "IF user_bridge.is_serializable() THEN",
+        "IF false THEN",
+        _side_by_side("an address"),
+    ),
+    (
+        "a SERIALIZABLE transaction records a user's teams",
+        "entities/user/litellm/teams.sql.j2",
+        "IF user_bridge.is_serializable() THEN",
+        "IF false THEN",
+        _side_by_side("the teams that a user names"),
+    ),
+    (
+        "nobody records what a SERIALIZABLE transaction has changed",
+        "engine/litellm/drain.sql.j2",
+        "        PERFORM user_bridge.record_rest();\n",
+        "",
+        lambda pair: serializable.test_what_such_a_transaction_changes_is_recorded_before_it_is_delivered(
+            serializable.peopled(_quick(pair))
+        ),
+    ),
+    (
+        "a drain fails by what another is recording",
+        "engine/litellm/unrecorded.sql.j2",
+        "USING ERRCODE = 'UB010'",
+        "USING ERRCODE = '55000'",
+        lambda pair: serializable.test_a_drain_leaves_what_another_is_recording(serializable.peopled(_quick(pair))),
+    ),
+    (
+        "a list that has changed meanwhile makes a group of nobody's",
+        "entities/user_models/litellm/desired.sql.j2",
+        "IF EXISTS (SELECT FROM unnest(v_new)",
+        "IF false AND EXISTS (SELECT FROM unnest(v_new)",
+        lambda pair: races.test_a_drain_meets_another_list(pair, True),
+    ),
+    (
+        "an empty request is sent",
+        "engine/litellm/identity.sql.j2",
+        "IF p_payload IS NULL THEN",
+        "IF false THEN",
+        _away(outages.test_an_empty_request_is_no_outage),
+    ),
+    (
+        "a mirrored key that only the journal names is nobody's",
+        _JOURNAL,
+        "WHERE k.type IN (",
+        "WHERE k.type NOT IN (",
+        lambda pair: mapping.TestKeys().test_mirror_is_cleared_of_what_was_taken_back(_quick(pair)),
+    ),
+    (
+        "a clock that was set back keeps the breaker open",
+        "engine/litellm/commit.sql.j2",
+        " <= s.backoff_seconds * 1000",
+        " IS NOT NULL",
+        _away(outages.test_nor_does_it_keep_commits_from_delivering, "breaker_until"),
+    ),
+    (
+        "a clock that was set back keeps commits from the backlog",
+        "engine/litellm/backlog.sql.j2",
+        "BETWEEN 1 AND 60000",
+        ">= 1",
+        _away(outages.test_nor_does_it_keep_commits_from_delivering, "backlog"),
+    ),
+    (
+        "a clock that was set back prolongs the pauses of what has failed",
+        "engine/litellm/drain.sql.j2",
+        "interval '61 minutes'",
+        "interval '61 days'",
+        _away(outages.test_nor_does_what_has_failed_wait_for_longer),
+    ),
     (
         "a server that is full is one that is away",
         "engine/litellm/slots.sql.j2",

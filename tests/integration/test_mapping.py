@@ -737,6 +737,20 @@ class TestKeys:
         drain_all(quick)
         assert self.slot(quick) is None
 
+    def test_mirror_is_cleared_of_what_was_taken_back(self, quick: Pair) -> None:
+        """No mapping says that it is there: only Open WebUI's side knows."""
+        write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com")
+        quick.litellm.run("BEGIN")
+        rows.add_key(quick.litellm, self.TOKEN, "u1")
+        quick.litellm.run("SET CONSTRAINTS ALL IMMEDIATE")
+        assert self.slot(quick) == self.TOKEN
+        quick.litellm.run("ROLLBACK")
+        write_settings(quick, {"initial_password": "none", "api_keys": "mapping"})
+        drain_all(quick)
+        assert (self.slot(quick), self.keys(quick)) == (None, [])
+        assert quick.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity WHERE source_txid IS NOT NULL") == 0
+
     def test_mirror_never_touches_a_key_that_the_person_made(self, quick: Pair) -> None:
         write_settings(quick, {"initial_password": "none", "api_keys": "mirror"})
         rows.add_user(quick.litellm, "u1", "ann@example.com")

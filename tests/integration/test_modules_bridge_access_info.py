@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,11 @@ class Programs:
         }
         return {name: value for name, value in {**usual, **changed}.items() if value is not None}
 
-    def ask(self, check: bool = False, **changed: Any) -> dict[str, tuple[str, str]]:
+    def ask(
+        self, check: bool = False, env: Mapping[str, str] | None = None, **changed: Any
+    ) -> dict[str, tuple[str, str]]:
         """Status and message of each check."""
-        found = run_module("bridge_access_info", self.options(**changed), check=check)
+        found = run_module("bridge_access_info", self.options(**changed), check=check, env=env)
         assert found["changed"] is False and "canary" not in json.dumps({**found, "invocation": None})
         return {each["check"]: (each["status"], each["message"]) for each in found["checks"]}
 
@@ -89,6 +91,17 @@ def test_all_is_well() -> None:
         assert found["enforcement"][1] == f"LiteLLM itself refuses other when it is told that {EMAIL} asks (HTTP 403)"
         assert programs.asked(programs.site, "/api/v1/auths/signout") == 1
         assert {headers["X-Openwebui-User-Id"] for _, headers in programs.proxy.asked} == {ACCOUNT}
+
+
+def test_no_login_of_somebody_elses_is_sent(tmp_path: Path) -> None:
+    """Whose ~/.netrc names the host: neither in place of the key, nor where nobody has signed in yet."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login canary password canary\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    with running() as programs:
+        assert statuses(programs.ask(env={"NETRC": str(netrc)})) == ALL_WELL
+        sent = [headers.get("Authorization", "") for _, headers in (*programs.site.asked, *programs.proxy.asked)]
+        assert not [each for each in sent if each.startswith("Basic")]
 
 
 def test_open_webui_alone_hides() -> None:

@@ -49,13 +49,20 @@ def test_a_role_goes(pair: Pair) -> None:
     pair.litellm_admin.run(
         f'GRANT SELECT ON "LiteLLM_UserTable" TO {NAME}; CREATE TABLE of_his (); ALTER TABLE of_his OWNER TO {NAME}'
     )
-    # DROP OWNED also takes what a role was granted on other databases, but nothing in them.
     pair.openwebui_admin.run(f'GRANT SELECT ON "user" TO {NAME}')
+    pair.openwebui_admin.run(
+        f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO {NAME};'
+        f' GRANT TEMPORARY ON DATABASE "{pair.openwebui_db}" TO {NAME} WITH GRANT OPTION'
+    )
+    granted = "SELECT acl::text FROM pg_database, unnest(datacl) AS acl WHERE datname = %s AND acl::text LIKE %s"
+    rights = pair.openwebui_admin.rows(granted, [pair.openwebui_db, f"{NAME}=%"])
+    assert [row["acl"] for row in rights] == [f"{NAME}=T*c/openwebui"]
     found = run_module("bridge_role", {**here, **absent}, check=True, diff=True, env=READ_ONLY)
     assert (found["changed"], found["role"], found["used_by"]) == (True, "kept", [pair.openwebui_db])
     assert found["diff"]["before"] == "what it owns and was granted here\n"
     assert run_module("bridge_role", {**here, **absent})["role"] == "kept"
     assert pair.litellm_admin.value("SELECT to_regclass('of_his')") is None
+    assert pair.openwebui_admin.rows(granted, [pair.openwebui_db, f"{NAME}=%"]) == rights
     assert run_module("bridge_role", {**here, **absent}, env=READ_ONLY)["changed"] is False
     assert run_module("bridge_role", {**there, **absent})["role"] == "dropped"
     assert pair.openwebui_admin.value("SELECT to_regrole(%s)", [NAME]) is None

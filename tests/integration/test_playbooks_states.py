@@ -50,7 +50,7 @@ PLAYBOOKS = (
     "verify_access",
     "remove_bridge",
 )
-ROLES = ("bridge", "maintenance", "migration", "postgres", "sync_user", "triggers")
+ROLES = ("bridge", "maintenance", "migration", "monitoring", "postgres", "sync_user", "triggers")
 TAGS = tuple(f"bridge_{role}" for role in ROLES if role != "bridge")
 # As sites have it that are strict, or ahead of the default.
 FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
@@ -231,7 +231,7 @@ class Bridges:
         own = {"bridge_sync_user": OWN_SYNC_USER, **MASKING_LOGIN} if state == "password_changed" else {}
         drift = {"bridge_status_drift": "yes"} if state == "unlike" else {}
         end = {"bridge_pause_until": "2100-01-01T00:00:00Z"} if state == "to_be_paused" else {}
-        return variables(self.pairs[state], **own, **drift, **end)
+        return variables(self.pairs[state], bridge_monitoring="yes", **own, **drift, **end)
 
     def snapshots(self) -> dict[str, Any]:
         return {state: snapshot(pair) for state, pair in self.pairs.items()}
@@ -283,7 +283,7 @@ def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory, pytestconf
 def test_check_mode_on_a_pristine_host(checked: Checked, name: str) -> None:
     done = checked.run.hosts[host_of("pristine", name)]
     assert done.failed == 0, done.output
-    makes = ("deploy_bridge", "role_bridge", "role_sync_user", "role_triggers")
+    makes = ("deploy_bridge", "role_bridge", "role_monitoring", "role_sync_user", "role_triggers")
     assert (done.changed > 0) == (name in makes), checked.run.output
 
 
@@ -458,6 +458,7 @@ LACKS_THE_BRIDGE = {
     "bridge_triggers": "run the role llmops.user_bridge.sync_user first",
     "bridge_migration": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
     "bridge_maintenance": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
+    "bridge_monitoring": "has no bridge, or one that was restored from a dump. Run llmops.user_bridge.deploy_bridge",
 }
 
 
@@ -483,8 +484,17 @@ def test_a_run_that_begins_in_the_middle(bridges: Bridges, tmp_path: Path) -> No
     assert (host.changed, host.failed) == FAILS and "without --start-at-task" in host.words, host.output
 
 
-# Last: whatever bridge goes takes its roles' rights on all databases of the server away.
+def rights_on_database(pair: Pair) -> list[Any]:
+    """What roles of the bridge's may on Open WebUI's database itself."""
+    return pair.openwebui_admin.rows(
+        "SELECT acl::text FROM pg_database, unnest(datacl) AS acl"
+        " WHERE datname = current_database() AND acl::text LIKE %s",
+        [f"{SYNC_USER}=%"],
+    )
+
+
 def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path: Path) -> None:
+    before = rights_on_database(bridges.pairs["deployed"])
     groups = {
         "remove": {host_of(state, "remove"): bridges.variables(state) for state in REMOVED},
         "again": {host_of(state, "again"): bridges.variables(state) for state in REMOVED},
@@ -501,3 +511,5 @@ def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path
         pair = bridges.pairs[state]
         assert described(pair) == described(bridges.pairs["pristine"])
         assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
+    # That of another bridge on the server, whose roles have the same names, goes on.
+    assert rights_on_database(bridges.pairs["deployed"]) == before != []

@@ -30,6 +30,7 @@ def test_the_bridges_roles_are_gone_and_the_programs_are_not(litellm: Database) 
 def test_no_drainer_runs(host: Host) -> None:
     assert host.run("systemctl list-unit-files --plain --no-legend '*bridge*'").stdout == ""
     assert host.check_output("find /etc/systemd/system -name '*bridge*'") == ""
+    assert host.file("/srv").listdir() == []
 
 
 def test_what_was_synced_stays(openwebui: Database) -> None:

@@ -97,7 +97,8 @@ def test_the_roles_have_no_attribute_that_they_do_not_need(litellm: Database) ->
         ("litellm", True, False),
         ("openwebui", True, False),
         ("sync_user", True, False),
-        # The drainer logs in as the operating system user of its name.
+        # The drainer and the timer log in as the operating system users of their names.
+        ("user_bridge_monitor", True, False),
         ("user_bridge_timer", True, False),
         ("user_bridge_owner", False, False),
         ("user_bridge_reader", False, False),
@@ -305,9 +306,11 @@ def test_the_drainer_runs_and_comes_back_after_a_reboot(host: Host, litellm: Dat
 
 def test_nothing_is_left_of_an_earlier_versions_timer(host: Host) -> None:
     """prepare.yml has made one."""
-    assert host.run("systemctl list-unit-files --plain --no-legend '*bridge*.timer'").stdout == ""
-    assert host.run("systemctl list-units --all --plain --no-legend '*bridge*.timer'").stdout == ""
-    assert host.check_output("find /etc/systemd /etc/user-bridge -name '*bridge*.timer' -o -name '*.sql'") == ""
+    for kind in ("list-unit-files", "list-units --all"):
+        found = host.run(f"systemctl {kind} --plain --no-legend '*bridge*.timer'").stdout.split("\n")
+        assert [line.split()[0] for line in found if line] == ["user-bridge-litellm-metrics.timer"]
+    left = host.check_output("find /etc/systemd /etc/user-bridge -name '*bridge*.timer' -o -name '*.sql'")
+    assert [path for path in left.split() if "-metrics." not in path] == []
 
 
 def test_the_drainer_does_not_run_as_root(host: Host, litellm: Database) -> None:
@@ -348,6 +351,23 @@ def test_one_that_dies_is_replaced(host: Host, litellm: Database) -> None:
 def test_it_survives_a_restart_of_the_server(host: Host, litellm: Database) -> None:
     host.check_output(f"systemctl restart postgresql@{cluster(host)}-main")
     assert lives(litellm, 20)
+
+
+# ---- monitoring ----------------------------------------------------------------------------------------------
+
+
+def test_the_metrics_are_in_a_text_file(host: Host) -> None:
+    timer = host.service("user-bridge-litellm-metrics.timer")
+    assert timer.is_running and timer.is_enabled
+    assert host.file("/srv").listdir() == ["user_bridge_litellm.prom"]
+    written = host.file("/srv/user_bridge_litellm.prom")
+    assert (written.user, written.mode) == ("root", 0o644)
+    assert "\nuser_bridge_drainer_up{" in written.content_string
+    # Written anew since, by the role that may read nothing else.
+    user = host.check_output("systemctl show --property=User --value user-bridge-litellm-metrics")
+    assert user == "user_bridge_monitor"
+    age = int(host.check_output("date +%s")) - int(written.mtime.timestamp())
+    assert -2 <= age < 60
 
 
 # ---- secrets -------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ def call(program: Program, method: str, path: str, body: Any = None, timeout: fl
             ca_path=program.ca_path or None,
             # A key goes to nobody but whom the variable names.
             follow_redirects="none",
+            # A ~/.netrc would take the place of the key that was given, and of none.
+            use_netrc=False,
             decompress=False,
         )
     except HTTPError as error:

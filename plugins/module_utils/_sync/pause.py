@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._listing import instant
+from ansible_collections.llmops.user_bridge.plugins.module_utils._moments import instant
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 
@@ -44,7 +44,9 @@ def pause(session: Session, until: str | None, check_mode: bool) -> bool:
     with session.transaction():
         (found,) = _pg.rows(session.cur, _COMPARED, given)
     if found["over"]:
-        raise BridgeError(f"until: {until!r} is over: name a time to come, or an age such as 2h, counted from now")
+        raise BridgeError(
+            f"until (bridge_pause_until): {until!r} is over: name a time to come, or an age such as 2h from now"
+        )
     return not found["same"] and _call(session, f"pause_until({_END})", given, check_mode)
 
 

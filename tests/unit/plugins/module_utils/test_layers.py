@@ -18,6 +18,7 @@ PREFIX = "ansible_collections.llmops.user_bridge.plugins."
 # Each imports only what stands above it. The single files are what packages have in common.
 ORDER = (
     "_errors",
+    "_moments",
     "_names",
     "_remedies",
     "_types",

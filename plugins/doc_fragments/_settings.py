@@ -63,8 +63,9 @@ options:
         type: int
       user_id_prefix:
         description: >-
-          Prefix of an Open WebUI user id; LiteLLM's user id follows. Must be 1 to 32 letters, digits, dots,
-          colons, underscores or hyphens.
+          Prefix of an Open WebUI user id; LiteLLM's user id follows. Empty, the two are the same, by which
+          LiteLLM can book what somebody spends on the user. Accounts that there are keep their ids. Must
+          be up to 32 letters, digits, dots, colons, underscores or hyphens.
         type: str
       group_id_prefix:
         description: >-

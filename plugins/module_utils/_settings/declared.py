@@ -70,7 +70,7 @@ RANGES: dict[str, tuple[int, int]] = {
 
 # Regular expression for the whole value, and what it says.
 PATTERNS: dict[str, tuple[str, str]] = {
-    "user_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+    "user_id_prefix": ("[A-Za-z0-9.:_-]{0,32}", "up to 32 letters, digits, dots, colons, underscores or hyphens"),
     "group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "team_group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "openwebui_model_prefix": (

@@ -204,4 +204,13 @@ options:
         type: str
         choices: [deny, allow]
         version_added: 1.1.0
+      attribution:
+        description: >-
+          On whom LiteLLM books what people spend in Open WebUI, as you have set up the two programs. V(user_id)
+          is its user whose id is in C(X-OpenWebUI-User-Id), V(email) the one whose id is in C(X-OpenWebUI-User-Email),
+          V(none) none of its users. It changes neither program: by it the bridge says what both need, and
+          whose spend is booked on ids that nobody has.
+        type: str
+        choices: [user_id, email, none]
+        version_added: 1.1.0
 """

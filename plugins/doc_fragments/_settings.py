@@ -62,8 +62,9 @@ options:
         type: int
       user_id_prefix:
         description: >-
-          Prefix of an Open WebUI user id; LiteLLM's user id follows. Must be 1 to 32 letters, digits, dots,
-          colons, underscores or hyphens.
+          Prefix of an Open WebUI user id; LiteLLM's user id follows. Empty, the two are the same, by which
+          LiteLLM can book what somebody spends on the user. Accounts that there are keep their ids. Must
+          be up to 32 letters, digits, dots, colons, underscores or hyphens.
         type: str
       group_id_prefix:
         description: >-
@@ -192,4 +193,12 @@ options:
           V(user_bridge_unknown), which LiteLLM knows from 1.108 on. V(allow) is everything.
         type: str
         choices: [deny, allow]
+      attribution:
+        description: >-
+          On whom LiteLLM books what people spend in Open WebUI, as you have set up the two programs. V(user_id)
+          is its user whose id is in C(X-OpenWebUI-User-Id), V(email) the one whose id is in C(X-OpenWebUI-User-Email),
+          V(none) none of its users. It changes neither program: by it the bridge says what both need, and
+          whose spend is booked on ids that nobody has.
+        type: str
+        choices: [user_id, email, none]
 """

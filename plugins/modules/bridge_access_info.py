@@ -69,6 +69,15 @@ options:
         description: Whether LiteLLM itself must refuse, as the setting C(enforce_models) says.
         type: bool
         required: true
+      user:
+        description: Id of the person's user in LiteLLM.
+        type: str
+        default: ""
+      attribution:
+        description: By what LiteLLM is to find the user on whom it books, as the setting C(attribution) says.
+        type: str
+        choices: [user_id, email, none]
+        default: none
       models:
         description: Every model that LiteLLM serves.
         type: list
@@ -157,8 +166,9 @@ checks:
     check:
       description:
         - V(sign_in); V(models), what Open WebUI shows; V(granted_chat) and V(refused_chat), what it lets the person
-          ask; V(enforcement), whether LiteLLM itself refuses; and, if it must, V(granted_by_litellm), whether it serves
-          what is granted.
+          ask; V(enforcement), whether LiteLLM itself refuses; if it must, V(granted_by_litellm), whether it serves what
+          is granted; and, if the setting C(attribution) says so, V(attribution), whether Open WebUI sends the id of the
+          user on whom LiteLLM is to book. What LiteLLM does with it is not seen.
       type: str
       sample: enforcement
     status:
@@ -189,6 +199,8 @@ MODEL = {
 RIGHTS = {
     "account": {"type": "str", "required": True},
     "enforced": {"type": "bool", "required": True},
+    "user": {"type": "str", "default": ""},
+    "attribution": {"type": "str", "choices": ["user_id", "email", "none"], "default": "none"},
     "models": {"type": "list", "elements": "dict", "required": True, "options": MODEL},
 }
 

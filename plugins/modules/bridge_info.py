@@ -731,17 +731,55 @@ enforcement:
       description: Number of keys of LiteLLM's by which people whom the bridge does not know may call nothing.
       type: int
       sample: 1
-    booked_by:
-      description:
-        - Number of C(accounts), and on how many of their users spend is booked where LiteLLM takes Open WebUI's
-          C(user_id), or the C(email), for the id of its own user (C(internal_user) in C(user_header_mappings)).
-      type: dict
-      sample: {accounts: 120, user_id: 0, email: 0}
     missing:
       description: What has to be set in LiteLLM before it refuses what it must, one sentence or more for each.
       type: list
       elements: str
       sample: []
+attribution:
+  description:
+    - On whom LiteLLM books what people spend in Open WebUI. Null when it could not be seen.
+  returned: success
+  type: dict
+  contains:
+    declared:
+      description: The setting C(attribution).
+      type: str
+      sample: user_id
+    accounts:
+      description: Number of accounts that the bridge keeps.
+      type: int
+      sample: 120
+    by_user_id:
+      description: Number of accounts that have the id of their user in LiteLLM.
+      type: int
+      sample: 118
+    by_email:
+      description: Number of accounts whose email is the id of their user in LiteLLM.
+      type: int
+      sample: 0
+    missed:
+      description: Number of accounts whose spend is booked on an id that nobody has, as C(declared).
+      type: int
+      sample: 2
+    missed_users:
+      description: The first twenty of their users in LiteLLM.
+      type: list
+      elements: str
+      sample: [u1, u2]
+    hints:
+      description: Why they are missed, and what to do, a sentence or more for each reason.
+      type: list
+      elements: str
+      sample: []
+    litellm_snippet:
+      description: What has to be in LiteLLM's configuration file for C(declared) and for enforcement, empty if nothing.
+      type: str
+      sample: ""
+    openwebui_snippet:
+      description: What has to be in Open WebUI's environment for that.
+      type: str
+      sample: ""
 explanation:
   description:
     - Why the person of O(explain) sees the model or does not, null without that or when it could not be asked.

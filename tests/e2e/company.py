@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +27,7 @@ LITELLM_CACHE_SECONDS = 2
 # For how long Open WebUI goes on with the connections' list of before.
 OPENWEBUI_CACHE_SECONDS = 10
 # As docs/access.md has it: whom LiteLLM decides for, and on whom it books.
-_CONFIG: Mapping[str, Any] = {
-    "general_settings": {
-        "user_header_mappings": [
-            {"header_name": EMAIL_HEADER, "litellm_user_role": role} for role in ("customer", "internal_user")
-        ],
-        "user_api_key_cache_ttl": LITELLM_CACHE_SECONDS,
-    }
-}
+_MAPPINGS = [{"header_name": EMAIL_HEADER, "litellm_user_role": role} for role in ("customer", "internal_user")]
 
 
 @dataclass(frozen=True)
@@ -103,11 +96,17 @@ class Company:
         return {row["sync_data"]["key_alias"]: row["sync_data"]["models"] for row in rows}
 
 
+def config(mappings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What LiteLLM's configuration file has for these user_header_mappings."""
+    settings = {"user_header_mappings": list(mappings), "user_api_key_cache_ttl": LITELLM_CACHE_SECONDS}
+    return {"general_settings": settings}
+
+
 @contextmanager
 def opened(site: Site, home: Path) -> Iterator[Company]:
     """LiteLLM starts, gets two models, and becomes a connection of Open WebUI's with a key that all people share."""
     log = site.output / "litellm.log"
-    with litellm_server.running(site.age, site.pair.login("litellm"), home, log, _CONFIG) as proxy:
+    with litellm_server.running(site.age, site.pair.login("litellm"), home, log, config(_MAPPINGS)) as proxy:
         company = Company(site, proxy, proxy.post("/key/generate", key_alias="Open WebUI")["key"])
         for model in (MODEL, OTHER_MODEL):
             company.new_model(model)

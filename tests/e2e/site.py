@@ -35,11 +35,12 @@ class Person:
     user_id: str
     email: str
     name: str
+    prefix: str = "usr_"
 
     @property
     def account_id(self) -> str:
         """Of the account that the bridge makes; an adopted one keeps its own."""
-        return f"usr_{self.user_id}"
+        return f"{self.prefix}{self.user_id}"
 
 
 def organization_group(organization_id: str) -> str:

@@ -11,17 +11,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from e2e import litellm_server
 from e2e import webui_api as api
-from e2e.company import EMAIL_HEADER, LITELLM_CACHE_SECONDS, MODEL, OTHER_MODEL, Company
+from e2e.company import EMAIL_HEADER, LITELLM_CACHE_SECONDS, MODEL, OTHER_MODEL, Company, config
 from e2e.provider import answer_to
 from e2e.site import Person
 from e2e.webui_api import Answer, Visitor
 from kit.bridge import change_settings, drainer
 from kit.pairs import Pair
+from modules_support import a_call, run_module
 
 pytestmark = pytest.mark.parametrize("site", ["new"], indirect=True)
 
@@ -184,6 +188,11 @@ class TestWhatIsServed:
         # The first admin is no user of LiteLLM's either.
         assert is_unknown(api.ask(site.admin, MODEL, QUESTION))
         assert not is_refused(asked(enforced, person.email, MODEL))
+        # A row that somebody makes for such a person stays.
+        enforced.litellm.post("/customer/new", user_id=other.email, budget_id="user_bridge_known", models=[MODEL])
+        until(lambda: api.ask(visitor, MODEL, QUESTION).status == 200)
+        assert is_refused(asked(enforced, other.email, OTHER_MODEL))
+        enforced.litellm.post("/customer/delete", user_ids=[other.email])
 
     def test_the_limits_that_the_documentation_names(self, enforced: Company) -> None:
         person, other = hired(enforced, ["no-default-models"], [MODEL])
@@ -232,7 +241,7 @@ def test_titles_and_tags_of_whoever_may_call_one_model(titles: Company) -> None:
 
 
 def test_what_somebody_spends_is_booked_on_the_end_user(enforced: Company) -> None:
-    """And on the user of LiteLLM's, if the id is the address."""
+    """And on the user of LiteLLM's, if the id is the address (bridge_attribution: email), else on none."""
     (ann,) = hired(enforced, [MODEL])
     address = "bob.enforced@example.com"
     bob = replace(enforced.site.invent("Bob Enforced"), user_id=address, email=address)
@@ -249,6 +258,46 @@ def test_what_somebody_spends_is_booked_on_the_end_user(enforced: Company) -> No
     assert user_spend(enforced, ann.user_id) == 0
     # What LiteLLM has written into the rows has taken no right away, and given none.
     assert [served(enforced, each.email) for each in (ann, bob)] == [{MODEL}, {MODEL}]
+
+
+@pytest.fixture
+def by_id(enforced: Company, tmp_path: Path) -> Iterator[Company]:
+    """Open WebUI's connection leads to a LiteLLM with the configuration that bridge_info prints."""
+    site, pair = enforced.site, enforced.site.pair
+    change_settings(pair, attribution="user_id")
+    told = run_module("bridge_info", a_call(pair, "bridge_info"))["attribution"]
+    mappings = yaml.safe_load(told["litellm_snippet"])["general_settings"]["user_header_mappings"]
+    log = site.output / "litellm-by-id.log"
+    with litellm_server.running(site.age, pair.login("litellm"), tmp_path, log, config(mappings)) as proxy:
+        one, other = f"{enforced.litellm.url}/v1", f"{proxy.url}/v1"
+        api.move_connection(site.admin, one, other)
+        try:
+            yield replace(enforced, litellm=proxy)
+        finally:
+            api.move_connection(site.admin, other, one)
+            change_settings(pair, attribution="none", user_id_prefix="usr_")
+
+
+# Weekly: a second LiteLLM takes a minute to start.
+@pytest.mark.weekly
+def test_what_somebody_spends_is_booked_on_the_user_who_has_the_accounts_id(by_id: Company) -> None:
+    (before,) = hired(by_id, [MODEL])
+    change_settings(by_id.site.pair, user_id_prefix="")
+    now = by_id.hire(replace(by_id.site.invent("Bea Enforced"), prefix=""), models=[MODEL])
+    until(lambda: row(by_id, now.email).get("models"))
+    for person in (before, now):
+        live = window(by_id, person, MODEL)
+        for _time in range(3):
+            assert api.ask(live, MODEL, QUESTION).status == 200
+    booked = pytest.approx(3 * PRICE)
+    until(lambda: user_spend(by_id, now.user_id) == booked, seconds=SPEND_SECONDS)
+    for person in (before, now):
+        until(lambda each: row(by_id, each.email)["spend"] == booked, person, seconds=SPEND_SECONDS)
+    # On an id that nobody has, as bridge_info says.
+    assert user_spend(by_id, before.user_id) == 0
+    missed = by_id.site.pair.litellm_admin.value("SELECT user_bridge.attribution() -> 'missed_users'")
+    assert before.user_id in missed and now.user_id not in missed
+    assert [served(by_id, each.email) for each in (before, now)] == [{MODEL}, {MODEL}]
 
 
 def test_switched_off_it_leaves_what_was_spent(enforced: Company) -> None:

@@ -223,6 +223,14 @@ def add_connection(admin: Visitor, url: str, key: str) -> None:
     admin.ok(admin.post("/openai/config/update", form))
 
 
+def move_connection(admin: Visitor, url: str, to: str) -> None:
+    """The same connection, key and all, leads to another server."""
+    now = admin.ok(admin.get("/openai/config"))
+    urls = [to if each == url else each for each in now["OPENAI_API_BASE_URLS"]]
+    assert to in urls
+    admin.ok(admin.post("/openai/config/update", {**now, "OPENAI_API_BASE_URLS": urls}))
+
+
 def offer_model(admin: Visitor, model: str, *, group_id: str | None = None) -> None:
     """Workspace or Settings > Models: for everybody, or for the members of one group."""
     form: dict[str, Any] = {"id": model, "name": model, "meta": {}, "params": {}, "is_active": True}

@@ -73,8 +73,8 @@ ADOPTION: list[Row] = [
     (
         "the address of a deleted account counts",
         _ADOPT,
-        "made_id = NULL, known_email = NULL,",
-        "made_id = NULL,",
+        "made_id = p_link.openwebui_id, known_email = NULL,",
+        "made_id = p_link.openwebui_id,",
         lambda pair: trust.TestChangedAddress().test_a_user_who_was_deleted_comes_with_any(pair, False),
     ),
     (
@@ -207,8 +207,8 @@ ADOPTION: list[Row] = [
     (
         "an account of an earlier installation counts as adopted",
         _APPLY,
-        "WHEN p_is_new OR c_account = p_own_id AND",
-        "WHEN p_is_new AND",
+        "v_now.id IS NULL OR v_is_own, v_want",
+        "v_now.id IS NULL, v_want",
         lambda pair: trust.test_an_account_of_an_earlier_installation_is_the_bridges_own(pair, "user", False),
     ),
     (
@@ -271,8 +271,8 @@ ADOPTION: list[Row] = [
     (
         "an account of a user's own id is his, whoever had it last",
         _ADOPT,
-        "' OR v_was_anothers THEN",
-        "' THEN",
+        "AND NOT v_was_anothers AND p_options",
+        "AND p_options",
         _set_by_another("made for the first of two"),
     ),
     (
@@ -285,8 +285,8 @@ ADOPTION: list[Row] = [
     (
         "an account that another had walks away",
         _APPLY,
-        "AND NOT user_bridge.was_anothers(c_account, p_link.entity_id)",
-        "",
+        "v_is_own := v_found.is_own;",
+        "v_is_own := true;",
         _set_by_another("moved"),
     ),
     (
@@ -306,7 +306,7 @@ ADOPTION: list[Row] = [
     (
         "a returning user is a stranger",
         _ADOPT,
-        "IF p_link.made_id IS NOT NULL THEN",
+        "IF p_link.made_id IS NOT NULL AND p_link.origin IS NOT NULL THEN",
         "IF false THEN",
         lambda pair: trust.TestReturning().test_to_an_account_that_had_been_adopted(pair),
     ),

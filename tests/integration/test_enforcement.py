@@ -473,6 +473,45 @@ def test_a_spend_flush_is_neither_waited_for_nor_disturbed(enforced: Pair) -> No
     assert sorted(round(row["spend"], 2) for row in found) == [0.0] * 500 + [0.07] * 501
 
 
+FLUSH = f"""
+DO $$
+DECLARE
+    v_id text;
+BEGIN
+    FOR v_id IN SELECT user_id FROM public.{TABLE} ORDER BY random() LOOP
+        UPDATE public.{TABLE} SET spend = spend + 1 WHERE user_id = v_id;
+    END LOOP;
+END
+$$"""
+
+
+@NEW
+def test_a_thousand_rows_under_flushes_that_never_end(enforced: Pair) -> None:
+    """One after the other, each in an order of its own: nobody is in a deadlock, and no cent is lost."""
+    pair = enforced
+    with pair.litellm.transaction():
+        for n in range(1000):
+            person(pair, f"u{n:03}", models=["solo"])
+    settle(pair)
+    flush = pair.connect("litellm", options="-c lock_timeout=5s")
+
+    def book(_n: int) -> None:
+        flush.run(FLUSH)
+
+    # The drainer never waits for a row, whatever it is in the middle of.
+    pair.litellm_admin.run("SET statement_timeout = '5s'")
+    with Background(book, pause=0.005) as flushing:
+        for n in range(3):
+            pair.litellm.run(f"UPDATE \"LiteLLM_UserTable\" SET models = '{{m{n}}}'")
+            enforce(pair)
+    assert flushing.done > 3
+    retry(pair)
+    found = pair.litellm_admin.rows(f"SELECT DISTINCT models, spend FROM {TABLE}")
+    assert found == [{"models": ["m2"], "spend": flushing.done}]
+    sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert pair.litellm_admin.value(sql) == 0
+
+
 @NEW
 def test_what_a_flush_is_making_holds_up_nobody(enforced: Pair) -> None:
     """It inserts rows as well, which nobody sees before it ends."""

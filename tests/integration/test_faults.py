@@ -44,6 +44,7 @@ from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
 from faults_of_models import RULE
 from faults_of_operating import OPERATING
 from faults_of_passwords import INITIAL_PASSWORDS
+from faults_of_prefix import PREFIX
 from faults_of_surroundings import SURROUNDINGS
 from faults_of_trust import ADOPTION, ADOPTION_BY_OLD
 from kit import drains, openwebui, pairs, rows
@@ -1421,6 +1422,7 @@ FAULTS += LOCKS + [
         test_removal_counting.test_remove_data_keeps_the_last_admin_although_the_bridge_made_it,
     ),
     *(Fault(*row) for row in ADOPTION),
+    *(Fault(*row) for row in PREFIX),
     *(Fault(*row) for row in HEALING),
     *(Fault(*row) for row in LOAD),
     *(Fault(*row) for row in INITIAL_PASSWORDS),

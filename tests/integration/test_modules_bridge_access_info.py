@@ -113,6 +113,20 @@ def test_open_webui_alone_hides() -> None:
         assert status == "failed" and "set user_header_mappings" in message
 
 
+def test_on_whom_litellm_is_to_book() -> None:
+    said = {"account": ACCOUNT, "enforced": True, "models": MODELS}
+    with running() as programs:
+        for by, user, status, words in (
+            ("user_id", ACCOUNT, "ok", "was not checked"),
+            ("user_id", "ann", "failed", f"X-OpenWebUI-User-Id of {EMAIL} is {ACCOUNT}, and LiteLLM's user is ann"),
+            ("email", EMAIL, "ok", "was not checked"),
+            ("email", "ann", "failed", f"X-OpenWebUI-User-Email of {EMAIL} is {EMAIL}, and LiteLLM's user is ann"),
+        ):
+            found = programs.ask(check=True, rights={**said, "user": user, "attribution": by})
+            assert found["attribution"][0] == status and words in found["attribution"][1], found
+        assert "attribution" not in programs.ask(check=True, rights={**said, "user": "ann", "attribution": "none"})
+
+
 def test_models_that_are_named() -> None:
     models = [
         *MODELS,

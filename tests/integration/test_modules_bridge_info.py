@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kit.bridge import REGISTRY, change_settings, drainer, install_bridge
 from kit.drains import drain_on
@@ -248,11 +249,41 @@ def test_rights_on_models(deployed: Pair) -> None:
     assert refused["explanation"] is None and "explanation" in [each["what"] for each in refused["unseen"]]
 
 
+def test_attribution(deployed: Pair) -> None:
+    nothing = {"missed": 0, "missed_users": [], "hints": [], "litellm_snippet": "", "openwebui_snippet": ""}
+    assert info(deployed)["attribution"] == {
+        **{"declared": "none", "accounts": 0, "by_user_id": 0, "by_email": 0},
+        **nothing,
+    }
+    add_user(deployed, "u1", "ann@example.com")
+    add_user(deployed, "bob@example.com", "bob@example.com")
+    change_settings(deployed, user_id_prefix="", attribution="user_id")
+    add_user(deployed, "u2", "cat@example.com")
+    drain_on(deployed)
+    found = info(deployed)["attribution"]
+    assert {**{"accounts": 3, "by_user_id": 1, "by_email": 1, "missed": 2}, **found} == found
+    assert found["missed_users"] == ["bob@example.com", "u1"] and "made with a prefix, and keep it" in found["hints"][0]
+    mapping = "general_settings:\n  user_header_mappings:\n"
+    by_id = "    - header_name: X-OpenWebUI-User-Id\n      litellm_user_role: internal_user\n"
+    assert found["litellm_snippet"] == mapping + by_id
+    assert found["openwebui_snippet"] == "ENABLE_FORWARD_USER_INFO_HEADERS=true\n"
+    change_settings(deployed, user_id_prefix="usr_")
+    assert "with bridge_user_id_prefix: '' (it is 'usr_')" in info(deployed)["attribution"]["hints"][0]
+    change_settings(deployed, attribution="email", model_access=True, enforce_models=True)
+    found = info(deployed)["attribution"]
+    assert (found["missed"], found["missed_users"]) == (2, ["u1", "u2"]) and "as user_id" in found["hints"][0]
+    one, other = yaml.safe_load(found["litellm_snippet"])["general_settings"]["user_header_mappings"]
+    assert one == {"header_name": "X-OpenWebUI-User-Email", "litellm_user_role": "customer"}
+    assert other == {"header_name": "X-OpenWebUI-User-Email", "litellm_user_role": "internal_user"}
+    change_settings(deployed, attribution="none", enforce_key="id")
+    found = info(deployed)["attribution"]
+    assert (found["missed"], found["hints"]) == (0, []) and found["litellm_snippet"].count("X-OpenWebUI-User-Id") == 1
+
+
 def test_enforcement_by_litellm(deployed: Pair) -> None:
     assert info(deployed)["enforcement"] == {
         **{"enabled": False, "supported": True, "key": "email", "unknown": "deny", "rows": 0, "made": 0, "denied": 0},
         **{"due": 0, "busy": 0, "foreign_rows": 0, "foreign": [], "denying_keys": 0, "missing": []},
-        "booked_by": {"accounts": 0, "user_id": 0, "email": 0},
     }
     change_settings(deployed, model_access=True, enforce_models=True)
     insert(deployed.litellm, "LiteLLM_EndUserTable", {"user_id": "bob@example.com", "alias": "Bob"})
@@ -266,7 +297,6 @@ def test_enforcement_by_litellm(deployed: Pair) -> None:
     found = info(deployed)
     assert found["enforcement"]["rows"] == found["enforcement"]["made"] == 1 and found["enforcement"]["due"] == 0
     assert found["enforcement"]["foreign"] == ["bob@example.com"]
-    assert found["enforcement"]["booked_by"] == {"accounts": 2, "user_id": 0, "email": 1}
     (missing,) = found["enforcement"]["missing"]
     assert '"end_user_budget_id": "user_bridge_unknown"' in missing
     assert found["health"]["status"] == "degraded" and missing in found["health"]["reasons"]

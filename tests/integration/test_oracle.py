@@ -26,5 +26,6 @@ def test_every_story_ends_as_the_oracle_says(pair: Pair) -> None:
 
 
 def test_with_a_guard_that_holds_nearly_everything_too(pair: Pair) -> None:
+    """And with a prefix of accounts' ids that comes and goes: whoever has an account keeps it."""
     install_bridge(pair, {"initial_password": "none", "removal_accounts": 1, "removal_percent": 0})
-    tell(pair, STORIES)
+    tell(pair, STORIES, with_prefixes=True)

@@ -23,6 +23,7 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
     litellm.new_user(pair.litellm, "made", "made@example.com")
     litellm.new_user(pair.litellm, "adopted", people[0]["email"], role="proxy_admin")
     assert pair.openwebui.value('SELECT count(*) FROM "user"') == len(people) + 1
+    changes_the_prefix(pair, people[0]["id"], tmp_path)
 
     values = variables(pair, bridge_remove_data=True)
     runs = []
@@ -42,6 +43,20 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
     assert snapshot(pair) == catalogs
     again = play(run("remove"), values, tmp_path, env=READ_ONLY)
     assert (again.changed, again.failed) == (0, 0), again.output
+
+
+def changes_the_prefix(pair: Pair, adopted: str, tmp_path: Path) -> None:
+    """Everybody keeps the account, and a deployment says whom LiteLLM cannot book on by it."""
+    values = variables(pair, bridge_user_id_prefix="", bridge_attribution="user_id")
+    done = play("llmops.user_bridge.deploy_bridge", values, tmp_path)
+    assert (done.changed > 0, done.failed) == (True, 0), done.output
+    assert "the id of 2 of 2 accounts is not that of their user in LiteLLM" in done.words, done.output
+    assert "adopted, made" in done.words and "header_name: X-OpenWebUI-User-Id" in done.words, done.output
+    again = play("llmops.user_bridge.deploy_bridge", values, tmp_path, env=READ_ONLY)
+    assert (again.changed, again.failed) == (0, 0), again.output
+    litellm.new_user(pair.litellm, "later", "later@example.com")
+    sql = "SELECT openwebui_id FROM user_bridge.sync_mapping WHERE litellm_type = 'user' ORDER BY litellm_id"
+    assert [row["openwebui_id"] for row in pair.litellm_admin.rows(sql)] == [adopted, "later", "usr_made"]
 
 
 REMOVAL_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, product, rows
-from kit.bridge import DEFAULTS, REGISTRY, install_bridge, optional_tables, render_sql
+from kit.bridge import DEFAULTS, REGISTRY, change_settings, install_bridge, optional_tables, render_sql
 from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import OWNER_ROLE, Pair, Side
@@ -184,6 +184,9 @@ def test_an_upgraded_installation_keeps_its_rows_and_is_as_a_fresh_one(pair: Pai
         assert without_new_columns(contents(pair, side, now=True), before) == before
         assert actions(upgrade(pair, side)) == {}
     take_away(pair)
+    # Which the first version's constraint forbids.
+    change_settings(pair, user_id_prefix="")
+    change_settings(pair, user_id_prefix="usr_")
     with new_pair(pair.cluster, pair.litellm_version, pair.openwebui_version) as fresh:
         install_bridge(fresh)
         for side in SIDES:

@@ -41,6 +41,7 @@ _KNOWN = {
         "maximum",
         "pattern",
         "pattern_text",
+        "may_be_empty",
         "unequal_to",
         "roles",
     ),

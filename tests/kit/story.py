@@ -108,6 +108,7 @@ def _stories(*writes: st.SearchStrategy[Step]) -> st.SearchStrategy[list[tuple[i
 
 steps = _stories()
 steps_with_models = _stories(*[_writes_of_models] * 4)
+steps_with_prefixes = _stories(st.tuples(st.just("prefix"), st.sampled_from(["usr_", ""])))
 # Nothing much can happen in an empty LiteLLM.
 _PROLOGUE: list[Step] = [
     ("add_organization", "o1", "Research"),
@@ -133,6 +134,7 @@ class Stage:
     open: set[int] = field(default_factory=set)
     broken: bool = False
     signed_up: int = 0
+    taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for _ in range(3):
@@ -194,13 +196,16 @@ class Stage:
             "drain",
             "break",
             "mend",
+            "prefix",
         ):
             self._control(number, step)
             return
         if step[0] == "sign_up":
-            # No id is ever given twice.
+            # No id is ever given twice. Some people make LiteLLM's users by the ids of Open WebUI's accounts.
             self.signed_up += 1
-            _sign_up(self.pair, f"hand-{self.signed_up}", *step[1:])
+            key = f"hand-{self.signed_up}" if step[1] in self.taken else step[1]
+            self.taken.add(step[1])
+            _sign_up(self.pair, key, *step[1:])
             return
         try:
             _write(session, step)
@@ -235,6 +240,10 @@ class Stage:
         elif verb == "mend" and self.broken:
             self.pair.openwebui_admin.run("ALTER FUNCTION user_bridge.away(jsonb) RENAME TO apply")
             self.broken = False
+        elif verb == "prefix":
+            # As another deployment does: whoever has an account keeps it.
+            for admin in (self.pair.litellm_admin, self.pair.openwebui_admin):
+                admin.run("UPDATE user_bridge.settings SET user_id_prefix = %s", [step[1]])
 
 
 def _sign_up(pair: Pair, key: str, user: str, role: str, is_older: bool, has_sign_in: bool, is_proved: bool) -> None:
@@ -304,14 +313,14 @@ def _members(user_ids: list[str]) -> Any:
     return [{"role": "user", "user_id": each, "user_email": None} for each in user_ids] or {}
 
 
-def tell(pair: Pair, stories: int, *, shorten: bool = True) -> None:
+def tell(pair: Pair, stories: int, *, shorten: bool = True, with_prefixes: bool = False) -> None:
     """Play random stories; each must end as the oracle says. The bridge is installed already."""
 
     def check() -> None:
         left = differences(pair)
         assert left == [], left
 
-    _tell([pair], stories, check, shorten)
+    _tell([pair], stories, check, shorten, steps_with_prefixes if with_prefixes else steps)
 
 
 def tell_both(

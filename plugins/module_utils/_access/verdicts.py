@@ -159,6 +159,24 @@ def granted_by_litellm(model: Model | None, person: Person, outcome: Outcome | N
     return check(FAILED, _unclear(model, outcome))
 
 
+def attribution(user: str, person: Person, by: str) -> Check:
+    """Whether what Open WebUI sends is the id of the user on whom LiteLLM is to book. `by`: user_id or email."""
+    header, sent = ("X-OpenWebUI-User-Id", person.id) if by == "user_id" else ("X-OpenWebUI-User-Email", person.email)
+    if sent != user:
+        return Check(
+            "attribution",
+            FAILED,
+            f"bridge_attribution is {by}, but {header} of {person.email} is {sent}, and LiteLLM's user is {user}: it "
+            "would book on an id that nobody has. bridge_status says of how many that is so, and what to do",
+        )
+    return Check(
+        "attribution",
+        OK,
+        f"{header} of {person.email} is the id of LiteLLM's user {user}; whether LiteLLM books on it was not checked, "
+        "for it writes spend later: look at the user's there",
+    )
+
+
 def _unclear(model: Model, outcome: Outcome) -> str:
     return (
         f"LiteLLM answers for {model.name} with HTTP {outcome.status}: look into its log, and whether the model's "

@@ -52,6 +52,7 @@ def _checks(site: Program, proxy: Program, who: Person, said: Mapping[str, Any],
         verdicts.refused_chat(refused, who, None if who.is_admin else _ask_site(tried, who, refused)),
         verdicts.enforcement(refused, who, _ask_proxy(tried, who, refused), said["enforced"]),
         *([verdicts.granted_by_litellm(granted, who, _ask_proxy(tried, who, granted))] if said["enforced"] else []),
+        *([verdicts.attribution(said["user"], who, said["attribution"])] if said["attribution"] != "none" else []),
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.activity import look_at_activity
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.attribution import look_at_attribution
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.connection import check_connection
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery import (
     look_at_delivery,
@@ -130,6 +131,7 @@ def _look_at_litellm(
         delivery["drainer"] = look_at_drainer(cur, report, live, params["maintenance"])
         delivery["models"] = look_at_models(cur, report, live, "litellm")
         delivery["enforcement"] = look_at_enforcement(cur, report, live)
+        delivery["attribution"] = look_at_attribution(cur, report, live, delivery["settings"])
         tested = check_connection(cur, report, params["owner"]) if params["check_connection"] else None
         source = seen(cur, report, "installation", read_source, params["owner"])
         problem = identity_problem(cur, source)

@@ -53,6 +53,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "enforce_models": {"type": "bool"},
     "enforce_key": {"type": "str", "choices": ["email", "id"]},
     "enforce_unknown": {"type": "str", "choices": ["deny", "allow"]},
+    "attribution": {"type": "str", "choices": ["user_id", "email", "none"]},
 }
 
 # Smallest and largest value.
@@ -70,7 +71,7 @@ RANGES: dict[str, tuple[int, int]] = {
 
 # Regular expression for the whole value, and what it says.
 PATTERNS: dict[str, tuple[str, str]] = {
-    "user_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
+    "user_id_prefix": ("[A-Za-z0-9.:_-]{0,32}", "up to 32 letters, digits, dots, colons, underscores or hyphens"),
     "group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "team_group_id_prefix": ("[A-Za-z0-9.:_-]{1,32}", "1 to 32 letters, digits, dots, colons, underscores or hyphens"),
     "openwebui_model_prefix": (
@@ -137,4 +138,5 @@ VARIABLES: dict[str, str] = {
     "enforce_models": "bridge_enforce_models",
     "enforce_key": "bridge_enforce_key",
     "enforce_unknown": "bridge_enforce_unknown",
+    "attribution": "bridge_attribution",
 }

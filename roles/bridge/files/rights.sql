@@ -1,6 +1,7 @@
 -- What the bridge says about the person with this address in Open WebUI: the account, and every model that LiteLLM serves.
 SELECT jsonb_build_object(
            'account', m.openwebui_id, 'followed', s.model_access, 'enforced', s.enforce_models,
+           'user', m.litellm_id, 'attribution', s.attribution,
            'models', (
                SELECT coalesce(jsonb_agg(jsonb_build_object(
                           'model', c.model,

@@ -55,10 +55,20 @@ def test_a_password_that_takes_too_long(cost: int, timeout: int | None, remedy: 
     assert checked({"password_cost": cost, "target_timeout_ms": timeout, "initial_password": "none"})
 
 
-@pytest.mark.parametrize("prefix", ["", "a b", "a'b", 'a"b', "a\\b", "a%b", "a/b", "x" * 33, "ü"])
+@pytest.mark.parametrize("prefix", ["a b", "a'b", 'a"b', "a\\b", "a%b", "a/b", "x" * 33, "ü"])
 def test_prefixes_that_break_ids(prefix: str) -> None:
-    with pytest.raises(BridgeError, match=r"settings.user_id_prefix \(bridge_user_id_prefix\) must be 1 to 32 letters"):
+    message = r"settings.user_id_prefix \(bridge_user_id_prefix\) must be up to 32 letters"
+    with pytest.raises(BridgeError, match=message):
         checked({"user_id_prefix": prefix})
+    with pytest.raises(BridgeError, match="must be 1 to 32 letters"):
+        checked({"group_id_prefix": prefix})
+
+
+def test_only_the_prefix_of_accounts_may_be_empty() -> None:
+    assert checked({"user_id_prefix": ""}) == {"user_id_prefix": ""}
+    for name in ("group_id_prefix", "team_group_id_prefix"):
+        with pytest.raises(BridgeError, match="must be 1 to 32 letters"):
+            checked({name: ""})
 
 
 def test_group_prefixes_must_differ() -> None:

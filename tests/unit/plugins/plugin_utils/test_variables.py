@@ -78,7 +78,7 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
         ({"bridge_role_map": {"boss": "admin"}}, "bridge_role_map: 'boss' is no LiteLLM role"),
         ({"bridge_role_map": "proxy_admin_viewer=admin"}, "bridge_role_map: proxy_admin_viewer is read-only"),
         ({"bridge_group_id_prefix": "grp_team_"}, "bridge_team_group_id_prefix and bridge_group_id_prefix must differ"),
-        ({"bridge_user_id_prefix": "a b"}, "bridge_user_id_prefix must be 1 to 32 letters"),
+        ({"bridge_user_id_prefix": "a b"}, "bridge_user_id_prefix must be up to 32 letters"),
         ({"bridge_password_cost": 16}, "bridge_password_cost is 16: hashing one initial password can take"),
         ({"bridge_sync_user": 'a"b'}, 'a name must not have ", %, a backslash'),
         ({"bridge_openwebui_db": "100%"}, 'bridge_openwebui_db is "100%": a name must not have'),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bridge_install makes the version from before the first release equal to a fresh one, and every table keeps its rows."""
+"""bridge_install makes what was installed before the first release as a fresh one, and every table keeps its rows."""
 
 from __future__ import annotations
 

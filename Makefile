@@ -159,7 +159,7 @@ e2e: venv chromium ## The whole way from the real LiteLLM to the real Open WebUI
 screenshots: venv chromium ## Take the documentation's pictures anew
 	@$(PYTEST) tests/e2e/test_browser.py tests/e2e/test_report.py
 	@mkdir -p docs/images
-	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -maxdepth 1 -name '[0-9]*' | sort -V | tail -1)"/{users,groups,models}.png docs/images/
+	@cp "$$(find "$${USER_BRIDGE_CACHE:-.cache}/e2e" -maxdepth 1 -name '[0-9]*' | sort -V | tail -1)"/{people,users,groups,models}.png docs/images/
 	@cp "$${USER_BRIDGE_CACHE:-.cache}/e2e/report/desktop-light.png" docs/images/report.png
 	@cp "$${USER_BRIDGE_CACHE:-.cache}/e2e/report/phone-dark-below.png" docs/images/report-phone.png
 

@@ -44,6 +44,14 @@ class Remedy(NamedTuple):
     target: str = ""
 
 
+# Also a delivery's, whose own remedy for what is denied would be found first.
+_CONNECT = Remedy(
+    "permission",
+    ("permission denied for database",),
+    login="grant the role of {user} CONNECT on the database",
+    target="grant {user} CONNECT on {database}",
+)
+
 # Failures of a connection. The first whose words are in the message counts.
 _CONNECTION = (
     Remedy(
@@ -54,7 +62,7 @@ _CONNECTION = (
         "the password of {user} in Open WebUI's server is not the one in the user mapping: set bridge_sync_password "
         "and run the playbook llmops.user_bridge.rotate_sync_password",
     ),
-    Remedy("password", ("no password supplied",), login="set {password}", target="set bridge_sync_password"),
+    Remedy("password", ("no password supplied",), login="set {password}"),
     Remedy(
         "pg_hba",
         ("credentials required", "password is required"),
@@ -89,12 +97,7 @@ _CONNECTION = (
         login="check {user}; the role must have LOGIN",
         target="check bridge_sync_user; it must have LOGIN",
     ),
-    Remedy(
-        "permission",
-        ("permission denied for database",),
-        login="grant the role of {user} CONNECT on the database",
-        target="grant {user} CONNECT on {database}",
-    ),
+    _CONNECT,
     Remedy(
         "unreachable",
         ("closed unexpectedly", "closed the connection"),
@@ -174,16 +177,10 @@ _UNREACHABLE = Remedy(
 # Failures of a delivery. Those with words come before the codes that they share with others.
 _DELIVERY = (
     Remedy(
-        "last admin",
-        ("last admin",),
-        target="make another account admin in Open WebUI, or keep this one proxy_admin in LiteLLM",
-    ),
-    Remedy(
         "email taken",
         ("email refused",),
         target="change the email of the Open WebUI account that has it, or delete that account",
     ),
-    Remedy("name too long", ("name refused",), target="shorten the alias in LiteLLM, or upgrade Open WebUI"),
     Remedy(
         "copy",
         ("this database is a copy",),
@@ -197,12 +194,8 @@ _DELIVERY = (
     ),
     Remedy("no owner", ("has no identity yet", "belongs to no installation yet", "is not signed by"), target=DEPLOY),
     Remedy("older bridge", ("side of the bridge is older",), target=DEPLOY),
-    Remedy(
-        "restored source",
-        ("older than what Open WebUI has",),
-        target="nothing: the next attempt takes a newer version number",
-    ),
     Remedy("not deployed", ("foreign server user_bridge_target does not exist",), target=DEPLOY),
+    _CONNECT,
     Remedy(
         "permission",
         ("permission denied",),

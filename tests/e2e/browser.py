@@ -13,6 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from e2e.litellm_server import MASTER_KEY, Proxy
 from e2e.webui_server import Server
 from kit.common import KitError
 
@@ -59,6 +60,20 @@ def window(browser: Browser, server: Server, width: int = SIZE["width"]) -> Iter
         page = context.new_page()
         page.goto("/auth")
         yield page
+    finally:
+        context.close()
+
+
+@contextmanager
+def litellms_window(browser: Browser, proxy: Proxy, width: int) -> Iterator[Page]:
+    """A window of LiteLLM's own pages, signed in with the master key as their administrator does."""
+    size: ViewportSize = {**SIZE, "width": width}
+    context = browser.new_context(viewport=size, locale="en-US", base_url=proxy.url, color_scheme="light")
+    context.set_default_timeout(PATIENCE_MS)
+    try:
+        signed_in = context.request.post("/v2/login", data={"username": "admin", "password": MASTER_KEY})
+        assert signed_in.ok, signed_in.text()
+        yield context.new_page()
     finally:
         context.close()
 

@@ -70,6 +70,27 @@ def test_the_admin_sees_users_and_groups(acme: Site, browser: Browser) -> None:
         browsers.take_picture(page, acme.output / "groups.png")
 
 
+@pytest.mark.parametrize("site", ["new"], indirect=True, scope="session")
+def test_both_programs_pages_show_the_same_people(acme: Site, company: Company, browser: Browser) -> None:
+    """LiteLLM's own page of users, and Open WebUI's."""
+    emails = [person.email for person in (GRACE, KATHERINE, ALAN)]
+    halves = [acme.output / "people-litellm.png", acme.output / "people-openwebui.png"]
+    with browsers.litellms_window(browser, company.litellm, width=900) as page:
+        page.goto("/ui/users/")
+        for email in emails:
+            expect(page.get_by_text(email).first).to_be_visible()
+        browsers.take_picture(page, halves[0])
+    admin = acme.pair.admin
+    with browsers.window(browser, acme.server, width=900) as page:
+        browsers.sign_in(page, admin.email, admin.password)
+        browsers.dismiss_release_notes(page)
+        page.goto("/admin/users")
+        for email in emails:
+            expect(page.get_by_text(email).first).to_be_visible()
+        browsers.take_picture(page, halves[1])
+    browsers.put_side_by_side(browser, halves, acme.output / "people.png")
+
+
 def test_two_people_choose_among_different_models(company: Company, browser: Browser) -> None:
     site = company.site
     marie = company.hire("Marie Curie", models=[MODEL, OTHER_MODEL])

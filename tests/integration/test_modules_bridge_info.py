@@ -17,6 +17,7 @@ from kit.drains import drain_on
 from kit.model_rows import add_model
 from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, ensure_login
 from kit.rows import add_key, add_team, insert
+from kit.symptoms import said
 from modules_support import (
     DRIVERS,
     READ_ONLY,
@@ -57,7 +58,7 @@ def test_the_drainer(deployed: Pair) -> None:
         found = info(deployed, maintenance=runs)
         assert found["health"]["status"] == "degraded"
         (reason,) = found["health"]["reasons"]
-        assert f"no drainer lives, though bridge_maintenance is {runs}" in reason and where in reason
+        assert said("no drainer lives, though bridge_maintenance is …", reason) and runs in reason and where in reason
     with drainer(deployed):
         found = info(deployed, maintenance="systemd")
         assert found["drainer"]["lives"] is True and "no drainer lives" not in " ".join(found["health"]["reasons"])
@@ -155,6 +156,15 @@ def test_what_is_wrong_is_said(deployed: Pair, damage: str, status: str, reason:
     assert any(reason in line for line in health["reasons"]), health
 
 
+def test_what_somebody_has_changed_is_said(deployed: Pair) -> None:
+    deployed.litellm_admin.run("DROP FUNCTION user_bridge.version(); SELECT user_bridge.pause()")
+    deployed.openwebui_admin.run("DROP SCHEMA user_bridge CASCADE")
+    reasons = info(deployed)["health"]["reasons"]
+    assert said("… (…): …; run the playbook llmops.user_bridge.deploy_bridge", reasons)
+    assert said("…'s database … has no bridge", reasons)
+    assert said("the bridge is paused", reasons)
+
+
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -173,24 +183,30 @@ def test_a_database_that_is_not_the_installation(deployed: Pair, damage: str, pr
     assert found["health"]["status"] == "broken" and found["installation"]["problem"] in found["health"]["reasons"]
 
 
+def test_a_copy_says_whose_it_is(deployed: Pair) -> None:
+    deployed.litellm_admin.run("UPDATE user_bridge.identity SET database_oid = 1")
+    reasons = info(deployed)["health"]["reasons"]
+    assert said("this database is a copy of the one that the bridge was installed in …", reasons)
+
+
 def test_queue_and_errors(deployed: Pair) -> None:
     deployed.openwebui_admin.run(f"REVOKE EXECUTE ON FUNCTION user_bridge.apply(jsonb) FROM {SYNC_USER}")
     add_user(deployed, "u1", "ann@example.com")
+    add_user(deployed, "u2", "bob@example.com")
     deployed.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
     deployed.litellm_admin.run("UPDATE user_bridge.sync_queue SET enqueued_at = now() - interval '1 hour'")
     found = info(deployed, limit=1)
-    assert found["queue"]["failed"] >= 1 and found["queue"]["by_type"]["user"] == 1
+    assert found["queue"]["failed"] >= 1 and found["queue"]["by_type"]["user"] == 2
     assert found["queue"]["oldest_seconds"] >= 3600
     assert len(found["errors"]) == 1 and "permission denied" in found["errors"][0]["message"]
     assert found["errors"][0]["cause"] == found["causes"][0]["cause"] == "permission"
     assert "deploy_bridge" in found["causes"][0]["remedy"] and found["causes"][0]["entities"] >= 1
     assert found["health"]["status"] == "broken"
-    text = " ".join(found["health"]["reasons"])
-    assert (
-        "cannot execute user_bridge.apply" in text
-        and "could not be delivered so far" in text
-        and "does a drainer run" in text
-    )
+    reasons = found["health"]["reasons"]
+    assert said("… cannot execute user_bridge.apply in database …", reasons)
+    assert said("… of … could not be delivered so far", reasons)
+    assert said("… entities: …: …", reasons)
+    assert said("the oldest queued change has waited for … s", reasons)
 
 
 def test_what_the_drainer_did(deployed: Pair) -> None:
@@ -215,6 +231,7 @@ def test_what_the_drainer_did(deployed: Pair) -> None:
     assert found["recent"]["since"] <= found["last_comparison"] < "2100"
     assert found["upkeep_failing"] == [{"task": "journal", "failures": 1, "message": "no right to"}]
     assert "the upkeep fails at journal (1 time): no right to" in found["health"]["reasons"]
+    assert said("the upkeep fails at … (…): …", found["health"]["reasons"])
     deployed.litellm_admin.run("SELECT user_bridge.note_upkeep('lookout', '10 minutes', 'away')")
     assert info(deployed)["last_comparison"] is None
 
@@ -226,6 +243,7 @@ def test_where_the_triggers_are_off(deployed: Pair) -> None:
     found = info(deployed)
     assert found["triggers_off"] == [f"role litellm database {database}"] and found["health"]["status"] == "broken"
     assert "bridge_sync with action reconcile" in " ".join(found["health"]["reasons"])
+    assert said("session_replication_role is replica for …", found["health"]["reasons"])
     deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} RESET session_replication_role")
 
 
@@ -300,7 +318,7 @@ def test_enforcement_by_litellm(deployed: Pair) -> None:
     (missing,) = found["enforcement"]["missing"]
     assert '"end_user_budget_id": "user_bridge_unknown"' in missing
     assert found["health"]["status"] == "degraded" and missing in found["health"]["reasons"]
-    assert "1 row of LiteLLM_EndUserTable that somebody else has made" in " ".join(found["health"]["reasons"])
+    assert said("… of LiteLLM_EndUserTable that somebody else has made", found["health"]["reasons"])
     # As LiteLLM's /key/update writes it.
     add_key(deployed.litellm, "shared", None, metadata={"end_user_budget_id": "user_bridge_unknown"})
     found = info(deployed, drift=True)
@@ -329,10 +347,12 @@ def test_drift_on_request(deployed: Pair) -> None:
     found = info(deployed, drift=True)
     assert found["drift"] == {"entities": 2, "fields": 3, "by_type": {"team_member": 1, "user": 1}}
     assert found["health"]["status"] == "degraded" and "repair true" in found["health"]["reasons"][0]
+    assert said("… not alike in LiteLLM and Open WebUI", found["health"]["reasons"])
     assert info(deployed)["drift"] is None
     deployed.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")
     away = info(deployed, drift=True)
     assert away["drift"] is None and away["health"]["status"] == "broken"
+    assert said("LiteLLM's server cannot reach Open WebUI's: …", away["health"]["reasons"])
     assert [item["what"] for item in away["unseen"]] == ["drift"]
 
 
@@ -370,7 +390,8 @@ def test_removals_that_wait_for_approval(deployed: Pair) -> None:
     assert found["removals"]["first"][0]["accounts"] == [{"id": "usr_u0", "email": "u0@example.com", "name": "u0"}]
     assert found["removals"]["by_kind"] == {"deletion": 3}
     assert found["health"]["status"] == "degraded"
-    assert "3 changes held until somebody decides (3 deletion): " in found["health"]["reasons"][0]
+    assert found["health"]["reasons"][0].startswith("3 changes held until somebody decides (3 deletion): ")
+    assert said("… held until somebody decides (…)", found["health"]["reasons"])
 
 
 def test_accounts_with_their_initial_password(deployed: Pair) -> None:
@@ -383,7 +404,7 @@ def test_accounts_with_their_initial_password(deployed: Pair) -> None:
     found = info(deployed, limit=0)
     assert found["initial_passwords"] == {"total": 1, "first": []} and found["health"]["status"] == "ok"
     deployed.openwebui_admin.run("UPDATE user_bridge.entity SET initial_password_at = now() - interval '80 hours'")
-    assert "does a drainer run" in info(deployed)["health"]["reasons"][0]
+    assert said("initial passwords are older than initial_password_ttl_hours", info(deployed)["health"]["reasons"])
 
 
 def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair) -> None:
@@ -399,7 +420,7 @@ def test_users_without_an_account_and_accounts_that_nothing_opens(deployed: Pair
     (account,) = found["no_sign_in"]["first"]
     assert account == {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
     (reason,) = found["health"]["reasons"]
-    assert reason.startswith("1 user of LiteLLM without an account")
+    assert said("… of LiteLLM without an account because of one that Open WebUI has", reason)
     found = info(deployed, limit=0)
     assert found["no_sign_in"] == {"total": 1, "first": []} and found["not_linked"] == {"total": 1, "first": []}
 
@@ -414,6 +435,7 @@ def test_accounts_that_vanished(deployed: Pair) -> None:
     assert found["linked"]["user"] == {"linked": 3, "missing": 2}
     assert found["health"]["status"] == "degraded"
     assert found["health"]["reasons"][0].startswith("Open WebUI lacks 2 of the type user ")
+    assert said("Open WebUI lacks … that the bridge made there", found["health"]["reasons"])
     # As after a restore: nobody there knows of them.
     deployed.openwebui_admin.run("DELETE FROM user_bridge.entity")
     assert info(deployed)["health"]["reasons"][0].startswith("Open WebUI lacks 3 of the type user ")
@@ -427,6 +449,7 @@ def test_settings_that_only_one_side_has(deployed: Pair) -> None:
     assert found["settings_differ"] == ["default_role", "on_user_delete"]
     (reason,) = found["health"]["reasons"]
     assert "default_role, on_user_delete" in reason and "deploy_bridge" in reason
+    assert said("the two sides have different settings (…)", reason)
 
 
 def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:
@@ -438,6 +461,7 @@ def test_triggers_that_fell_back_to_whole_rows(deployed: Pair) -> None:
     found = info(deployed)
     assert found["trigger_faults"] == 2 and found["health"]["status"] == "degraded"
     assert any("could not compare their columns 2 times" in line for line in found["health"]["reasons"])
+    assert said("triggers could not compare their columns …", found["health"]["reasons"])
     deployed.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN alias TO user_alias')
     repair = {**login_options(deployed, "litellm"), "action": "reconcile", "repair": True}
     run_module("bridge_sync", {**repair, "entity_types": ["user"]})
@@ -467,6 +491,7 @@ def test_a_grant_that_is_missing_on_any_table(deployed: Pair) -> None:
     assert found["health"]["status"] == "broken"
     reason = "user_bridge_writer lacks UPDATE on table access_grant (openwebui): run the playbook"
     assert any(reason in line for line in found["health"]["reasons"])
+    assert said("… lacks … on table …", found["health"]["reasons"])
 
 
 def test_a_right_that_the_owner_role_must_not_have(deployed: Pair) -> None:
@@ -479,6 +504,7 @@ def test_a_right_that_the_owner_role_must_not_have(deployed: Pair) -> None:
             "user_bridge_owner must not have SELECT on table LiteLLM_Config (litellm)",
             "user_bridge_owner must not have UPDATE on table auth (openwebui)",
         ]
+        assert said("must not have", reasons)
     finally:
         deployed.openwebui_admin.run(f'REVOKE UPDATE (password) ON public.auth FROM "{OWNER_ROLE}"')
         deployed.litellm_admin.run(f'REVOKE SELECT ON public."LiteLLM_Config" FROM "{OWNER_ROLE}"')
@@ -498,6 +524,7 @@ def test_version_that_is_not_the_expected_one(deployed: Pair) -> None:
     assert found["health"]["reasons"] == [
         "version 1.0.0 is installed, not 2.0.0: run the playbook llmops.user_bridge.deploy_bridge"
     ]
+    assert said("version … is installed, not …", found["health"]["reasons"])
 
 
 def test_wrong_password_of_the_sync_user(deployed: Pair) -> None:
@@ -534,6 +561,7 @@ def test_limited_login_is_told_what_it_could_not_see(deployed: Pair) -> None:
     }
     assert found["litellm"]["grants"] == [] and found["health"]["status"] == "degraded"
     assert any("could not see queue: permission denied" in line for line in found["health"]["reasons"])
+    assert said("could not see …", found["health"]["reasons"])
 
 
 def test_a_bridge_of_another_shape_is_reported_not_a_crash(deployed: Pair) -> None:

@@ -20,6 +20,7 @@ from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
 from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
 from kit.pairs import pair as new_pair
+from kit.symptoms import said
 from modules_support import (
     DRIVERS,
     READ_ONLY,
@@ -144,7 +145,9 @@ def test_dblink_in_a_schema_that_litellm_owns_is_refused(pair: Pair) -> None:
     """It can rename the schema and make another one, whose functions the bridge and the login would call."""
     install(pair)
     pair.litellm_admin.run("CREATE SCHEMA theirs AUTHORIZATION litellm; ALTER EXTENSION dblink SET SCHEMA theirs")
-    assert 'ALTER SCHEMA "theirs" OWNER TO CURRENT_USER' in problem(pair)
+    refusal = problem(pair)
+    assert 'ALTER SCHEMA "theirs" OWNER TO CURRENT_USER' in refusal
+    assert said("has the extension dblink in schema …, which belongs to …", refusal)
     assert look(pair)["sides"]["litellm"]["extension_schema_stranger"] == "litellm"
     pair.litellm_admin.run('ALTER SCHEMA "theirs" OWNER TO CURRENT_USER')
     assert look(pair)["problems"] == []
@@ -249,7 +252,7 @@ def test_the_connection_limit(installed: Pair) -> None:
         installed.cluster.execute(f'ALTER ROLE "{SYNC_USER}" CONNECTION LIMIT -1')
     # The kit's servers have 200 connections.
     pools["openwebui_connections"] = 170
-    assert "max_connections" in problem(installed, **pools)
+    assert said("max_connections of the server of …", problem(installed, **pools))
     assert look(installed, **pools, planned_max_connections=240)["problems"] == []
     installed.cluster.execute(f'ALTER DATABASE "{installed.litellm_db}" CONNECTION LIMIT 20')
     try:
@@ -280,13 +283,13 @@ UNREACHED: list[tuple[dict[str, Any], str]] = [
 
 
 @both_drivers
-@pytest.mark.parametrize(("changes", "said"), UNREACHED)
-def test_servers_that_cannot_be_reached(installed: Pair, driver: str, changes: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("changes", "wanted"), UNREACHED)
+def test_servers_that_cannot_be_reached(installed: Pair, driver: str, changes: dict[str, Any], wanted: str) -> None:
     found = look(installed, driver=driver, **changes)
     assert found["sides"] == {} and found["one_server"] is False and len(found["problems"]) == 2
     for program, message in zip(("LiteLLM", "Open WebUI"), found["problems"], strict=True):
         assert message.startswith(f"Cannot look into {program}'s database")
-        assert re.search(said, message), message
+        assert re.search(wanted, message), message
 
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
@@ -297,14 +300,14 @@ def test_a_database_that_does_not_exist(installed: Pair, side: str) -> None:
 
 
 def test_the_second_login(installed: Pair) -> None:
-    for changes, said in (
+    for changes, wanted in (
         ({"openwebui_login_port": 1}, "check bridge_openwebui_login_host and bridge_openwebui_login_port"),
         (
             {"openwebui_login_password": "wrong one"},
             "check bridge_openwebui_login_user and",
         ),
     ):
-        assert said in problem(installed, **changes)
+        assert wanted in problem(installed, **changes)
 
 
 @pytest.fixture
@@ -333,17 +336,17 @@ def test_a_server_that_answers_in_another_language(german: Pair) -> None:
         ({"login_db": "nowhere"}, "existiert nicht", "set bridge_litellm_db to the database that LiteLLM uses"),
     ]
     for driver in DRIVERS:
-        for changes, word, said in refused:
+        for changes, word, wanted in refused:
             message = look(german, driver=driver, **changes)["problems"][0]
-            assert word in message and said in message
+            assert word in message and wanted in message
     # The same between the two servers.
     install(german)
     options = a_call(german, "bridge_target")
-    for changes, said, cause in (
+    for changes, wanted, cause in (
         ({"sync_password": "wrong one"}, "fehlgeschlagen; check bridge_sync_user and bridge_sync_password", "login"),
         ({"target_db": "nowhere"}, "existiert nicht; check bridge_openwebui_db", "database"),
     ):
-        with pytest.raises(ModuleFailed, match=said) as failed:
+        with pytest.raises(ModuleFailed, match=wanted) as failed:
             run_module("bridge_target", {**options, **changes})
         # By which the role sync_user decides whether to set the password.
         assert failed.value.result["cause"] == cause
@@ -381,10 +384,11 @@ def test_values_that_later_modules_would_refuse(installed: Pair) -> None:
 
 
 def test_owners_and_roles_that_are_not_the_bridges(installed: Pair) -> None:
-    assert 'bridge_litellm_owner is "someone"' in problem(installed, litellm_owner="someone")
+    refusal = problem(installed, litellm_owner="someone")
+    assert 'bridge_litellm_owner is "someone"' in refusal and said("but the tables in … belong to …", refusal)
     assert 'bridge_openwebui_owner is "someone"' in problem(installed, openwebui_owner="someone")
-    said = look(installed, owner=SYNC_USER)["problems"]
-    assert any("bridge_owner_role" in message and "may log in" in message for message in said)
+    refusals = look(installed, owner=SYNC_USER)["problems"]
+    assert any("bridge_owner_role" in message and "may log in" in message for message in refusals)
     assert "bridge_sync_user" in problem(installed, sync_user="postgres")
 
 
@@ -397,7 +401,7 @@ def test_other_checks(pair: Pair) -> None:
     rows.add_user(
         pair.litellm, "away", "away@example.com", user_role="proxy_admin", metadata={"scim_active": False, "x": 1}
     )
-    assert "has no admin yet" in problem(pair)
+    assert said("has no admin yet, and no LiteLLM proxy_admin with an email would become one", problem(pair))
     assert look(pair, allow_no_admin=True)["problems"] == []
 
 

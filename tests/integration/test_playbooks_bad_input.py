@@ -21,6 +21,7 @@ from kit.cluster import Cluster, running
 from kit.common import REPO
 from kit.pairs import Pair, empty_database
 from kit.schemas import Admin
+from kit.symptoms import said
 from playbooks_support import (
     DEPLOY,
     Run,
@@ -270,6 +271,10 @@ def test_a_variable_that_cannot_be_used(refusals: Refusals, mistake: str) -> Non
 def test_databases_that_cannot_be_used(refusals: Refusals) -> None:
     for name in refusals.mistakes.keys() - VARIABLES.keys():
         check(refusals.run.hosts[name], refusals.mistakes[name][1])
+    hosts = refusals.run.hosts
+    assert said("has no table … in schema public", hosts["no_tables_in_litellm"].words)
+    assert said("the schema user_bridge in … exists and belongs to …", hosts["schema_of_somebody_elses"].words)
+    assert said("lacks rights in …", hosts["login_without_rights"].words)
 
 
 def test_a_host_without_a_driver(refusals: Refusals) -> None:
@@ -378,4 +383,5 @@ def test_a_server_older_than_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "is PostgreSQL 12.22; the bridge needs PostgreSQL 13 or newer. Upgrade the server or name another one"
         in run.words
     )
+    assert said("the bridge needs PostgreSQL …", run.words)
     assert "bridge_login_host, bridge_login_port" in run.words

@@ -26,6 +26,7 @@ from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import KitError
 from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair, Session, Side
 from kit.rows import add_key, add_user, change_user, delete_user
+from kit.symptoms import said
 from modules_support import USUAL_DRIVER, ModuleFailed, a_call, login_options, run_module
 from playbooks_support import READ_ONLY, Plays, forget_roles, play, role_play, variables
 
@@ -302,6 +303,7 @@ def test_a_login_that_may_switch_nothing_off_is_refused(pair: Pair, managed: str
     look = {**a_call(pair, "bridge_preflight_info"), **login_options(pair, "litellm", managed)}
     problems = " ".join(run_module("bridge_preflight_info", look)["problems"])
     assert problems.count("the server would show passwords to whoever reads its log or statistics") == 2
+    assert said("the server would show … to whoever reads its log or statistics", problems)
     assert pair.openwebui_admin.value("SELECT to_regrole(%s)", [SYNC_USER]) is None
     assert pair.litellm_admin.value("SELECT count(*) FROM pg_foreign_server") == 0
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/operations.md quotes messages that there are, and has every reason that bridge_info can give."""
+"""docs/operations.md quotes what integration tests produce, and has every reason that bridge_info can give."""
 
 from __future__ import annotations
 
@@ -13,44 +13,40 @@ import pytest
 import yaml
 from ansible_collections.llmops.user_bridge.plugins.filter.table import table
 
-from kit import causes, pages
+from kit import pages, symptoms
 from kit.common import REPO
 
-TEXT = causes.PAGE.read_text(encoding="utf-8")
 HEALTH = REPO / "plugins" / "module_utils" / "_info" / "health.py"
-# What can be quoted: modules, roles and SQL, with texts that go on in the next line put together.
-SOURCES = [
-    *(REPO / "plugins").rglob("*.py"),
-    *(REPO / "roles").glob("*/tasks/*.yml"),
-    *(REPO / "roles" / "triggers" / "templates").rglob("*.j2"),
-]
-
-
-def seen(section: str) -> list[str]:
-    """The messages of a section's table: what stands between backticks in its first column."""
-    (found,) = re.findall(rf"(?ms)^## {section}$(.*?)(?=^## |\Z)", TEXT)
-    rows = re.findall(r"(?m)^\| (`.+?`) \|", found)
-    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
-
-
-def joined(text: str) -> str:
-    """Without what separates the parts of a text in Python, SQL and YAML, and with one blank between words."""
-    return " ".join(re.sub(r"[\"']\s*\n\s*f?[\"']", "", text).split())
-
-
-CODE = "\n".join(joined(path.read_text(encoding="utf-8")) for path in SOURCES)
-MESSAGES = [*seen("The report says"), *seen("A run stops before it changes anything")]
+QUOTED = [*symptoms.quoted(symptoms.REPORT), *symptoms.quoted(symptoms.STOP)]
+PRODUCED = symptoms.produced()
 
 
 def parts(message: str) -> list[str]:
     return [part.strip(" ();:,") for part in message.split("…") if part.strip(" ();:,")]
 
 
-@pytest.mark.parametrize("message", MESSAGES)
-def test_every_message_is_one_of_ours(message: str) -> None:
-    for part in parts(message):
-        # The remedy that many end with is a constant, and the schema's name another.
-        assert part.replace("user_bridge.apply", "{SCHEMA}.apply") in CODE or part in CODE, part
+# What no server or host of the integration tests is like; where it comes from instead.
+ELSEWHERE = {
+    "does not have the extension …": "tests/unit/plugins/module_utils/test_preflight.py",
+    "is a read-only standby": "tests/unit/plugins/module_utils/test_preflight.py",
+    "bridge_maintenance is systemd, but this host does not run systemd": "roles/maintenance/tasks/validate.yml",
+}
+
+
+@pytest.mark.parametrize("message", QUOTED)
+def test_every_message_is_produced_by_a_test(message: str) -> None:
+    """On a real server. tests/integration/test_symptoms.py produces the causes, and says so itself."""
+    if message in ELSEWHERE:
+        assert message.strip(" …") in (REPO / ELSEWHERE[message]).read_text(encoding="utf-8")
+    else:
+        assert message in PRODUCED
+
+
+def test_a_message_is_compared_as_the_page_has_it() -> None:
+    assert symptoms.said("could not see …", ["could not see queue: permission denied"])
+    assert not symptoms.said("could not see …", ["could not look"])
+    with pytest.raises(AssertionError, match="does not quote"):
+        symptoms.said("nobody has ever seen this", "nobody has ever seen this")
 
 
 def reasons() -> list[str]:
@@ -67,7 +63,7 @@ def reasons() -> list[str]:
 
 
 def test_every_reason_is_on_the_page() -> None:
-    known = [parts(message.replace("user_bridge.apply", ".apply")) for message in seen("The report says")]
+    known = [parts(message.replace("user_bridge.apply", ".apply")) for message in symptoms.quoted(symptoms.REPORT)]
     texts = [text for text in reasons() if len(text) > 12]
     assert len(texts) > 15
     for text in texts:

@@ -14,7 +14,6 @@ import pytest
 import test_modules_bridge_access_info as access_info
 import test_modules_bridge_install as bridge_install
 import test_modules_bridge_query_info as query_info
-import test_modules_bridge_role as bridge_role
 import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
 import test_settings_of_others as settings_of_others
@@ -135,13 +134,6 @@ FAULTS = [
         lambda pair: access_info.test_what_litellm_answers(
             Reply({"error": {"type": "key_model_access_denied"}}, status=401), ("skipped", "failed")
         ),
-    ),
-    Fault(
-        "a role that goes from one database loses its rights on the others",
-        "_role.py",
-        "    for row in elsewhere:\n",
-        "    for row in []:\n",
-        bridge_role.test_a_role_goes,
     ),
     Fault("results are masked", "_pg.py", "    module.no_log_values = set()\n", "", _masked),
     Fault(

@@ -283,6 +283,20 @@ sides:
         - Of LiteLLM's side, whether delivery is paused; null without a bridge, or where the login may not see it.
       type: bool
       sample: false
+    lost_models:
+      description:
+        - Of LiteLLM's side, what people would lose by C(extra_models) of O(settings), which the module warns of; null
+          without a bridge that can tell, or where rights on models are not followed.
+      type: dict
+      contains:
+        models:
+          description: The models that neither the new list nor LiteLLM's database names.
+          type: list
+          elements: str
+        people:
+          description: How many people see one of them now; null where Open WebUI cannot be asked.
+          type: int
+      sample: {models: [gpt-4o], people: 12}
     foreign_objects:
       description: What somebody else has put into the schema C(user_bridge).
       type: list

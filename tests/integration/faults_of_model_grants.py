@@ -325,6 +325,20 @@ MODEL_GRANTS: list[Row] = [
         "PERFORM s.id",
         grants.test_many_end_as_they_would_one_by_one,
     ),
+    (
+        "whoever has no account yet counts as put into a group",
+        _GROUPS,
+        "SELECT p_group, u.id, (u.id IN (",
+        "SELECT p_group, u.id, true OR (u.id IN (",
+        grants.test_many_end_as_they_would_one_by_one,
+    ),
+    (
+        "whoever is put into a group at once is not noted as the bridge's",
+        _GROUPS,
+        "SELECT p_group, u.id, (u.id IN (",
+        "SELECT p_group, u.id, false AND (u.id IN (",
+        grants.test_many_end_as_they_would_one_by_one,
+    ),
 ]
 
 # With access_control and user_ids.

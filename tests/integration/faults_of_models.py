@@ -34,6 +34,20 @@ def _with(test: Callable[[Pair, dict[str, object]], None], state: dict[str, obje
 
 RULE: list[Row] = [
     (
+        "a model that moved into the database counts as lost",
+        "entities/model/litellm/lost.sql.j2",
+        "    SELECT d.name FROM user_bridge.deployed_names() AS d WHERE NOT d.is_blocked\n    EXCEPT\n",
+        "",
+        _caught(rule.test_what_a_shorter_list_of_extra_models_takes_away_is_said),
+    ),
+    (
+        "whoever owns a model's row loses it with the grant",
+        "entities/model/openwebui/report.sql.j2",
+        "HAVING bool_and(r.grant_type IN ('user', 'group'))",
+        "",
+        _caught(rule.test_what_a_shorter_list_of_extra_models_takes_away_is_said),
+    ),
+    (
         "a dot in a pattern is a dot",
         _PATTERNS,
         ", '.', '_') ESCAPE",

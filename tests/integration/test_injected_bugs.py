@@ -346,6 +346,7 @@ def _models(pair: Pair) -> None:
         change_settings(pair, model_policy=policy)
         for model in ("m1", "m2", "mine", "nothing"):
             pair.litellm_admin.value("SELECT user_bridge.explain_model('u0', %s)", [model])
+    pair.litellm_admin.value("SELECT user_bridge.lost_models('[]')")
     rows.change_user(session, "u0", models=["m1"])
     pair.litellm_admin.run("UPDATE user_bridge.model_set SET unused_since = unused_since - interval '2 hours'")
     pair.litellm_admin.run("SELECT setval('user_bridge.litellm_columns', 64)")

@@ -1201,3 +1201,25 @@ def test_rights_are_counted(models: Pair) -> None:
     rows.add_team(models.litellm, "t", models=["openai/*"], members_with_roles=members("a"))
     drain(models)
     assert models.litellm_admin.value(rights) == {**counted, "sets": 0, "unassigned": 0, "unseen": ["fake-b", "fake.c"]}
+
+
+def test_what_a_shorter_list_of_extra_models_takes_away_is_said(models: Pair) -> None:
+    """With the names that only the list had, and those who see one of them by a grant."""
+    change_settings(models, extra_models=[{"name": name} for name in ("extra", "other", "moved", "solo", "stays")])
+    rows.add_user(models.litellm, "all", "all@example.com")
+    rows.add_user(models.litellm, "one", "one@example.com", models=["extra"])
+    rows.add_user(models.litellm, "none", "none@example.com", models=["stays"])
+    rows.add_user(models.litellm, "admin", "admin@example.com", user_role="proxy_admin")
+    add_model(models.litellm, "moved")
+    models.litellm_admin.run("SELECT user_bridge.refresh_entities(), user_bridge.enqueue_everything()")
+    drain(models)
+    lost = "SELECT user_bridge.lost_models(%s)"
+    assert models.litellm_admin.value(lost, ['[{"name": "stays"}]']) == {"models": ["extra", "other"], "people": 2}
+    every = "SELECT s.extra_models::text FROM user_bridge.settings AS s"
+    same = models.litellm_admin.value(every)
+    assert models.litellm_admin.value(lost, [same]) == {"models": [], "people": None}
+    # Whoever sees it otherwise goes on seeing it.
+    models.openwebui.run("UPDATE model SET user_id = 'usr_one' WHERE id = 'extra'")
+    assert models.litellm_admin.value(lost, ['[{"name": "stays"}, {"name": "other"}]'])["people"] == 1
+    change_model(models.litellm, "moved", model_name="other")
+    assert models.litellm_admin.value(lost, ['[{"name": "stays"}]'])["models"] == ["extra", "moved"]

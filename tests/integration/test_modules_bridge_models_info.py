@@ -153,6 +153,12 @@ class TestDeploying:
             assert again.changed == 0 and KEY not in again.output
             status = play("llmops.user_bridge.bridge_status", variables(pair), tmp_path)
             assert ", 1 named by bridge_extra_models or read from LiteLLM" in status.output
+            with answering({**USUAL, "/v1/models": listing("of-the-database")}) as less:
+                fewer = {**given, "bridge_litellm_url": less.url}
+                run = play("llmops.user_bridge.deploy_bridge", variables(pair, **fewer), tmp_path, "--check")
+            assert "no longer name gpt-4o: 0 people lose sight of" in run.words and run.failed == 0
+            assert stored(pair) != []
+            assert "no longer name" not in again.words
             without = deploy(pair, tmp_path, **given, bridge_model_access=False)
         assert without.failed == 0 and stored(pair) == []
 

@@ -35,6 +35,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.gran
     statements,
     sync_user_fits,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.lost import lost_notice, read_lost
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import (
     CRON_USABLE,
     Choice,
@@ -117,7 +118,9 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         + ([owner_problem] if owner_problem and params["depth"] == "bridge" else []),
         "owner_problem": owner_problem,
         "maintenance": {"method": choice.method, "reason": choice.reason},
-        "notices": notices(sides, seen) if params["depth"] == "bridge" else [],
+        "notices": notices(sides, seen) + lost_notice(seen.get("litellm", {}).get("lost_models"))
+        if params["depth"] == "bridge"
+        else [],
         "plan": plan,
     }
 
@@ -185,7 +188,10 @@ def _look(
             is_ours = not (facts["restored_by"] or facts["foreign_objects"])
             owners[side] = _owner_of(cur, side, asked.owner_role) if is_ours else None
             facts["paused"] = _is_paused(cur) if is_ours and facts["schema_owner"] and side == "litellm" else None
+            facts["lost_models"] = None
             if params["depth"] == "bridge":
+                if side == "litellm" and is_ours and facts["schema_owner"]:
+                    facts["lost_models"] = read_lost(cur, asked.owner_role, params["settings"])
                 if side == "openwebui":
                     plan["sync_user"] = _user_differs(cur, facts, asked.sync_user, params["sync_password"])
                 else:

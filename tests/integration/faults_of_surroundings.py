@@ -86,6 +86,15 @@ SURROUNDINGS: list[Row] = [
         ),
     ),
     (
+        "what another changes while it is recorded stays wrong",
+        "entities/user_models/litellm/listed_member.sql.j2",
+        "WHERE v_left + v_joined < cardinality(p_changed)",
+        "WHERE false",
+        lambda pair: serializable.test_what_another_changes_while_it_is_recorded_is_looked_at_again(
+            serializable.peopled(_quick(pair))
+        ),
+    ),
+    (
         "a drain fails by what another is recording",
         "engine/litellm/unrecorded.sql.j2",
         "USING ERRCODE = 'UB010'",

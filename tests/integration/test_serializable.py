@@ -112,3 +112,15 @@ def test_a_drain_leaves_what_another_is_recording(people: Pair) -> None:
     holder.rollback()
     drain_all(people)
     assert own_models_of(people, ONE) == {"m1", "m2"}
+
+
+def test_what_another_changes_while_it_is_recorded_is_looked_at_again(people: Pair) -> None:
+    session, other = serializable(people), people.connect("litellm", autocommit=False)
+    WRITES["who is in a team"](session, ONE, 0)
+    session.commit()
+    # It finds her recorded still, and the drain does not see that she is back.
+    WRITES["who is in a team"](other, ONE, 1)
+    people.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+    other.commit()
+    drain_all(people)
+    assert people.litellm_admin.rows("SELECT * FROM user_bridge.stale_entities(NULL)") == []

@@ -56,6 +56,15 @@ SURROUNDINGS: list[Row] = [
         ),
     ),
     (
+        "a move of a transaction that did not commit is not taken back",
+        "engine/litellm/journal.sql.j2",
+        "IF v_move.outcome = 'in progress' THEN",
+        "IF true THEN",
+        lambda pair: savepoints.test_an_id_that_is_taken_back_leaves_the_account_and_its_password(
+            savepoints.peopled(_quick(pair))
+        ),
+    ),
+    (
         "a SERIALIZABLE transaction records members",
         "engine/litellm/unrecorded.sql.j2",
         "IF NOT user_bridge.is_serializable() THEN",

@@ -84,6 +84,25 @@ def test_what_a_savepoint_takes_back_does_not_stay(
     assert people.openwebui_admin.value("SELECT count(*) FROM user_bridge.entity WHERE source_txid IS NOT NULL") == 0
 
 
+def test_an_id_that_is_taken_back_leaves_the_account_and_its_password(people: Pair) -> None:
+    """Delivered as somebody who went and somebody who came, ann would have another account, or the same without it."""
+    people.openwebui.run("UPDATE auth SET password = 'her own' WHERE id = 'usr_ann'")
+    with people.litellm.transaction():
+        people.litellm.run("SAVEPOINT here")
+        _moved(people.litellm)
+        people.litellm.run("SET CONSTRAINTS ALL IMMEDIATE")
+        people.litellm.run("ROLLBACK TO SAVEPOINT here")
+    drain_all(people)
+    assert people.openwebui.value("SELECT password FROM auth WHERE id = 'usr_ann'") == "her own"
+    # What a transaction that committed has moved stays, and is confirmed.
+    with people.litellm.transaction():
+        _moved(people.litellm)
+    drain_all(people)
+    assert people.openwebui.value("SELECT password FROM auth WHERE id = 'usr_ann'") == "her own"
+    assert _differences(people) == []
+    assert people.openwebui_admin.value("SELECT count(*) FROM user_bridge.moved WHERE source_txid IS NOT NULL") == 0
+
+
 def test_what_was_queued_before_the_savepoint_is_delivered_once_more(people: Pair) -> None:
     with people.litellm.transaction():
         rows.change_user(people.litellm, "ann", user_alias="Ann")

@@ -41,6 +41,13 @@ PREFIX: list[Row] = [
         partial(prefix.test_no_account_has_an_id_that_means_something_else, user="*", others=0),
     ),
     (
+        "the id of an account is a pattern for all",
+        _ADOPT,
+        " OR strpos(p_id, '%') > 0",
+        "",
+        partial(prefix.test_no_account_has_an_id_that_means_something_else, user="%n%", others=0),
+    ),
+    (
         "one of many accounts is everybody",
         _BULK,
         "AND NOT user_bridge.is_reserved_id(w.account)",

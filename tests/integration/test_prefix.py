@@ -140,17 +140,17 @@ def test_an_admin_with_id_and_email_is_not_touched(quick: Pair) -> None:
     assert linked(quick, "user") == {} and openwebui.account(quick, "ann@example.com") == before
 
 
-@pytest.mark.parametrize("user", ["*", "shared-0f2a7c1e-8a53-4a3f-9d3a-1b8c1a2b3c4d"])
+@pytest.mark.parametrize("user", ["*", "shared-0f2a7c1e-8a53-4a3f-9d3a-1b8c1a2b3c4d", "%n%"])
 @pytest.mark.parametrize("others", [0, 25], ids=["one", "many"])
 def test_no_account_has_an_id_that_means_something_else(quick: Pair, user: str, others: int) -> None:
-    """A grant to "*" is one to everybody."""
+    """A grant to "*" is one to everybody; where groups are looked up by LIKE, "%" is in all of them."""
     bare(quick)
     with quick.litellm.transaction():
         rows.add_user(quick.litellm, user, "star@example.com")
         for each in range(others):
             rows.add_user(quick.litellm, f"n{each}", f"n{each}@example.com")
     drain_all(quick)
-    assert ids(quick)["star@example.com"] == f"{user}_2"
+    assert ids(quick)["star@example.com"] == f"{user.replace('%', '-')}_2"
 
 
 def test_nor_one_that_belongs_to_nobody(quick: Pair) -> None:

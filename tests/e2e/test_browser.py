@@ -17,7 +17,7 @@ from e2e.site import Person, Site
 from kit import litellm
 
 # The oldest serves the same people over HTTP in test_people.py.
-pytestmark = pytest.mark.parametrize("site", ["new", pytest.param("old", marks=pytest.mark.weekly)], indirect=True)
+BOTH = pytest.mark.parametrize("site", ["new", pytest.param("old", marks=pytest.mark.weekly)], indirect=True)
 QUESTION = "Why is the sea salty?"
 GRACE = Person("grace", "grace@acme.example", "Grace Hopper")
 KATHERINE = Person("katherine", "katherine@acme.example", "Katherine Johnson")
@@ -40,6 +40,7 @@ def acme(site: Site) -> Site:
     return site
 
 
+@BOTH
 def test_a_synced_user_signs_in_and_chats(acme: Site, browser: Browser) -> None:
     with browsers.window(browser, acme.server) as page:
         browsers.sign_in(page, GRACE.email, GRACE.email)
@@ -48,6 +49,7 @@ def test_a_synced_user_signs_in_and_chats(acme: Site, browser: Browser) -> None:
         browsers.take_picture(page, acme.output / "chat.png")
 
 
+@BOTH
 def test_the_admin_sees_users_and_groups(acme: Site, browser: Browser) -> None:
     admin = acme.pair.admin
     with browsers.window(browser, acme.server) as page:
@@ -91,6 +93,7 @@ def test_both_programs_pages_show_the_same_people(acme: Site, company: Company, 
     browsers.put_side_by_side(browser, halves, acme.output / "people.png")
 
 
+@BOTH
 def test_two_people_choose_among_different_models(company: Company, browser: Browser) -> None:
     site = company.site
     marie = company.hire("Marie Curie", models=[MODEL, OTHER_MODEL])
@@ -109,6 +112,7 @@ def test_two_people_choose_among_different_models(company: Company, browser: Bro
     browsers.put_side_by_side(browser, halves, site.output / "models.png")
 
 
+@BOTH
 def test_who_is_disabled_is_shown_out_of_an_open_window_until_enabled_again(site: Site, browser: Browser) -> None:
     person = site.hire("Edsger Dijkstra")
     with browsers.window(browser, site.server) as page:

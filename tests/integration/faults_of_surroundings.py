@@ -72,20 +72,6 @@ SURROUNDINGS: list[Row] = [
         _side_by_side("who is in a team"),
     ),
     (
-        "a SERIALIZABLE transaction records an address",
-        "entities/user/litellm/address.sql.j2",
-        "IF user_bridge.is_serializable() THEN",
-        "IF false THEN",
-        _side_by_side("an address"),
-    ),
-    (
-        "a SERIALIZABLE transaction records a user's teams",
-        "entities/user/litellm/teams.sql.j2",
-        "IF user_bridge.is_serializable() THEN",
-        "IF false THEN",
-        _side_by_side("the teams that a user names"),
-    ),
-    (
         "nobody records what a SERIALIZABLE transaction has changed",
         "engine/litellm/drain.sql.j2",
         "        PERFORM user_bridge.record_rest();\n",

@@ -547,7 +547,9 @@ def test_awkward_ids_make_the_round_trip(quick: Pair, text: str) -> None:
     rows.add_user(quick.litellm, text, "ann@example.com")
     rows.add_organization(quick.litellm, text, "Research")
     rows.join_organization(quick.litellm, text, text)
-    assert openwebui.groups(quick) == {f"grp_{text}": ("Research", [f"usr_{text}"])}
+    # To an older Open WebUI an account's % is a pattern.
+    account = f"usr_{text.replace('%', '-')}_2" if "%" in text else f"usr_{text}"
+    assert openwebui.groups(quick) == {f"grp_{text}": ("Research", [account])}
     rows.delete_user(quick.litellm, text)
     assert openwebui.groups(quick) == {f"grp_{text}": ("Research", [])}
 

@@ -86,6 +86,11 @@ def sign_in(page: Page, email: str, password: str) -> None:
     expect(page.locator("#chat-input")).to_be_visible()
 
 
+def dismiss_release_notes_if_any(page: Page) -> None:
+    """Whenever they come: an administrator who has seen them once is not shown them again."""
+    page.add_locator_handler(page.get_by_role("button", name="Okay, Let's Go!"), lambda button: button.click())
+
+
 def dismiss_release_notes(page: Page) -> None:
     """What an admin is shown first."""
     button = page.get_by_role("button", name="Okay, Let's Go!")

@@ -84,8 +84,8 @@ def test_both_programs_pages_show_the_same_people(acme: Site, company: Company, 
         browsers.take_picture(page, halves[0])
     admin = acme.pair.admin
     with browsers.window(browser, acme.server, width=900) as page:
+        browsers.dismiss_release_notes_if_any(page)
         browsers.sign_in(page, admin.email, admin.password)
-        browsers.dismiss_release_notes(page)
         page.goto("/admin/users")
         for email in emails:
             expect(page.get_by_text(email).first).to_be_visible()

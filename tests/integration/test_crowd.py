@@ -168,9 +168,38 @@ def waiting_since(pair: Pair) -> int:
     return found
 
 
-def test_nobody_relies_on_a_drainer_that_fails_or_is_at_something_else(quick: Pair) -> None:
-    quick.litellm_admin.run("SELECT user_bridge.upkeep()")
-    assert waiting_since(quick) == 2
+def test_one_at_a_time_delivers_in_its_place(quick: Pair) -> None:
+    """All of them would leave it no core to catch up."""
+    with idle_drainer(quick), another_delivers(quick):
+        set_clock(quick, "waiting_since", -1500)
+        passing = quick.connect("litellm", autocommit=False)
+        rows.add_user(passing, "u1", "u1@example.com")
+        passing.run("SET CONSTRAINTS ALL IMMEDIATE")
+        assert not arrives_at_once(quick, "u2")
+        passing.commit()
+        assert arrives_at_once(quick, "u3")
+
+
+def test_a_drainer_that_is_never_at_the_end_is_seen_to_get_on(quick: Pair) -> None:
+    change_settings(quick, delivery="queued")
+    for number in range(3):
+        rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+    queued = quick.litellm_admin.rows(
+        "SELECT entity_id, (extract(epoch FROM enqueued_at) * 1000)::bigint AS at FROM user_bridge.sync_queue "
+        "WHERE entity_type = 'user'"
+    )
+    at = {row["entity_id"]: row["at"] for row in queued}
+    quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 2)")
+    # A round that takes two, as if the round before had ended a moment ago.
+    quick.litellm_admin.run(
+        "SELECT user_bridge.drainer_round(jsonb_build_object('place', jsonb_build_object("
+        "'size', 2, 'again_at', extract(epoch FROM clock_timestamp()) + 30)))"
+    )
+    assert at["u1"] <= waiting_since(quick) <= at["u2"]
+    assert arrived(quick, "u1") and not arrived(quick, "u2")
+
+
+def test_nobody_relies_on_a_drainer_that_fails(quick: Pair) -> None:
     change_settings(quick, delivery="queued")
     rows.add_user(quick.litellm, "u1", "u1@example.com")
     quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 1)")

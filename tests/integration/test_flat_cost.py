@@ -143,6 +143,10 @@ SELECT 'grp_models_' || %(set)s, 'u' || n, true FROM generate_series(%(first)s, 
 INSERT INTO user_bridge.withdrawn (kind, object_id, holder_id, entity_type, entity_id)
 SELECT 'user_grant', 'm2', 'usr_u' || n, 'user_models', 'u' || n FROM generate_series(%(first)s, %(last)s) AS n
 """
+_BATCH = """
+INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams, models)
+SELECT 'b' || n, 'b' || n || '@example.com', 'B' || n, '{}', '{}' FROM generate_series(%(first)s, %(last)s) AS n
+"""
 _JOIN = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
  || '[{"role": "user", "user_id": "new"}]' WHERE team_id = 'all'"""
 _LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
@@ -326,6 +330,38 @@ def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: M
         pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
         more = min((_drained(meter, turn) for turn in (7, 8)), key=lambda each: each.rows).beyond(few)
     assert more.rows <= ROWS and more.blocks <= BLOCKS, str(more)
+
+
+def _batch(meter: Meter, first: int, last: int, apart: bool) -> dict[str, float]:
+    """Rows of each table that are read for each user of a batch, which one transaction has queued, or each user's own."""
+    litellm = meter.pair.litellm_admin
+    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+    numbers = range(first, last + 1)
+    for some in [[number] for number in numbers] if apart else [numbers]:
+        meter.pair.litellm.run(_BATCH, {"first": some[0], "last": some[-1]})
+
+    def drain(session: Session) -> None:
+        session.run("RESET SESSION AUTHORIZATION")
+        while session.rows("SELECT * FROM user_bridge.drain(1000)"):
+            pass
+
+    return {name: found / len(numbers) for name, (found, _) in meter.measure(drain).read.items()}
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair: Pair, apart: bool) -> None:
+    """Where autovacuum has seen an empty queue, as it nearly always does."""
+    with without_autovacuum(pair):
+        install_bridge(pair, RIGHTS)
+        for session in (pair.litellm_admin, pair.openwebui_admin):
+            session.run("VACUUM ANALYZE")
+        meter = Meter(pair)
+        small = [_batch(meter, first, first + 39, apart) for first in (1, 101)]
+        large = _batch(meter, 1001, 1600, apart)
+    grown = {name: (found, least) for name, found in large.items()
+             if found > 10 + (least := min(each.get(name, 0) for each in small))}
+    assert grown == {}
 
 
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:

@@ -133,6 +133,20 @@ LOAD: list[Row] = [
         _plain(crowd.test_a_drainer_that_is_never_at_the_end_is_seen_to_get_on),
     ),
     (
+        "what is done is looked for in all of the queue",
+        "engine/litellm/outcome.sql.j2",
+        "WHERE k.txid = t.txid AND k.entity_type = o.type AND k.entity_id = o.id OFFSET 0",
+        "WHERE k.txid = t.txid AND k.entity_type || '' = o.type AND k.entity_id || '' = o.id OFFSET 0",
+        _plain(flat_cost.test_a_large_batch_reads_no_more_for_each_than_a_small_one),
+    ),
+    (
+        "an index of accounts is read from end to end",
+        "engine/openwebui/state.sql.j2",
+        "ON user_bridge.entity ({{ id_in(space) }});",
+        "ON user_bridge.entity (openwebui_id)\n    WHERE {{ id_in(space) }} IS NOT NULL;",
+        _plain(flat_cost.test_a_large_batch_reads_no_more_for_each_than_a_small_one),
+    ),
+    (
         "a drainer that has nothing to do stays behind",
         "engine/litellm/drain.sql.j2",
         "PERFORM user_bridge.note_waiting(1), user_bridge.forget_backlog();",

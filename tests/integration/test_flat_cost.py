@@ -143,10 +143,33 @@ SELECT 'grp_models_' || %(set)s, 'u' || n, true FROM generate_series(%(first)s, 
 INSERT INTO user_bridge.withdrawn (kind, object_id, holder_id, entity_type, entity_id)
 SELECT 'user_grant', 'm2', 'usr_u' || n, 'user_models', 'u' || n FROM generate_series(%(first)s, %(last)s) AS n
 """
-_BATCH = """
-INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams, models)
-SELECT 'b' || n, 'b' || n || '@example.com', 'B' || n, '{}', '{}' FROM generate_series(%(first)s, %(last)s) AS n
-"""
+# What a life of people, teams and keys queues, of numbers %(first)s to %(last)s.
+_OF_USER, _OF_TEAM = (
+    "substr({}, 2)::int BETWEEN %(first)s AND %(last)s".format(f"{name}_id") for name in ("user", "team")
+)
+_BUDGET = "INSERT INTO \"LiteLLM_BudgetTable\" (budget_id, created_by, updated_by) VALUES ('b', 'x', 'x')"
+_NUMBERS = "FROM generate_series(%(first)s, %(last)s) AS n"
+BATCHES = {
+    "users": 'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, teams, models) '
+    f"SELECT 'b' || n, 'b' || n || '@example.com', 'B' || n, '{{}}', '{{}}' {_NUMBERS}",
+    "organizations": 'INSERT INTO "LiteLLM_OrganizationTable" '
+    "(organization_id, organization_alias, budget_id, models, created_by, updated_by) "
+    f"SELECT 'o' || n, 'O' || n, 'b', '{{}}', 'x', 'x' {_NUMBERS}",
+    "members": 'INSERT INTO "LiteLLM_OrganizationMembership" (organization_id, user_id) '
+    f"SELECT 'o1', 'b' || n {_NUMBERS}",
+    "teams": 'INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles) '
+    "SELECT 't' || n, 'T' || n, 'o1', jsonb_build_array(jsonb_build_object('role', 'user', 'user_id', 'b' || n)) "
+    f"{_NUMBERS}",
+    "keys": 'INSERT INTO "LiteLLM_VerificationToken" (token, user_id, key_alias, models) '
+    f"SELECT 'token ' || n, 'b' || n, 'K' || n, ARRAY['m' || 1 + n %% 20] {_NUMBERS}",
+    "lists": f"UPDATE \"LiteLLM_UserTable\" SET models = ARRAY['m1'] WHERE {_OF_USER}",
+    "names": f"UPDATE \"LiteLLM_UserTable\" SET user_alias = user_alias || '!' WHERE {_OF_USER}",
+    "lists of teams": f"UPDATE \"LiteLLM_TeamTable\" SET models = ARRAY['m1', 'm2'] WHERE {_OF_TEAM}",
+    "no keys": f'DELETE FROM "LiteLLM_VerificationToken" WHERE {_OF_USER}',
+    "no members": f'DELETE FROM "LiteLLM_OrganizationMembership" WHERE {_OF_USER}',
+    "no teams": f'DELETE FROM "LiteLLM_TeamTable" WHERE {_OF_TEAM}',
+    "no users": f'DELETE FROM "LiteLLM_UserTable" WHERE {_OF_USER}',
+}
 _JOIN = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
  || '[{"role": "user", "user_id": "new"}]' WHERE team_id = 'all'"""
 _LEAVE = """UPDATE "LiteLLM_TeamTable" SET members_with_roles = members_with_roles
@@ -332,13 +355,11 @@ def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: M
     assert more.rows <= ROWS and more.blocks <= BLOCKS, str(more)
 
 
-def _batch(meter: Meter, first: int, last: int, apart: bool) -> dict[str, float]:
-    """Rows of each table that are read for each user of a batch, which one transaction has queued, or each user's own."""
-    litellm = meter.pair.litellm_admin
-    litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+def _batch(meter: Meter, sql: str, first: int, last: int, apart: bool = False) -> dict[str, float]:
+    """Rows of each table that are read for each of a batch, which one transaction has queued, or one for each."""
     numbers = range(first, last + 1)
     for some in [[number] for number in numbers] if apart else [numbers]:
-        meter.pair.litellm.run(_BATCH, {"first": some[0], "last": some[-1]})
+        meter.pair.litellm.run(sql, {"first": some[0], "last": some[-1]})
 
     def drain(session: Session) -> None:
         session.run("RESET SESSION AUTHORIZATION")
@@ -348,20 +369,45 @@ def _batch(meter: Meter, first: int, last: int, apart: bool) -> dict[str, float]
     return {name: found / len(numbers) for name, (found, _) in meter.measure(drain).read.items()}
 
 
-@pytest.mark.schemas(litellm="new", openwebui="new")
-@pytest.mark.parametrize("apart", [False, True])
-def test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair: Pair, apart: bool) -> None:
-    """Where autovacuum has seen an empty queue, as it nearly always does."""
+def _grown(small: Sequence[Mapping[str, float]], large: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """What a large batch reads more for each than both small ones."""
+    least = {name: min(each.get(name, 0) for each in small) for name in large}
+    return {name: (least[name], found) for name, found in large.items() if found > 1.2 * least[name] + 20}
+
+
+@contextmanager
+def _batches(pair: Pair) -> Iterator[Meter]:
+    """Autovacuum has seen an empty queue, as it nearly always does, and no entities. The worst of all plans is kept."""
     with without_autovacuum(pair):
         install_bridge(pair, RIGHTS)
+        pair.litellm.run(_MODELS)
+        pair.litellm.run(
+            "INSERT INTO \"LiteLLM_BudgetTable\" (budget_id, created_by, updated_by) VALUES ('b', 'x', 'x')"
+        )
+        drain_on(pair)
         for session in (pair.litellm_admin, pair.openwebui_admin):
             session.run("VACUUM ANALYZE")
-        meter = Meter(pair)
-        small = [_batch(meter, first, first + 39, apart) for first in (1, 101)]
-        large = _batch(meter, 1001, 1600, apart)
-    grown = {name: (found, least) for name, found in large.items()
-             if found > 10 + (least := min(each.get(name, 0) for each in small))}
-    assert grown == {}
+        pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
+        yield Meter(pair)
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair: Pair) -> None:
+    grown: dict[str, dict[str, tuple[float, float]]] = {}
+    with _batches(pair) as meter:
+        for name, sql in BATCHES.items():
+            small = [_batch(meter, sql, first, first + 24) for first in (1, 26)]
+            grown[name] = _grown(small, _batch(meter, sql, 101, 400))
+            # Open WebUI's own indexes: which of two is taken for a grant follows from its statistics.
+            grown[name].pop("openwebui idx_access_grant_resource", None)
+    assert {name: more for name, more in grown.items() if more} == {}
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_so_it_does_where_each_has_a_transaction_of_its_own(pair: Pair) -> None:
+    with _batches(pair) as meter:
+        small = [_batch(meter, BATCHES["users"], first, first + 24, apart=True) for first in (1, 26)]
+        assert _grown(small, _batch(meter, BATCHES["users"], 101, 400, apart=True)) == {}
 
 
 def _is_exempt(pair: Pair, name: str, place: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_crowd as crowd
+import test_flat_cost as flat_cost
 import test_model_grants as grants
 from kit.bridge import install_bridge
 from kit.pairs import Pair

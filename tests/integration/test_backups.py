@@ -235,9 +235,9 @@ def restored(pair: Pair, case: Case, folder: Path) -> None:
 
 
 def use_litellm(pair: Pair) -> None:
-    """What LiteLLM writes, each within a second."""
+    """What LiteLLM writes, each before a target that does not answer would be given up."""
     session = pair.litellm
-    session.run("SET statement_timeout = '1s'; SET lock_timeout = '1s'")
+    session.run("SET statement_timeout = '1900ms'; SET lock_timeout = '1900ms'")
     rows.add_user(session, "new", "new@example.com")
     rows.add_team(session, "t1", "Team", members_with_roles=[{"role": "user", "user_id": "new"}])
     rows.add_key(session, "k-new", "new")

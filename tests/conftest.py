@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import signal
@@ -162,11 +163,15 @@ def missing(reason: str) -> Any:
     pytest.skip(reason)
 
 
+# Asked for each of a thousand tests; it starts three programs.
+_default_major = functools.cache(binaries.default_major)
+
+
 def _majors(option: str) -> list[int]:
     if option == "default":
-        return [binaries.default_major()]
+        return [_default_major()]
     if option in ("all", "others"):
-        left_out = [] if option == "all" else [binaries.default_major()]
+        left_out = [] if option == "all" else [_default_major()]
         return [major for major in binaries.SUPPORTED_MAJORS if major not in left_out]
     return [int(part) for part in option.split(",")]
 

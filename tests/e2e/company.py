@@ -26,6 +26,8 @@ EMAIL_HEADER = "X-OpenWebUI-User-Email"
 LITELLM_CACHE_SECONDS = 2
 # For how long Open WebUI goes on with the connections' list of before.
 OPENWEBUI_CACHE_SECONDS = 10
+# What a machine that has much else to do may take besides.
+BUSY_SECONDS = 30
 # As docs/access.md has it: whom LiteLLM decides for, and on whom it books.
 _MAPPINGS = [{"header_name": EMAIL_HEADER, "litellm_user_role": role} for role in ("customer", "internal_user")]
 
@@ -52,7 +54,7 @@ class Company:
 
     def await_listed(self, model: str) -> None:
         """Until Open WebUI knows it."""
-        deadline = time.monotonic() + OPENWEBUI_CACHE_SECONDS
+        deadline = time.monotonic() + OPENWEBUI_CACHE_SECONDS + BUSY_SECONDS
         while model not in api.models(self.site.admin):
             assert time.monotonic() < deadline
             time.sleep(0.2)

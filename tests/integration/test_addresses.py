@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -393,10 +392,9 @@ class TestTheRecord:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         repair = quick.connect("litellm", "postgres", autocommit=False)
         repair.run("SELECT FROM user_bridge.address FOR UPDATE")
-        quick.litellm.run("SET statement_timeout = '3s'")
-        start = time.monotonic()
+        # A write that waited would be cancelled.
+        quick.litellm.run("SET statement_timeout = '30s'")
         rows.change_user(quick.litellm, "u1", user_email="new@example.com")
-        assert time.monotonic() - start < 1
         repair.rollback()
         assert added(quick) == {"usr_u1": "new@example.com"}
         rows.change_user(quick.litellm, "u1", user_alias="Ann")
@@ -412,10 +410,8 @@ class TestTheRecord:
         writer = quick.connect("litellm", autocommit=False)
         rows.change_user(writer, "u1", user_email="newer@example.com")
         rows.change_user(writer, "u2", user_email="newer@example.com")
-        quick.litellm_admin.run("SET statement_timeout = '3s'")
-        start = time.monotonic()
+        quick.litellm_admin.run("SET statement_timeout = '30s'")
         assert quick.litellm_admin.value("SELECT user_bridge.refresh_user()") == 0
-        assert time.monotonic() - start < 1
         writer.commit()
         assert recorded(quick) == {"u1": "newer@example.com", "u2": "newer@example.com"}
 

@@ -24,7 +24,8 @@ from kit.story import MODELS, tell_both
 from test_delivery import queue
 from test_model_grants import readers
 
-MARK = 0.25  # Seconds for which a crowd is remembered.
+# For which a crowd is remembered here: on a busy machine the usual ones are over before the next COMMIT.
+MARK_MS = 3000
 STANDSTILL = 1.0  # Seconds after which a drainer does not come to it any more.
 
 
@@ -90,18 +91,21 @@ def test_in_a_crowd_the_drainer_does(quick: Pair) -> None:
         with another_delivers(quick):
             rows.add_user(quick.litellm, "u1", "u1@example.com")
             assert counted(quick)[1] == 1
-            until(lambda: arrived(quick, "u1"), seconds=5)
-        until(lambda: queue(quick) == [], seconds=5)
+            until(lambda: arrived(quick, "u1"))
+        until(lambda: queue(quick) == [])
     assert errors == []
     assert quick.litellm_admin.value("SELECT last_value FROM user_bridge.drain_delay") > 1
 
 
 def test_a_crowd_is_remembered_for_a_moment(quick: Pair) -> None:
+    assert quick.litellm_admin.value("SELECT user_bridge.crowd_ms()") == 250
+    longer = "CREATE OR REPLACE FUNCTION user_bridge.crowd_ms() RETURNS integer LANGUAGE sql IMMUTABLE"
+    quick.litellm_admin.run(f"{longer} AS 'SELECT {MARK_MS}'")
     with idle_drainer(quick):
         with another_delivers(quick):
             assert not arrives_at_once(quick, "u1")
         assert not arrives_at_once(quick, "u2")
-        time.sleep(MARK)
+        time.sleep(MARK_MS / 1000)
         assert arrives_at_once(quick, "u3")
         # A clock that was set back prolongs it no further.
         set_clock(quick, "crowd_until", 3_600_000)
@@ -134,7 +138,8 @@ def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
 def test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up(quick: Pair) -> None:
     """For a moment that grows with what waits, and never beyond what a lock is waited for."""
     with idle_drainer(quick), another_delivers(quick):
-        set_clock(quick, "waiting_since", -700)
+        # Full at 450 ms, and behind from a second on.
+        set_clock(quick, "waiting_since", -500)
         began = time.perf_counter()
         assert not arrives_at_once(quick, "u1")
         assert time.perf_counter() - began >= 0.05

@@ -586,12 +586,16 @@ def test_commits_empty_the_queue_little_by_little(quick: Pair) -> None:
         rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
     quick.litellm_admin.run("SELECT user_bridge.resume()")
     assert openwebui.accounts(quick) == {}
+    before = quick.litellm_admin.value("SELECT user_bridge.now_ms()")
     rows.add_user(quick.litellm, "first", "first@example.com")
     assert len(openwebui.accounts(quick)) == 21
-    # Not each commit pays for the others' work.
+    # Not each commit pays for the others' work: one in 200 ms, which a busy machine needs for less.
+    again = quick.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.backlog')")
+    assert before <= again - 200 <= quick.litellm_admin.value("SELECT user_bridge.now_ms()")
+    quick.litellm_admin.run("SELECT setval('user_bridge.backlog', user_bridge.now_ms() + 30000)")
     rows.add_user(quick.litellm, "second", "second@example.com")
     assert len(openwebui.accounts(quick)) == 22
-    time.sleep(0.25)
+    quick.litellm_admin.run("SELECT setval('user_bridge.backlog', user_bridge.now_ms())")
     rows.add_user(quick.litellm, "third", "third@example.com")
     assert len(openwebui.accounts(quick)) == 33
     assert queue(quick) == []

@@ -171,7 +171,14 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+# Every third on every push; all weekly.
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=[pytest.mark.weekly] if number % 3 else [])
+        for number, fault in enumerate(FAULTS)
+    ],
+)
 def test_a_fault_in_a_module_is_caught(pair: Pair, tmp_path: Path, fault: Fault) -> None:
     with (
         planted_in_plugins(fault.path, fault.old, fault.new, tmp_path),

@@ -29,7 +29,7 @@ from kit.pairs import SYNC_USER, Pair, Session
 TIMEOUT_MS = 2000
 CEILING = (TIMEOUT_MS + 100) / 1000
 # What a busy machine with two cores may add before a thread that is ready runs.
-SCHEDULING = 0.4
+SCHEDULING = 1.0
 
 
 class Proxy:

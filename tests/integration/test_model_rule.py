@@ -901,12 +901,13 @@ def test_a_model_of_a_transaction_that_was_rolled_back_after_its_delivery_goes(m
 
 def test_a_key_that_expires_takes_its_models_with_it(models: Pair) -> None:
     person(models)
-    soon = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=1)
+    # What comes before has to be done by then.
+    soon = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=4)
     key(models, models=["solo"], expires=soon)
     assert own_models(models, "u") == {"solo"}
     models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
     assert queued(models) == set()
-    models.litellm_admin.run("SELECT pg_sleep(1)")
+    models.litellm_admin.run("SELECT pg_sleep_until(%s AT TIME ZONE 'UTC')", [soon])
     models.litellm_admin.run("SELECT user_bridge.enqueue_expired()")
     assert ("user_models", "u") in queued(models) and own_models(models, "u") == set()
     drain(models)

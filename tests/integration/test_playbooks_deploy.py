@@ -332,6 +332,7 @@ def test_roles_alone_in_somebody_elses_play(pair: Pair, tmp_path: Path) -> None:
     pair.cluster.execute('DROP ROLE "My Bridge"', 'DROP ROLE "my.sync"')
 
 
+@pytest.mark.weekly
 def test_two_bridges_in_one_play(pair: Pair, server: Cluster, tmp_path: Path) -> None:
     """In a plain loop, whose item the roles' own loops must leave alone; what one sets is not the other's."""
     with pairs.pair(server) as other:

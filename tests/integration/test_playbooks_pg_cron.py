@@ -82,7 +82,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
         pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
         litellm.new_user(pair.litellm, "queued", "queued@example.com")
         arrived = "SELECT count(*) = 1 FROM \"user\" WHERE email = 'queued@example.com'"
-        until(lambda: pair.openwebui.value(arrived), seconds=10)
+        until(lambda: pair.openwebui.value(arrived), seconds=30)
         assert as_whom(pair) == {
             (READER, "user_bridge_timer"),
             (WRITER, SYNC_USER),
@@ -97,7 +97,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path) -> N
         assert (off.changed, jobs(with_cron)) == (1, []), off.output
         assert "bridge_maintenance is none" in off.words
         # Not only at the end of its minute.
-        until(lambda: not pair.litellm_admin.value(alive), seconds=5)
+        until(lambda: not pair.litellm_admin.value(alive), seconds=20)
         assert alone(pair, tmp_path, env=READ_ONLY, bridge_maintenance="none").changed == 0
 
         alone(pair, tmp_path)

@@ -99,6 +99,8 @@ def logging_everything(pair: Pair) -> Iterator[None]:
     assert not leaks(written)
 
 
+# The next test makes the same tasks fail, among all; what the server shows is for test_secrets_in_statements.
+@pytest.mark.weekly
 def test_every_task_with_a_secret_made_to_fail(pair: Pair, tmp_path: Path) -> None:
     # The look: the maintenance password is wrong.
     assert verbose(pair, tmp_path, bridge_login_password="canary-of-nobody").failed == 1

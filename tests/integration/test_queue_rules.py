@@ -55,11 +55,11 @@ def test_a_call_without_time_left_applies_nothing(pair: Pair) -> None:
 
 
 def test_what_there_is_no_time_for_stays_queued_and_is_no_failure(pair: Pair) -> None:
-    install_bridge(pair, {**QUICK, "target_timeout_ms": 3000})
+    install_bridge(pair, {**QUICK, "target_timeout_ms": 6000})
     # The first account takes more than the three quarters of the time that the target may use.
     pair.openwebui_admin.run(
         "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$BEGIN PERFORM pg_sleep(2.4); RETURN NULL; END$$"
+        "$$BEGIN PERFORM pg_sleep(4.6); RETURN NULL; END$$"
     )
     pair.openwebui_admin.run(
         "CREATE TRIGGER slow AFTER INSERT ON \"user\" FOR EACH ROW WHEN (NEW.id = 'usr_u0') "

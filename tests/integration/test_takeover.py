@@ -17,7 +17,7 @@ import pytest
 
 from kit import openwebui, pairs, rows, upstream
 from kit.background import Background
-from kit.bridge import install_bridge
+from kit.bridge import copy_prepared, install_bridge
 from kit.cluster import Cluster
 from kit.drains import drain_on
 from kit.oracle import differences
@@ -426,13 +426,18 @@ def test_the_bridge_delivers_from_then_on(scene: Scene) -> None:
     assert scene.pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue") == []
 
 
-@pytest.fixture
-def left(pair: Pair) -> Pair:
+def leave(pair: Pair) -> None:
     """The scripts with what they have written, and the bridge beside them."""
     upstream.install(pair)
     litellm_writes(pair)
     upstream.write_as_upgraded(pair)
     install_bridge(pair)
+
+
+@pytest.fixture
+def left(pair: Pair) -> Pair:
+    copy_prepared(pair, leave)
+    upstream.lead_here(pair)
     return pair
 
 
@@ -588,12 +593,10 @@ def test_nothing_is_lost_while_litellm_writes(left: Pair) -> None:
 
     # No write may fail.
     with Background(write) as writer:
-        while writer.done < 5 and writer.is_alive():
-            time.sleep(0.01)
+        writer.await_steps(5)
         before = writer.done
         take_over(left)
-        while writer.done < before + 5 and writer.is_alive():
-            time.sleep(0.01)
+        writer.await_steps(5)
     assert writer.done > before
     assert settled(left)
     assert theirs(left) == TABLES

@@ -875,7 +875,8 @@ class TestOwnSettings:
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         start = time.monotonic()
         quick.litellm_admin.rows("SELECT * FROM user_bridge.preview(ARRAY['user'], ARRAY['ann'])")
-        assert time.monotonic() - start < 1
+        # A hash of this cost takes several seconds.
+        assert time.monotonic() - start < 3
 
 
 def links(pair: Pair) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -30,6 +31,13 @@ class Background(threading.Thread):
                 self.done += 1
         except Exception as error:
             self.error = error
+
+    def await_steps(self, number: int, seconds: float = 60) -> None:
+        """Until so many more have been done: how many there are in a time is up to the machine."""
+        wanted, give_up = self.done + number, time.monotonic() + seconds
+        while self.done < wanted and self.is_alive():
+            assert time.monotonic() < give_up, f"{self.done} of {wanted} steps"
+            time.sleep(0.01)
 
     def __enter__(self) -> Background:
         self.start()

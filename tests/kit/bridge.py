@@ -104,6 +104,12 @@ def _shipped() -> Texts:
     return {side: render_sql(side) for side in SIDES}
 
 
+@functools.cache
+def _digest_of_shipped() -> str:
+    """It is a megabyte, and asked for by each test."""
+    return hashlib.sha256(repr(_shipped()).encode()).hexdigest()
+
+
 @contextlib.contextmanager
 def templates_from(root: Path) -> Iterator[None]:
     """Every bridge installed inside the with block is rendered from this copy of the role's templates."""
@@ -121,6 +127,7 @@ def _read_templates(root: Path) -> None:
     REGISTRY = yaml.safe_load((root / "entities" / "registry.yml").read_text(encoding="utf-8"))
     SETTINGS = yaml.safe_load((root / "settings.yml").read_text(encoding="utf-8"))["settings"]
     _shipped.cache_clear()
+    _digest_of_shipped.cache_clear()
 
 
 _planted: list[Mutate | None] = [None]
@@ -161,6 +168,24 @@ def install_bridge(
     )
     _connect_to_target(pair, int(chosen.get("target_timeout_ms", 2000)), server_options or {})
     write_settings(pair, chosen)
+
+
+def copy_prepared(pair: Pair, prepare: Callable[[Pair], object]) -> None:
+    """Make the pair a copy of what a function makes of one, once for each server, pair of versions and SQL.
+
+    The function is known by its name; it installs the bridge itself.
+    """
+    if _planted[-1]:
+        prepare(pair)
+        return
+    templates = _templates(pair, f"{prepare.__module__}.{prepare.__qualname__}", prepare)
+    pair.make(templates)
+    own(pair)
+    pair.installed = _shipped()
+    pair.cluster.execute(
+        *known_passwords(pair.cluster, [SYNC_USER]), f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO "{SYNC_USER}"'
+    )
+    pair.litellm_admin.run(f"ALTER SERVER {SERVER} OPTIONS (SET dbname '{pair.openwebui_db}')")
 
 
 def write_settings(pair: Pair, settings: Mapping[str, Any]) -> None:
@@ -316,16 +341,22 @@ def _wanted(mutate: Mutate | None) -> Texts:
 
 def _bridged_template(pair: Pair) -> dict[Side, str]:
     """The names of two databases with the bridge between them, for this server, these versions and this SQL."""
-    recipe = repr((pair.litellm_version, pair.openwebui_version, pair.admin, _shipped()))
+    return _templates(pair, "installed", lambda bridged: _install(bridged, _shipped()))
+
+
+def _templates(pair: Pair, name: str, prepare: Callable[[Pair], object]) -> dict[Side, str]:
+    """The names of two databases that are as `prepare` leaves them, for this server, these versions and this SQL."""
+    recipe = repr((name, pair.litellm_version, pair.openwebui_version, pair.admin, _digest_of_shipped()))
     digest = hashlib.sha256(recipe.encode()).hexdigest()
     keys: dict[Side, str] = {side: f"bridged {side} {digest}" for side in SIDES}
     templates = pair.cluster.templates
     if keys["litellm"] not in templates:
-        bridged = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
-        _install(bridged, _shipped())
-        # Nobody may be connected to what is copied.
-        bridged.close()
-        templates.update({keys[side]: bridged.database(side) for side in SIDES})
+        made = Pair(pair.cluster, None, None, pair.litellm_version, pair.openwebui_version, pair.admin)
+        prepare(made)
+        # Nobody may be connected to what is copied; a bridge's connection ends a moment after its session.
+        made.close()
+        pair.cluster.await_nobody(made.databases.values())
+        templates.update({keys[side]: made.database(side) for side in SIDES})
     return {side: templates[key] for side, key in keys.items()}
 
 

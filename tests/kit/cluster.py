@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +95,18 @@ class Cluster:
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def await_nobody(self, databases: Iterable[str]) -> None:
+        """Until nobody is connected to these databases any more."""
+        names, deadline = list(databases), time.monotonic() + STOP_SECONDS
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            while True:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = ANY (%s)", [names])
+                if cursor.fetchone() == (0,):
+                    return
+                if time.monotonic() > deadline:
+                    raise KitError(f"somebody is still connected to {', '.join(names)}")
+                time.sleep(0.02)
 
     def start(self) -> None:
         """Start the server as a child that dies with us, and wait until it answers."""

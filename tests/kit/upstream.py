@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,13 @@ def install(pair: Pair) -> None:
     pair.litellm_admin.run("ALTER SCHEMA public OWNER TO CURRENT_USER; GRANT ALL ON SCHEMA public TO litellm")
     pair.openwebui_admin.run("CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public")
     pair.litellm.run(script.replace(":connection", connection))
+
+
+def lead_here(pair: Pair) -> None:
+    """The scripts of a copy have the name of the database that they were installed for."""
+    definition = "SELECT pg_get_functiondef(oid) AS sql FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    for row in pair.litellm_admin.rows(f"{definition} AND prosrc ~ 'dbname='"):
+        pair.litellm_admin.run(re.sub(r"dbname=\S+", f"dbname={pair.openwebui_db}", row["sql"]))
 
 
 def works(pair: Pair) -> bool:

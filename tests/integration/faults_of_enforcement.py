@@ -170,6 +170,13 @@ ENFORCEMENT: list[Row] = [
         ),
     ),
     (
+        "whoever repeats a question learns addresses",
+        _ACCOUNTS,
+        "user_bridge.seal(\n                   coalesce(jsonb_agg(jsonb_build_array(a.id, a.email)), '[]')::text)",
+        "jsonb_agg(jsonb_build_array(a.id, a.email))",
+        _noticed(unlinked.test_a_question_that_was_recorded_shows_no_address),
+    ),
+    (
         "an account that waits for an admin may call everything",
         _ACCOUNTS,
         "AND coalesce(u.role, 'pending') <> 'pending'",
@@ -186,9 +193,16 @@ ENFORCEMENT: list[Row] = [
     (
         "an account that could not be linked may call everything",
         _UNLINKED,
-        "AND NOT EXISTS (SELECT FROM user_bridge.address AS a WHERE a.email = user_bridge.fold_email(u.email))",
+        "AND NOT EXISTS (SELECT FROM known AS k WHERE k.email = user_bridge.fold_email(u.email))",
         "",
         _noticed(unlinked.test_an_address_that_litellm_has_is_nobodys_to_use),
+    ),
+    (
+        "an address with other letters is nobody's",
+        _UNLINKED,
+        "AND u.email COLLATE \"C\" !~ '[^ -~]'",
+        "",
+        _noticed(unlinked.test_an_address_that_nobody_can_compare_is_not_served),
     ),
     (
         "a person's row is an account's that is nobody's",

@@ -164,6 +164,24 @@ def test_an_address_that_litellm_has_is_nobodys_to_use(served: Pair) -> None:
     assert unlinked(pair)[admin] == ALL
 
 
+def test_an_address_that_nobody_can_compare_is_not_served(served: Pair) -> None:
+    """LiteLLM's user is skipped for the capital letter; in small letters Open WebUI's account is the same person's."""
+    pair = served
+    rows.add_user(pair.litellm, "ann", "\u00c4NN@example.com", models=["fake-a"])
+    openwebui.add_account(pair, "ann", "\u00e4nn@example.com")
+    follow(pair)
+    assert set(unlinked(pair)) == {pair.admin.email, HAND}
+
+
+def test_an_address_counts_though_no_trigger_has_recorded_it(served: Pair) -> None:
+    pair = served
+    with pair.litellm_admin.transaction():
+        pair.litellm_admin.run("SET LOCAL session_replication_role = replica")
+        rows.add_user(pair.litellm_admin, "hand", HAND.upper(), models=["fake-a"])
+    follow(pair)
+    assert set(unlinked(pair)) == {pair.admin.email}
+
+
 @pytest.mark.parametrize("rule", ["keep", "disable"])
 def test_who_is_gone_from_litellm_may_call_nothing(pair: Pair, rule: str) -> None:
     """Even where nothing was enforced as long as LiteLLM had the user, and an admin lets the account in again."""
@@ -262,11 +280,20 @@ def test_accounts_come_in_portions(served: Pair) -> None:
     reply: dict[str, Any] = {"next": []}
     while reply["next"] is not None:
         reply = ask(after=reply["next"], buckets=list(range(1024)))
-        assert len(reply["marks"]) <= 3
-        seen += [account for account, _email in reply["marks"]]
+        found = json.loads(pair.litellm_admin.value("SELECT user_bridge.unseal(%s)", [reply["sealed"]]))
+        assert len(found) <= 3
+        seen += [account for account, _email in found]
     admin = pair.openwebui.value('SELECT id FROM "user" WHERE email = %s', [pair.admin.email])
     assert sorted(seen) == sorted([admin, "hand", *(f"more{n}" for n in range(5))])
     assert sum(len(ask(after=at)["sums"]) for at in ([], ["more0"])) > 0
+
+
+def test_a_question_that_was_recorded_shows_no_address(served: Pair) -> None:
+    pair = served
+    buckets = {"unlinked": True, "limit": 9, "buckets": list(range(1024))}
+    request = pair.litellm_admin.value("SELECT user_bridge.signed_request(%s::jsonb)", [json.dumps(buckets)])
+    reply = pair.sync_user.value("SELECT user_bridge.apply(%s::jsonb)", [request])
+    assert set(reply) == {"next", "sealed"} and "@" not in str(reply)
 
 
 def test_the_drainer_does_it(pair: Pair) -> None:

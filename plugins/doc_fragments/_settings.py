@@ -193,6 +193,15 @@ options:
           V(user_bridge_unknown), which LiteLLM knows from 1.108 on. V(allow) is everything.
         type: str
         choices: [deny, allow]
+      enforce_unlinked:
+        description: >-
+          With O(settings.enforce_unknown) V(deny), what accounts of Open WebUI may call that stand for no
+          user of LiteLLM and never did, such as its first admin's. V(deny) is nothing, as for all whom the
+          bridge does not know. V(allow) is everything that the key of the connection may, by a row in LiteLLM
+          for each, which the drainer takes back when it no longer applies. An account whose address LiteLLM
+          has is not among them, nor one that waits for an admin of Open WebUI.
+        type: str
+        choices: [deny, allow]
       attribution:
         description: >-
           On whom LiteLLM books what people spend in Open WebUI, as you have set up the two programs. V(user_id)

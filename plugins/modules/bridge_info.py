@@ -698,6 +698,22 @@ enforcement:
       description: The setting C(enforce_unknown).
       type: str
       sample: deny
+    unlinked:
+      description: The setting C(enforce_unlinked).
+      type: str
+      sample: allow
+    unlinked_accounts:
+      description:
+        - Number of accounts of Open WebUI that stand for no user of LiteLLM and never did, as the drainer has seen them
+          last. Not counted where C(unlinked) is V(deny).
+      type: int
+      sample: 4
+    unlinked_rows:
+      description:
+        - Number of C(rows) by which such an account may call everything. There is none for an account whose address
+          LiteLLM has or had.
+      type: int
+      sample: 3
     rows:
       description: Number of rows that the bridge keeps, those that it has C(made) and others that it has adopted.
       type: int

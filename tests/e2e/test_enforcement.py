@@ -194,6 +194,23 @@ class TestWhatIsServed:
         assert is_refused(asked(enforced, other.email, OTHER_MODEL))
         enforced.litellm.post("/customer/delete", user_ids=[other.email])
 
+    def test_accounts_that_are_no_users_of_litellms_are_served_where_that_is_wanted(self, enforced: Company) -> None:
+        site, pair = enforced.site, enforced.site.pair
+        (person,) = hired(enforced, [MODEL])
+        other = site.invent("Una Unlinked")
+        site.add_account(other, "a password")
+        assert is_unknown(asked(enforced, other.email, MODEL))
+        change_settings(pair, enforce_unlinked="allow")
+        try:
+            # As the first admin too, who is no user of LiteLLM's either.
+            until(lambda: [asked(enforced, other.email, model).status for model in BOTH] == [200, 200])
+            until(lambda: api.ask(site.admin, MODEL, QUESTION).status == 200)
+            assert is_unknown(asked(enforced, STRANGER, MODEL)) and served(enforced, person.email) == {MODEL}
+        finally:
+            change_settings(pair, enforce_unlinked="deny")
+        until(lambda: is_unknown(asked(enforced, other.email, MODEL)))
+        assert is_unknown(api.ask(site.admin, MODEL, QUESTION)) and served(enforced, person.email) == {MODEL}
+
     def test_the_limits_that_the_documentation_names(self, enforced: Company) -> None:
         person, other = hired(enforced, ["no-default-models"], [MODEL])
         assert [asked(enforced, None, model).status for model in BOTH] == [200, 200]

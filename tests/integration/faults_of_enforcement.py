@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_enforcement as enforcement
+import test_unlinked_accounts as unlinked
 from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
@@ -16,10 +17,16 @@ Test = Callable[[Pair], None]
 _ENFORCE = "entities/end_user/litellm/enforce.sql.j2"
 _LISTS = "entities/end_user/litellm/lists.sql.j2"
 _ROWS = "entities/end_user/litellm/rows.sql.j2"
+_UNLINKED = "entities/end_user/litellm/unlinked.sql.j2"
+_ACCOUNTS = "entities/end_user/openwebui/unlinked.sql.j2"
 
 
 def _caught(test: Test) -> Test:
     return lambda pair: test(enforcement.stock(pair))
+
+
+def _noticed(test: Test) -> Test:
+    return lambda pair: test(unlinked.stock_of_all(pair))
 
 
 def _foreign(pair: Pair) -> None:
@@ -152,5 +159,84 @@ ENFORCEMENT: list[Row] = [
         "IF user_bridge.identity_problem() IS NOT NULL\n       OR NOT",
         "IF NOT",
         _caught(enforcement.test_a_copy_of_the_database_writes_nothing),
+    ),
+    (
+        "what a budget takes along is not proved",
+        _ROWS,
+        "user_bridge.not_plain(array(SELECT user_bridge.tables_around()), true)",
+        "user_bridge.not_plain(ARRAY['public.\"LiteLLM_EndUserTable\"', 'public.\"LiteLLM_BudgetTable\"'], true)",
+        lambda pair: enforcement.test_what_a_budget_takes_along_runs_in_no_superusers_session(
+            enforcement.stock(pair), "CASCADE"
+        ),
+    ),
+    (
+        "whoever repeats a question learns addresses",
+        _ACCOUNTS,
+        "user_bridge.seal(\n                   coalesce(jsonb_agg(jsonb_build_array(a.id, a.email)), '[]')::text)",
+        "jsonb_agg(jsonb_build_array(a.id, a.email))",
+        _noticed(unlinked.test_a_question_that_was_recorded_shows_no_address),
+    ),
+    (
+        "an account that waits for an admin may call everything",
+        _ACCOUNTS,
+        "AND coalesce(u.role, 'pending') <> 'pending'",
+        "AND true",
+        _noticed(unlinked.test_who_waits_for_an_admin_may_not),
+    ),
+    (
+        "the account of somebody who is gone is nobody's",
+        _ACCOUNTS,
+        "AND NOT EXISTS (SELECT FROM user_bridge.entity AS e WHERE e.entity_type = 'user' AND e.made_id = u.id)",
+        "",
+        lambda pair: unlinked.test_who_is_gone_from_litellm_may_call_nothing(pair, "keep"),
+    ),
+    (
+        "an account that could not be linked may call everything",
+        _UNLINKED,
+        "AND NOT EXISTS (SELECT FROM known AS k WHERE k.email = user_bridge.fold_email(u.email))",
+        "",
+        _noticed(unlinked.test_an_address_that_litellm_has_is_nobodys_to_use),
+    ),
+    (
+        "an address with other letters is nobody's",
+        _UNLINKED,
+        "AND u.email COLLATE \"C\" !~ '[^ -~]'",
+        "",
+        _noticed(unlinked.test_an_address_that_nobody_can_compare_is_not_served),
+    ),
+    (
+        "a person's row is an account's that is nobody's",
+        _UNLINKED,
+        "WHERE e.user_id IS NULL AND (e.is_over OR e.account_id <> excluded.account_id)",
+        "WHERE true",
+        _noticed(unlinked.test_a_second_look_writes_and_fetches_nothing),
+    ),
+    (
+        "who is linked keeps the row of an account that is nobody's",
+        _ENFORCE,
+        "SET user_id = excluded.user_id, account_id = NULL, is_over = false, models = excluded.models, state = 'due',",
+        "SET models = excluded.models, state = 'due',",
+        _noticed(unlinked.test_who_is_linked_may_call_what_litellm_says),
+    ),
+    (
+        "a row of an account that is gone stays",
+        _UNLINKED,
+        "AND NOT EXISTS (SELECT FROM wanted AS w WHERE w.customer_id = e.customer_id)",
+        "AND false",
+        _noticed(unlinked.test_what_is_gone_or_called_otherwise_is_given_back),
+    ),
+    (
+        "rows of accounts that are nobody's stay when the setting goes back",
+        _UNLINKED,
+        "WHERE e.account_id IS NOT NULL AND NOT e.is_over;",
+        "WHERE false;",
+        lambda pair: unlinked.test_the_setting_goes_back(unlinked.stock_of_all(pair), {"enforce_unlinked": "deny"}),
+    ),
+    (
+        "an account keeps the row of its former address",
+        _UNLINKED,
+        "ON CONFLICT (account_id) DO UPDATE SET email = excluded.email WHERE u.email <> excluded.email",
+        "ON CONFLICT (account_id) DO NOTHING",
+        _noticed(unlinked.test_what_is_gone_or_called_otherwise_is_given_back),
     ),
 ]

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
+import psycopg2
 import pytest
 
 from hard_support import until
-from kit import openwebui, rows
+from kit import openwebui, rows, sentinel
 from kit.background import Background
-from kit.bridge import change_settings, copy_prepared, drainer, install_bridge
+from kit.bridge import change_settings, copy_prepared, drainer, drainer_session, install_bridge
 from kit.model_rows import (
     add_access_group,
     add_model,
@@ -600,6 +603,52 @@ def test_a_copy_of_the_database_writes_nothing(enforced: Pair) -> None:
     pair.litellm_admin.run("UPDATE user_bridge.identity SET system_identifier = 1")
     enforce(pair)
     assert end_users(pair) == {}
+
+
+# Code of LiteLLM's role that writing these tables would run, and which a superuser's session must not
+
+
+@NEW
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL"])
+def test_what_a_budget_takes_along_runs_in_no_superusers_session(enforced: Pair, rule: str) -> None:
+    """A trigger of a table that refers to the budgets: up to PostgreSQL 17 it runs at COMMIT, as the session's user."""
+    pair = enforced
+    pair.litellm.run(f'CREATE TABLE hanger (id text REFERENCES "LiteLLM_BudgetTable" ON DELETE {rule})')
+    pair.litellm.run("INSERT INTO hanger VALUES ('user_bridge_known')")
+    pair.litellm.run(sentinel.functions() + sentinel.statements("hanger")["trigger"])
+    change_settings(pair, enforce_models=False)
+    assert refused_without_running(pair, "SELECT user_bridge.give_back_end_users(100)") == (
+        "trigger sentinel_at_commit on public.hanger; trigger sentinel_before on public.hanger"
+    )
+    assert budgets(pair) != {}
+    # In the drainer's session there is nothing to be had.
+    with closing(drainer_session(pair)) as session:
+        session.run("CALL user_bridge.drainer(2)")
+    assert budgets(pair) == {}
+
+
+def refused_without_running(pair: Pair, call: str) -> str:
+    """What is named in the refusal."""
+    words: list[str] = []
+
+    def act() -> None:
+        with pytest.raises(psycopg2.Error) as refusal:
+            pair.litellm_admin.run(call)
+        words.extend(re.findall("rights of postgres: (.*); drop it", str(refusal.value)))
+
+    assert sentinel.sprung(pair, act) == []
+    return words[0]
+
+
+@NEW
+def test_nor_does_what_a_row_refers_to(enforced: Pair) -> None:
+    pair = enforced
+    pair.litellm.run("CREATE TABLE partner (id text PRIMARY KEY); INSERT INTO partner VALUES ('user_bridge_known')")
+    pair.litellm.run(f"ALTER TABLE {TABLE} ADD FOREIGN KEY (budget_id) REFERENCES partner")
+    pair.litellm.run(sentinel.functions() + sentinel.statements("partner")["partial index"])
+    person(pair, "u1", models=["solo"])
+    call = "SELECT user_bridge.enforce_rights(s) FROM user_bridge.settings AS s"
+    assert "which calls sentinel.look(text)" in refused_without_running(pair, call)
 
 
 @OLD

@@ -519,10 +519,12 @@ def _enforced(pair: Pair) -> None:
     model_rows.add_scope(writer(pair), "t9", "e1", ["gpt", "another"])
     rows.insert(writer(pair), "LiteLLM_EndUserTable", {"user_id": "e2@example.com"})
     rows.add_user(writer(pair), "e2", "e2@example.com", models=[])
-    for settings in ({}, {"enforce_key": "id"}, {"enforce_models": False}):
+    unlinked = {"enforce_unlinked": "allow"}
+    for settings in ({}, {"enforce_key": "id"}, unlinked, {"enforce_unlinked": "deny"}, {"enforce_models": False}):
         change_settings(pair, **settings)
         admin.rows("SELECT * FROM user_bridge.drain(100)")
         admin.rows("SELECT user_bridge.check_end_users(s) FROM user_bridge.settings AS s")
+        admin.rows("SELECT user_bridge.follow_unlinked(s) FROM user_bridge.settings AS s")
         for _turn in range(5):
             admin.rows("SELECT user_bridge.enforce_rights(s) FROM user_bridge.settings AS s")
         admin.rows("SELECT user_bridge.enforcement()")
@@ -671,7 +673,8 @@ def _mended(pair: Pair, compare: bool = True) -> None:
     pair.litellm_admin.run("UPDATE user_bridge.settings SET paused = false")
     change_settings(pair, removal_accounts=1000000, removal_percent=5, initial_password="none", model_access=False)
     change_settings(pair, model_takeover=False, enforce_models=False, enforce_key="email")
-    pair.litellm_admin.run("TRUNCATE user_bridge.end_user, user_bridge.rights_due")
+    change_settings(pair, enforce_unlinked="deny")
+    pair.litellm_admin.run("TRUNCATE user_bridge.end_user, user_bridge.rights_due, user_bridge.unlinked_account")
     for condition in (
         'VerificationToken"',
         'OrganizationMembership"',

@@ -302,6 +302,7 @@ def test_enforcement_by_litellm(deployed: Pair) -> None:
     assert info(deployed)["enforcement"] == {
         **{"enabled": False, "supported": True, "key": "email", "unknown": "deny", "rows": 0, "made": 0, "denied": 0},
         **{"due": 0, "busy": 0, "foreign_rows": 0, "foreign": [], "denying_keys": 0, "missing": []},
+        **{"unlinked": "deny", "unlinked_accounts": 0, "unlinked_rows": 0},
     }
     change_settings(deployed, model_access=True, enforce_models=True)
     insert(deployed.litellm, "LiteLLM_EndUserTable", {"user_id": "bob@example.com", "alias": "Bob"})

@@ -191,6 +191,32 @@ def test_the_programs_own_tables_are_plain(pair: Pair) -> None:
     pair.openwebui_admin.run("SELECT user_bridge.prove_target()")
 
 
+# Types that run code, where no column has them and pg_depend does not say so; from which version on.
+DISGUISES = {
+    "(('{x}'::text)::sentinel.watched[])::text": 13,
+    "(('{(x)}'::text)::sentinel.pair[])::text": 13,
+    "(('{}'::text)::sentinel.span[])::text": 13,
+    "JSON_VALUE('\"x\"'::jsonb, '$' RETURNING sentinel.watched)::text": 17,
+    "JSON_QUERY('[\"x\"]'::jsonb, '$' RETURNING sentinel.watched[])::text": 17,
+}
+
+
+def test_no_type_hides_in_an_expression(pair: Pair) -> None:
+    install_bridge(pair)
+    session, table = pair.openwebui, 'public."user"'
+    session.run(sentinel.functions())
+    session.run("CREATE TYPE sentinel.pair AS (a sentinel.watched)")
+    session.run("CREATE TYPE sentinel.span AS RANGE (subtype = sentinel.watched)")
+    planted = [expression for expression, since in DISGUISES.items() if pair.cluster.major >= since]
+    for n, expression in enumerate(planted):
+        session.run(f"ALTER TABLE {table} ADD COLUMN d{n} text, ADD CONSTRAINT c{n} CHECK ({expression} <> 'x')")
+        session.run(f"ALTER TABLE {table} ALTER d{n} SET DEFAULT {expression}")
+    found = pair.openwebui_admin.rows("SELECT user_bridge.not_plain(%s, true) AS found", [[table]])
+    for n in range(len(planted)):
+        for what in (f"default of column d{n}", f"constraint c{n}"):
+            assert any(row["found"].startswith(f"{what} of") for row in found), (what, planted[n])
+
+
 def test_litellms_own_session_needs_no_proof(pair: Pair) -> None:
     """Only its own code would run there, and its COMMIT must not pay for a proof."""
     install_bridge(pair)

@@ -153,7 +153,7 @@ def task(pair: Pair, name: str) -> dict[str, Any]:
 
 def test_each_task_has_its_own_clock(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none"})
-    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 10
+    assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 11
     assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 0
     pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = now() WHERE task = 'lookout'")
     assert pair.litellm_admin.value("SELECT user_bridge.upkeep()") == 1

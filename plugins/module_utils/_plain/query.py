@@ -87,8 +87,17 @@ SELECT format('%%s, which calls %%s', c.what, c.function::regprocedure)
                'uuidv4', 'uuidv7')),
            false)
  UNION
-SELECT format('%%s, which uses type %%s', e.what, format_type(d.refobjid, NULL))
-  FROM expressions AS e
-  JOIN pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid AND d.refclassid = 'pg_type'::regclass
-  JOIN pg_type AS t ON t.oid = d.refobjid AND t.typtype <> 'b' AND t.oid >= 16384
+SELECT format('%%s, which uses type %%s', u.what, format_type(t.oid, NULL))
+  FROM (SELECT e.what, d.refobjid
+          FROM expressions AS e
+          JOIN pg_depend AS d ON d.classid = e.classid AND d.objid = e.objid AND d.refclassid = 'pg_type'::regclass
+         UNION
+        -- PostgreSQL 17 and 18 leave no row for the type that JSON_VALUE() returns.
+        SELECT e.what, f.id[1]::oid
+          FROM expressions AS e, regexp_matches(e.tree, ':[a-z_]*typ(?:e|id)[a-z_]* ([0-9]+)', 'g') AS f(id)
+       ) AS u(what, type)
+  JOIN pg_type AS t ON t.oid = u.type AND t.oid >= 16384
+  -- An array of a domain is no domain, and checks it all the same.
+  LEFT JOIN pg_type AS i ON i.oid = t.typelem AND t.typlen = -1
+ WHERE coalesce(i.typtype, t.typtype) <> 'b'
  ORDER BY 1"""

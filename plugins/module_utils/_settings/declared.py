@@ -53,6 +53,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "enforce_models": {"type": "bool"},
     "enforce_key": {"type": "str", "choices": ["email", "id"]},
     "enforce_unknown": {"type": "str", "choices": ["deny", "allow"]},
+    "enforce_unlinked": {"type": "str", "choices": ["deny", "allow"]},
     "attribution": {"type": "str", "choices": ["user_id", "email", "none"]},
 }
 
@@ -138,5 +139,6 @@ VARIABLES: dict[str, str] = {
     "enforce_models": "bridge_enforce_models",
     "enforce_key": "bridge_enforce_key",
     "enforce_unknown": "bridge_enforce_unknown",
+    "enforce_unlinked": "bridge_enforce_unlinked",
     "attribution": "bridge_attribution",
 }

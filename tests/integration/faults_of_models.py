@@ -76,6 +76,20 @@ RULE: list[Row] = [
         _caught(rule.test_an_invalid_pattern_fails_the_request),
     ),
     (
+        "an entry that is NULL is passed over",
+        _LISTS,
+        "IF array_position(v_list, NULL) IS NOT NULL THEN",
+        "IF false THEN",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
+        "a scope of NULL is none",
+        _TEAM_RULES,
+        "user_bridge.listed_texts(to_jsonb(x) -> 'allowed_models')",
+        "user_bridge.json_texts(to_jsonb(x) -> 'allowed_models')",
+        _caught(rule.test_a_scope_cuts_what_the_team_gives),
+    ),
+    (
         "all-proxy-models is a name",
         _LISTS,
         "e.word IN ('all-proxy-models', '*') AND c.shown",

@@ -576,6 +576,47 @@ def test_who_needs_a_deleted_group_of_a_set_says_so(people: Pair) -> None:
     assert members(people, "grp_models_s1") == ["usr_alice", "usr_bob"] and readers(people, "fake-a") == {SET}
 
 
+def delete_row(pair: Pair, model_id: str) -> None:
+    """As the page of administrators does it: from 0.8.0 on the grants, which were in the row before, go with it."""
+    save_access(pair, model_id, set())
+    pair.openwebui.run("DELETE FROM model WHERE id = %s", [model_id])
+
+
+def test_who_needs_a_row_that_somebody_deleted_says_so(people: Pair) -> None:
+    scoped = team_models("red", scopes=(scope("1", ["carl"], "fake-a"),))
+    wanted = (team_models("blue", "fake-a"), model_set("s1", "fake-a"), scoped)
+    send(people, *models("fake-a", "fake-b"), *wanted, user_models("alice", "fake-a"))
+    before = readers(people, "fake-a")
+    delete_row(people, "fake-a")
+    outcomes = send(
+        people,
+        user_models("alice", "fake-a", "fake-b"),
+        team_models("blue", "fake-a", "fake-b"),
+        user_models("bob", "fake-a"),
+        model_set("s1", "fake-a"),
+        scoped,
+    )
+    assert [outcome.get("due") for outcome in outcomes] == [[["model", "fake-a"]]] * 5
+    assert {outcome["status"] for outcome in outcomes} == {"WARNING"}
+    assert "the row of the model fake-a" in outcomes[0]["message"]
+    send(people, model("fake-a"))
+    assert readers(people, "fake-a") == before | {BOB} and readers(people, "fake-b") == {ALICE, BLUE}
+    (outcome,) = send(people, user_models("alice", "fake-a"))
+    assert outcome == {"status": "SUCCESS"} and returned(people) == set()
+
+
+def test_many_new_ones_who_need_a_row_that_somebody_deleted_say_so(people: Pair) -> None:
+    names = [f"u{number:02}" for number in range(24)]
+    send(people, *models("fake-a", "fake-b"), *(user(name) for name in names))
+    delete_row(people, "fake-a")
+    wanted = [user_models(name, "fake-a" if name < "u03" else "fake-b") for name in names]
+    outcomes = send(people, *wanted, team_models("blue", "fake-a"), model_set("s1", "fake-a"))
+    due = [name for name, outcome in zip([*names, "blue", "s1"], outcomes, strict=True) if "due" in outcome]
+    assert due == ["u00", "u01", "u02", "blue", "s1"]
+    send(people, model("fake-a"))
+    assert readers(people, "fake-a") == {BLUE, SET, *(("user", f"usr_{name}") for name in names[:3])}
+
+
 # Administrators who save a page
 
 
@@ -639,6 +680,32 @@ def test_what_a_page_drops_is_written_again(people: Pair) -> None:
     assert readers(people, "fake-a") == before | {CARL} and returned(people) == set()
     send(people, user_models("alice"))
     assert ALICE not in readers(people, "fake-a")
+
+
+@pytest.mark.parametrize("by", ["holder", "model"])
+def test_what_a_page_drops_or_brings_back_is_put_right_by_any_change(people: Pair, by: str) -> None:
+    """Also by one that has to do with something else; of a holder only where that does not read all lists."""
+    scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a"),))
+    wanted = (team_models("blue", "fake-a"), user_models("alice", "fake-a"), model_set("s1", "fake-a"), scoped)
+    send(people, *models("fake-a", "fake-b"), *wanted, user_models("carl", "fake-a"))
+    kept = readers(people, "fake-a") - {CARL}
+    send(people, user_models("carl"))
+    save_access(people, "fake-a", {CARL, BOB})
+    if by == "model":
+        (outcome,) = send(people, model("fake-a"))
+        assert outcome["status"] == "WARNING" and "written again" in outcome["message"]
+        assert "brought back" in outcome["message"]
+    else:
+        more = ["fake-b"] if has_grants(people) else []
+        changed = (team_models("blue", "fake-a", *more), user_models("alice", "fake-a", *more))
+        scoped = team_models("red", scopes=(scope("1", ["bob"], "fake-a", *more),))
+        outcomes = send(people, *changed, model_set("s1", "fake-a", *more), scoped, user_models("carl", *more))
+        assert [outcome["status"] for outcome in outcomes] == ["SUCCESS"] * 4 + ["WARNING"]
+        assert all("written again: fake-a" in outcome["message"] for outcome in outcomes[:4])
+    assert readers(people, "fake-a") == kept | {BOB} and returned(people) == set()
+    # All of it is the bridge's again, but for what was made by hand.
+    send(people, team_models("blue"), user_models("alice"), model_set("s1"), team_models("red"))
+    assert readers(people, "fake-a") == {BOB}
 
 
 def test_a_membership_that_somebody_drops_or_brings_back_is_put_right(people: Pair) -> None:
@@ -972,6 +1039,26 @@ def test_the_lookout_puts_right_what_a_page_did_and_nothing_else(quick: Pair) ->
     (warning,) = quick.litellm_admin.rows(audit)
     assert "brought back" in warning["error_message"] and "written again" in warning["error_message"]
     assert looked_out(quick) == 0 and differences(quick) == []
+
+
+@pytest.mark.schemas(openwebui="all")
+def test_the_next_change_brings_a_deleted_row_back(quick: Pair) -> None:
+    change_settings(quick, model_access=True)
+    for name in ("fake-a", "fake-b"):
+        add_model(quick.litellm, name)
+    rows.add_user(quick.litellm, "alice", "alice@example.com", models=["fake-a"])
+    rows.add_team(quick.litellm, "blue", models=["fake-a"], members_with_roles=litellm_members("alice"))
+    drain(quick)
+    for change in (
+        lambda: rows.change_user(quick.litellm, "alice", models=["fake-a", "fake-b"]),
+        lambda: rows.change_team(quick.litellm, "blue", models=["fake-a", "fake-b"]),
+        lambda: rows.add_user(quick.litellm, "bob", "bob@example.com", models=["fake-a"]),
+    ):
+        delete_row(quick, "fake-a")
+        change()
+        drain(quick)
+        assert {ALICE, BLUE} <= readers(quick, "fake-a")
+    assert BOB in readers(quick, "fake-a") and looked_out(quick) == 0 and differences(quick) == []
 
 
 def has_scopes(pair: Pair) -> bool:

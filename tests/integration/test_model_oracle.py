@@ -63,7 +63,7 @@ FAULTS = [
     Fault("owners(text[])", "u.user_role = 'proxy_admin'", "false", "user"),
     Fault("unusable_key(text, boolean, timestamp)", "timezone('UTC', transaction_timestamp())", "'-infinity'", "keys"),
     Fault("allows_chat(text[])", "'llm_api_routes', ", "", "keys"),
-    Fault("key_ways(text[])", "'all-team-models' = ANY (k.models)", "false", "keys"),
+    Fault("key_ways(text[], text)", "'all-team-models' = ANY (k.models)", "false", "keys"),
     Fault("closed_key(user_bridge.known_key)", "p_key.agent_id IS NOT NULL", "false", "keys", needs_newest=True),
     Fault("user_clauses(text[])", "k.scope, k.project]", "k.scope]", "keys", needs_newest=True),
     Fault(

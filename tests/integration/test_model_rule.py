@@ -79,7 +79,7 @@ def by_list(pair: Pair, lists: Mapping[str, Sequence[str | None]]) -> dict[str, 
 
 
 def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
-    examples: dict[str, tuple[list[str] | list[None], set[str]]] = {
+    examples: dict[str, tuple[Sequence[str | None], set[str]]] = {
         "nothing said": ([], ALL),
         "a name": (["fake-a"], {"fake-a"}),
         "names": (["fake-a", "solo"], {"fake-a", "solo"}),
@@ -103,6 +103,7 @@ def test_a_list_opens_what_its_entries_open(models: Pair) -> None:
         "a text of any length": (["x" * 100_000], set()),
         "one longer than a name": (["x" * 256], set()),
         "no text": ([None], set()),
+        "no text beside a name": (["solo", None], set()),
         "more than sixteen names": (
             [f"n{number}" for number in range(16)] + ["solo"],
             {f"n{n}" for n in range(16)} | {"solo"},
@@ -300,6 +301,9 @@ def test_a_scope_cuts_what_the_team_gives(models: Pair) -> None:
     assert {"group": None, "models": []} in holders and len(holders) == 3
     whole = {"fake-a", "fake-b", "solo"}
     assert [team_models(models, "t", each) for each in ("u", "v", "w")] == [{"fake-a"}, whole, whole]
+    # LiteLLM fails at it: it is no scope that limits nothing.
+    change_budget(models.litellm, "without a scope", allowed_models=[None])
+    assert [team_models(models, "t", each) for each in ("u", "v", "w")] == [{"fake-a"}, set(), whole]
 
 
 def test_a_scope_of_somebody_who_left_leaves_the_teams_group_as_it_is(models: Pair) -> None:

@@ -362,6 +362,17 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
     assert "[sound]" in told and "[becomes_another]" not in told
 
 
+def test_names_without_their_prefix(pair: Pair, tmp_path: Path) -> None:
+    """Of extra variables: those of an inventory may be for somebody else."""
+    given = {**variables(pair), "until": "2h", "state": "absent", "region": "eu", "explain_user": "ann"}
+    with unchanged(pair):
+        run = play("llmops.user_bridge.pause_bridge", given, tmp_path)
+    assert (run.changed, run.failed) == (0, 1), run.output
+    assert "until is an extra variable" in run.words and "did you mean bridge_pause_until or" in run.words
+    assert "did you mean bridge_state?" in run.words and "region" not in run.words
+    assert "explain_user is set alone" in run.words
+
+
 def test_a_server_that_the_bridge_cannot_reach_from_litellm(pair: Pair, tmp_path: Path) -> None:
     """Found by the last task of sync_user only, but before the connection is kept and before any trigger is there."""
     run = play(DEPLOY, variables(pair, bridge_target_port=1), tmp_path)

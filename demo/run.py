@@ -51,13 +51,16 @@ def run() -> None:
         def mirror() -> views.Mirror:
             return views.read_openwebui(openwebui)
 
-        for title, writes in (("LiteLLM writes", story.WRITES), ("LiteLLM deletes", story.DELETION)):
-            with _chapter(f"{title}: how long it took, and what Open WebUI shows right after"):
+        chapters = (("writes", story.WRITES), ("takes rights away", story.LOSSES), ("deletes", story.DELETION))
+        for what, writes in chapters:
+            with _chapter(f"LiteLLM {what}: how long it took, and what Open WebUI shows right after"):
                 story.tell(writes, litellm, mirror, _show)
             with _open(_superuser(logins["litellm"])) as superuser:
                 # Rights on models are left to the drainer, which this machine may have nothing to run with.
                 superuser.rows("SELECT * FROM user_bridge.drain()")
-                _show_table(views.side_by_side(superuser, mirror()))
+                _show_table(("", "LiteLLM", "Open WebUI"), views.side_by_side(superuser, mirror()))
+                rights = views.who_sees_what(superuser, openwebui)
+                _show_table(("Who sees what", "as LiteLLM says", "Open WebUI offers"), rights)
                 _refuse_undelivered(superuser)
     with _chapter("The playbook once more, over connections that cannot write"):
         changed = playbook.run(environment=READ_ONLY)
@@ -94,13 +97,13 @@ def _superuser(login: schemas.Login) -> schemas.Login:
 
 def _show(step: story.Step) -> None:
     seen = step.seen or ["nothing new"]
-    print(f"    {step.milliseconds:7.1f} ms  {step.what:<34} {seen[0]}", flush=True)
+    print(f"    {step.milliseconds:7.1f} ms  {step.what:<39} {seen[0]}", flush=True)
     for more in seen[1:]:
-        print(f"    {'':45} {more}", flush=True)
+        print(f"    {'':50} {more}", flush=True)
 
 
-def _show_table(rows: list[tuple[str, str, str]]) -> None:
-    table = [("", "LiteLLM", "Open WebUI"), *rows]
+def _show_table(head: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> None:
+    table = [head, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(3)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     rule = "  ".join("-" * width for width in widths)

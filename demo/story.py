@@ -10,14 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from demo.views import Mirror, changes
-from kit import litellm
+from kit import litellm, model_rows
 from kit.pairs import Session
 
 ORGANIZATION, TEAM = "acme", "platform"
+MODELS = ("claude-sonnet", "gpt-4o", "llama-70b")
 Write = tuple[str, Callable[[Session], None]]
+
+
+def _add_models(session: Session) -> None:
+    for model in MODELS:
+        model_rows.add_model(session, model)
+
+
 WRITES: tuple[Write, ...] = (
     ("organization Acme Research", lambda s: litellm.new_organization(s, ORGANIZATION, "Acme Research")),
     ("team Platform in it", lambda s: litellm.new_team(s, TEAM, "Platform", ORGANIZATION)),
+    ("models " + ", ".join(MODELS), _add_models),
+    ("team Platform may use gpt-4o, llama-70b", lambda s: litellm.update_team(s, TEAM, models=["gpt-4o", "llama-70b"])),
     ("user Ann", lambda s: litellm.new_user(s, "ann", "Ann.Lee@Example.com", "Ann Lee")),
     ("user Bob, without an email", lambda s: litellm.new_user(s, "bob", None, "Bob Ross")),
     (
@@ -30,6 +40,11 @@ WRITES: tuple[Write, ...] = (
     ("Ann joins team Platform", lambda s: litellm.add_team_member(s, TEAM, "ann")),
     ("Ann is renamed", lambda s: litellm.update_user(s, "ann", user_alias="Ann Lee-Smith")),
     ("spend of Ann and Carol is booked", lambda s: litellm.flush_spend(s, {"ann": 0.02, "carol": 0.35})),
+)
+LOSSES: tuple[Write, ...] = (
+    ("team Platform loses llama-70b", lambda s: litellm.update_team(s, TEAM, models=["gpt-4o"])),
+    ("Carol is no proxy_admin any more", lambda s: litellm.update_user(s, "carol", user_role="internal_user")),
+    ("Carol may use claude-sonnet", lambda s: litellm.update_user(s, "carol", models=["claude-sonnet"])),
 )
 DELETION: tuple[Write, ...] = (("Ann is deleted", lambda s: litellm.delete_user(s, "ann")),)
 

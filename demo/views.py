@@ -77,12 +77,39 @@ def side_by_side(litellm: Session, mirror: Mirror) -> list[tuple[str, str, str]]
     return table + foreign
 
 
+def who_sees_what(litellm: Session, openwebui: Session) -> list[tuple[str, str, str]]:
+    """A person, why LiteLLM lets the person use which models, and what Open WebUI's model menu offers."""
+    offered = {row["email"]: row["models"] for row in openwebui.rows(_OFFERED)}
+    return [(row["name"], row["text"], offered.get(row["email"], NOTHING)) for row in litellm.rows(_RIGHTS)]
+
+
 def _describe(row: dict[str, Any]) -> str:
     if "members" in row:
         return f"{row['name']} {{{', '.join(row['members'])}}}"
     return f"{row['name']} <{row['email']}> {row['role']}{'' if row['can_sign_in'] else ', cannot sign in'}"
 
 
+_RIGHTS = """
+SELECT u.user_alias AS name, lower(u.user_email) AS email,
+       CASE WHEN u.user_role = 'proxy_admin' THEN 'proxy_admin: everything'
+            ELSE coalesce(nullif(concat_ws('; ', 'own list: ' || nullif(array_to_string(u.models, ', '), ''),
+                (SELECT string_agg(format('team %s: %s', t.team_alias, array_to_string(t.models, ', ')), '; ')
+                   FROM public."LiteLLM_TeamTable" AS t WHERE t.team_id = ANY (u.teams))), ''), 'no list: everything')
+       END AS text
+  FROM public."LiteLLM_UserTable" AS u WHERE u.user_email IS NOT NULL ORDER BY u.user_id
+"""
+# As Open WebUI decides: administrators see every model, others what is granted to them or to a group of theirs.
+_OFFERED = """
+SELECT u.email, string_agg(m.id, ', ' ORDER BY m.id) AS models
+  FROM "user" AS u
+  JOIN model AS m ON u.role = 'admin' OR EXISTS (
+       SELECT FROM access_grant AS g
+        WHERE g.resource_type = 'model' AND g.resource_id = m.id AND g.permission = 'read'
+          AND (g.principal_type = 'user' AND g.principal_id = u.id
+               OR g.principal_type = 'group'
+                  AND g.principal_id IN (SELECT group_id FROM group_member WHERE user_id = u.id)))
+ GROUP BY u.email
+"""
 _LITELLM = """
 SELECT 'organization' AS kind, o.organization_id AS id,
        format('%s {%s}', o.organization_alias, string_agg(u.user_alias, ', ' ORDER BY u.user_alias)) AS text

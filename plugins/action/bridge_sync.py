@@ -36,6 +36,10 @@ class ActionModule(ActionBase):
         single = self._task.check_mode or self._task.async_val or "limit" in arguments
         if single or not (limit is None or str(limit).isdigit()) or str(limit) == "0":
             return self._call(arguments, task_vars)
+        return self.drain(arguments, limit, task_vars)
+
+    def drain(self, arguments: dict[str, Any], limit: Any, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Call after call, with a line in between; one result of all."""
         started, merged, seconds, in_vain = time.monotonic(), None, FIRST_SECONDS, 0
         while True:
             left = seconds if limit is None else int(limit) - int(time.monotonic() - started)
@@ -49,11 +53,14 @@ class ActionModule(ActionBase):
             is_over = limit is not None and passed >= int(limit)
             if not chunk["more"] or is_over or in_vain >= chunk["queue"]["entities"]:
                 return merged
-            if _progress.is_default_output():
-                host = (task_vars or {}).get("inventory_hostname", "sync")
-                display.display(f"{host}: {_progress.drained_line(merged['drained'], merged['queue'], passed)}")
+            self.say(_progress.drained_line(merged["drained"], merged["queue"], passed), task_vars)
             arguments = {name: value for name, value in arguments.items() if name not in _ONCE}
             seconds = SECONDS
+
+    def say(self, line: str, task_vars: dict[str, Any] | None) -> None:
+        """Show a line while the task runs."""
+        if _progress.is_default_output():
+            display.display(f"{(task_vars or {}).get('inventory_hostname', 'sync')}: {line}")
 
     def _call(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         background = bool(self._task.async_val)

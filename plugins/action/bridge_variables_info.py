@@ -12,9 +12,10 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variables
 
-_SPECS = Path(__file__).parents[2] / "roles" / "bridge" / "meta" / "argument_specs.yml"
+_ROLE = Path(__file__).parents[2] / "roles" / "bridge"
 
 
 class ActionModule(ActionBase):
@@ -41,7 +42,10 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 # Nothing but the first line: others quote the source, and with it a secret.
                 problems.append(f"{name} cannot be evaluated: {str(error).splitlines()[0]}")
-        problems += _variables.unknown(given, options, values.get("bridge_allow_unknown", []))
+        allowed = values.get("bridge_allow_unknown", [])
+        problems += _variables.unknown(given, options, allowed)
+        problems += _variables.unprefixed(load_extra_vars(self._loader), options, self._chosen(given), allowed)
+        problems += _variables.half_a_question(variables)
         problems += _variables.wrong_values(values, options)
         if problems:
             return {**result, "failed": True, "msg": "\n".join(problems), "problems": problems}
@@ -55,8 +59,13 @@ class ActionModule(ActionBase):
 
     def _options(self) -> dict[str, Any]:
         """Those of every entry point of the role bridge."""
-        specs = self._loader.load_from_file(str(_SPECS))["argument_specs"]
+        specs = self._loader.load_from_file(str(_ROLE / "meta" / "argument_specs.yml"))["argument_specs"]
         return {name: option for spec in specs.values() for name, option in spec.get("options", {}).items()}
+
+    def _chosen(self, given: Mapping[str, Any]) -> set[str]:
+        """Those that are not as the role has them."""
+        defaults = self._loader.load_from_file(str(_ROLE / "defaults" / "main.yml"))
+        return {name for name, value in given.items() if name not in defaults or value != defaults[name]}
 
     def _become(self, variables: dict[str, Any]) -> dict[str, Any]:
         """As whom a task runs that does not say so itself, whether keywords or variables of the inventory decide it."""

@@ -41,6 +41,12 @@ options:
         There are six attempts.
     type: int
     default: 500
+  deliver:
+    description:
+      - Whether to deliver at once what is queued at the end, and to show meanwhile how far that is. V(false) leaves it
+        to the drainer.
+    type: bool
+    default: true
   openwebui_login_db:
     required: true
 attributes:
@@ -171,7 +177,7 @@ queued:
   type: int
   sample: 240
 delivered:
-  description: Number of deliveries by result, null when nothing was queued.
+  description: Number of deliveries by result, null when nothing was queued or with O(deliver=false).
   returned: success
   type: dict
   sample: {SUCCESS: 238, SKIPPED: 2}
@@ -196,11 +202,16 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     check_timeout(params["lock_timeout_ms"])
     wanted = Wanted(params["owner"], params["drop_tables"], params["lock_timeout_ms"], module.check_mode)
+
+    def deliver() -> dict[str, int]:
+        results: dict[str, int] = drain(Session(params, params["owner"]), Limits()).summary()["results"]
+        return results
+
     try:
         done = take_over(
             _pg.connect(params),
             lambda: _pg.connect(_pg.second_login(params, "openwebui_"), "openwebui_"),
-            lambda: drain(Session(params, params["owner"]), Limits()).summary()["results"],
+            deliver if params["deliver"] else None,
             wanted,
         )
     except _pg.PgError as error:
@@ -241,6 +252,7 @@ def main() -> None:
         owner={"type": "str", "default": "user_bridge_owner"},
         drop_tables={"type": "bool", "default": False},
         lock_timeout_ms={"type": "int", "default": 500},
+        deliver={"type": "bool", "default": True},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, action)

@@ -17,6 +17,8 @@ description:
   - Fails when a name is none of theirs, when a value is blank, cannot be read as the type of its option or is out of
     bounds, and when values contradict each other. There is one line for each problem, which names the variable, what is
     wrong with it, and the remedy.
+  - It also fails when an extra variable (C(-e)) would be an option but for the prefix C(bridge_), as C(state=absent)
+    would, and that option has no other value than its default.
   - Other names are accepted if C(bridge_allow_unknown) lists them, or if a task made them by C(register).
   - Text is read as the type of its option, as surveys and command lines have it.
   - The roles of this collection do this before anything else.

@@ -94,6 +94,15 @@ def drained_line(drained: dict[str, Any], queue: dict[str, Any], seconds: float)
     return f"{drained['delivered']:,} delivered, {queue['entities']:,} queued, {rate:,.0f}/s"
 
 
+def taken_over_line(done: dict[str, Any]) -> str:
+    """What bridge_takeover did, and how much is left to deliver."""
+    linked, repaired = done["linked"], sum(done["repaired"].values())
+    return (
+        f"{linked['accounts']:,} accounts and {linked['groups']:,} groups taken over, {repaired:,} fields repaired, "
+        f"{done['queued']:,} entities to deliver"
+    )
+
+
 # What only the first call of several can say: the others only drain.
 _OF_THE_FIRST = ("queued", "differences", "differences_total", "decided", "diff")
 

@@ -31,6 +31,17 @@ PREFIX = "bridge_"
 # Not options of the roles: what the playbooks read, and what the role bridge composes for the others.
 OTHERS = frozenset({"bridge_hosts", "bridge_litellm", "bridge_openwebui"})
 
+_QUESTION = ("explain_user", "explain_model")
+# What people write for an option whose name they remember in part.
+_SHORT = {
+    "absent": ("bridge_state",),
+    "approve": ("bridge_approve_ids",),
+    "drift": ("bridge_status_drift",),
+    "reject": ("bridge_reject_ids",),
+    "since": ("bridge_audit_since",),
+    "until": ("bridge_pause_until", "bridge_audit_until"),
+}
+
 _LARGEST = 2**31 - 1
 _RANGES = {
     "bridge_audit_limit": (1, 10000),
@@ -86,20 +97,44 @@ def is_secret(name: str) -> bool:
 
 def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> list[str]:
     """Names that nothing reads, each with the one that it was probably meant to be."""
-    try:
-        patterns = [str(each) for each in parsed(allowed, "list")]
-    except ValueError:
-        patterns = []  # Which is a problem of its own.
     found = []
-    for name in sorted(set(names) - set(known) - OTHERS):
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            continue
+    for name in _not_allowed(set(names) - set(known) - OTHERS, allowed):
         meant = get_close_matches(name, sorted({*known, *OTHERS}), 1)
         found.append(
             f"{name} is no variable of this collection{f'; did you mean {meant[0]}?' if meant else '.'} If it is one of"
             " your own, give it another name or add it to bridge_allow_unknown."
         )
     return found
+
+
+def unprefixed(extra: Collection[str], known: Collection[str], chosen: Collection[str], allowed: Any) -> list[str]:
+    """Extra variables that would be options but for the prefix, unless that option has been chosen, too.
+
+    Those of an inventory may be somebody else's.
+    """
+    meant = {name: _SHORT.get(name, (PREFIX + name,)) for name in extra}
+    taken = [name for name, options in meant.items() if set(options) <= set(known) and not set(options) & set(chosen)]
+    return [
+        f"{name} is an extra variable that this collection does not read; did you mean {' or '.join(meant[name])}?"
+        " If it is one of your own, add it to bridge_allow_unknown."
+        for name in _not_allowed(taken, allowed)
+    ]
+
+
+def half_a_question(names: Collection[str]) -> list[str]:
+    """Who asks bridge_status why somebody sees a model names both."""
+    asked = sorted(set(_QUESTION) & set(names))
+    if len(asked) != 1:
+        return []
+    return [f"{asked[0]} is set alone: bridge_status explains a model to a person, so set {' and '.join(_QUESTION)}."]
+
+
+def _not_allowed(names: Collection[str], allowed: Any) -> list[str]:
+    try:
+        patterns = [str(each) for each in parsed(allowed, "list")]
+    except ValueError:
+        patterns = []  # Which is a problem of its own.
+    return sorted(name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -21,6 +21,8 @@ from kit.oracle import differences
 from kit.pairs import SIDES, Pair
 from kit.schemas import Admin
 from kit.standby import SplitPair, caught_up, promote, standby_of
+from kit.symptoms import said
+from modules_support import a_call, run_module
 
 
 @pytest.fixture
@@ -71,6 +73,8 @@ def test_both_are_promoted_and_the_list_of_hosts_leads_to_the_primary(primary: P
         _leads_to(primary, standby, primary.cluster)
         rows.add_user(primary.litellm, "before", "before@example.com")
         assert "before@example.com" in openwebui.accounts(primary)
+        to_the_standby = {**a_call(primary, "bridge_preflight_info"), "login_port": standby.port}
+        assert said("is a read-only standby", run_module("bridge_preflight_info", to_the_standby)["problems"])
         caught_up(primary.cluster, standby)
         primary.cluster.kill()
         promote(standby)

@@ -18,8 +18,20 @@ import pytest
 from kit import binaries, cluster, rows, upstream
 from kit.bridge import REGISTRY, own
 from kit.cluster import Cluster, running
-from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair, Session, Side
+from kit.pairs import (
+    OWN_ROLES,
+    OWNER_ROLE,
+    PASSWORDS,
+    PROGRAM_ROLES,
+    SIDES,
+    SYNC_USER,
+    Pair,
+    Session,
+    Side,
+    empty_database,
+)
 from kit.pairs import pair as new_pair
+from kit.schemas import Admin
 from kit.symptoms import said
 from modules_support import (
     DRIVERS,
@@ -101,6 +113,20 @@ def test_nothing_to_do(installed: Pair) -> None:
         "backfill": False,
         "timer": False,
     }
+
+
+def test_a_server_without_contrib(tmp_path: Path) -> None:
+    """As a distribution leaves it that has PostgreSQL's contrib modules in a package of their own."""
+    major = next(each for each in binaries.SUPPORTED_MAJORS if each not in binaries.installed())
+    copy = tmp_path / "native"
+    shutil.copytree(binaries.find(major).root, copy, symlinks=True)
+    (copy / "share" / "postgresql" / "extension" / "dblink.control").unlink()
+    with running(binaries.Binaries(major, copy / "bin")) as bare:
+        litellm, openwebui = (empty_database(bare, side) for side in SIDES)
+        pair = Pair(bare, litellm, openwebui, "", "", Admin())
+        refusals = look(pair)["problems"]
+        pair.close()
+    assert said("does not have the extension …", refusals)
 
 
 def test_a_planted_function_is_named(pair: Pair) -> None:

@@ -209,6 +209,8 @@ class Databases:
         }
 
 
+HAS_SYSTEMD = Path("/run/systemd/system").exists()
+SERVICE = {"bridge_maintenance": "systemd", "bridge_maintenance_password": "of the service"}
 PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 
 
@@ -247,6 +249,7 @@ def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> 
             "without_site_packages": variables(ready, ansible_python_interpreter=str(python)),
             # Ansible would end the run with the last host.
             "nothing_to_do": variables(ready, bridge_state="absent", bridge_sync_password=None),
+            **({} if HAS_SYSTEMD else {"a_service": variables(ready, **SERVICE)}),
         },
         "triggers_only": {"triggers_before_sync_user": variables(ready, bridge_owner_role="not_there")},
     }
@@ -280,6 +283,13 @@ def test_databases_that_cannot_be_used(refusals: Refusals) -> None:
 def test_a_host_without_a_driver(refusals: Refusals) -> None:
     said = "has neither psycopg2 nor psycopg; install the Python library psycopg2 for that interpreter"
     check(refusals.run.hosts["without_site_packages"], [said])
+
+
+@pytest.mark.skipif(HAS_SYSTEMD, reason="this host runs systemd")
+def test_a_service_on_a_host_without_systemd(refusals: Refusals) -> None:
+    refusal = refusals.run.hosts["a_service"]
+    check(refusal, ["Set bridge_maintenance to pg_cron"])
+    assert said("bridge_maintenance is systemd, but this host does not run systemd", refusal.words)
 
 
 def test_triggers_before_sync_user(refusals: Refusals) -> None:
@@ -360,6 +370,17 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
     # Who has decided against a drainer is not told in each run what that means.
     (told,) = [task for task in done.output.split("TASK [") if "Report that nothing runs by itself]" in task]
     assert "[sound]" in told and "[becomes_another]" not in told
+
+
+def test_names_without_their_prefix(pair: Pair, tmp_path: Path) -> None:
+    """Of extra variables: those of an inventory may be for somebody else."""
+    given = {**variables(pair), "until": "2h", "state": "absent", "region": "eu", "explain_user": "ann"}
+    with unchanged(pair):
+        run = play("llmops.user_bridge.pause_bridge", given, tmp_path)
+    assert (run.changed, run.failed) == (0, 1), run.output
+    assert "until is an extra variable" in run.words and "did you mean bridge_pause_until or" in run.words
+    assert "did you mean bridge_state?" in run.words and "region" not in run.words
+    assert "explain_user is set alone" in run.words
 
 
 def test_a_server_that_the_bridge_cannot_reach_from_litellm(pair: Pair, tmp_path: Path) -> None:

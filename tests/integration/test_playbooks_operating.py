@@ -150,7 +150,10 @@ def test_the_exit_codes_of_a_monitoring_plugin(compared: Run, lagging: Pair, tmp
     lagging.litellm_admin.run("SELECT user_bridge.pause()")
     hosts = {"paused": own, "bare": {**own, "bridge_openwebui_db": "postgres"}, "away": {**own, "bridge_login_port": 1}}
     env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-    run = play_hosts(status("sites"), {"sites": hosts}, tmp_path, env=env)
+    misplaced = {"misplaced": {**own, "bridge_audit_path": str(tmp_path / "nowhere" / "audit.json")}}
+    audits = plays(("bridge_audit", "audits"))
+    run = play_hosts([*status("sites"), *audits], {"sites": hosts, "audits": misplaced}, tmp_path, env=env)
+    assert "give a file in a directory that there is" in run.hosts["misplaced"].words, run.output
     assert [run.hosts[host].failed for host in ("paused", "bare", "away")] == [0, 0, 1], run.output
     assert "the bridge is paused" in run.words
     told = run.words.rpartition("CUSTOM STATS")[2].replace(" ", "").replace('"', "")

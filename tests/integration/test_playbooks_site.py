@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from kit import binaries, litellm, pairs
@@ -15,7 +16,7 @@ from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import REPO
 from kit.drains import drain_on
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
-from playbooks_support import READ_ONLY, play
+from playbooks_support import READ_ONLY, Plays, play, variables
 
 SITE = REPO / "examples" / "site.yml"
 # One host after the other, task by task: both have roles on one of the servers.
@@ -51,8 +52,10 @@ def on_another_server(openwebui: Pair) -> dict[str, Any]:
 
 
 def test_two_servers_with_two_bridges(pair: Pair, server: Cluster, tmp_path: Path) -> None:
+    """Of different versions, by the same tasks."""
     hosts = tmp_path / "inventory.yml"
-    with running(binaries.find(server.major)) as elsewhere, pairs.pair(elsewhere) as other, pairs.pair(server) as far:
+    version = next(major for major in (18, 13) if major != server.major)
+    with running(binaries.find(version)) as elsewhere, pairs.pair(elsewhere) as other, pairs.pair(server) as far:
         given = inventory(staging=pair, production=other)
         given["bridges"]["hosts"]["production"].update(on_another_server(far))
         hosts.write_text(yaml.safe_dump(given), encoding="utf-8")
@@ -74,6 +77,52 @@ def test_two_servers_with_two_bridges(pair: Pair, server: Cluster, tmp_path: Pat
         pair.litellm_admin.run('DROP TRIGGER user_bridge_enqueue ON "LiteLLM_UserTable"')
         part = play(SITE, {}, tmp_path, "-i", str(hosts), "--limit", "staging", "--tags", "bridge_triggers", env=FREE)
         assert (part.changed, part.failed) == (1, 0), part.output
+
+
+@pytest.mark.weekly
+def test_two_bridges_of_one_host(pair: Pair, server: Cluster, tmp_path: Path) -> None:
+    """Of a play that names the role twice, each has its own settings, and none of the other's (ansible#46493)."""
+    own = {
+        "bridge_default_role": "pending",
+        "bridge_group_id_prefix": "own_",
+        "bridge_team_groups": False,
+        "bridge_monitoring": True,
+        "bridge_migrate_existing": False,
+        "bridge_delivery": "queued",
+    }
+    with pairs.pair(server) as usual:
+        for each in (pair, usual):
+            litellm.new_user(each.litellm, "ann", "ann@example.com")
+        roles = [
+            {"role": "llmops.user_bridge.bridge", "vars": variables(each, **more)}
+            for each, more in ((pair, own), (usual, {}))
+        ]
+        plays: Plays = [{"hosts": "localhost", "gather_facts": False, "roles": roles}]
+        first = play(plays, {}, tmp_path, env=FREE)
+        assert (first.changed > 0, first.failed) == (True, 0), first.output
+        assert settings(pair) == ["pending", "own_", False, "queued"]
+        assert settings(usual) == ["user", "grp_", True, "commit"]
+        assert [accounts(each) for each in (pair, usual)] == [0, 1]
+        assert [is_monitored(each) for each in (pair, usual)] == [True, False]
+        drain_on(usual)
+        again = play(plays, {}, tmp_path, env={**FREE, **READ_ONLY})
+        assert (again.changed, again.failed) == (0, 0), again.output
+
+
+def settings(pair: Pair) -> list[Any]:
+    (row,) = pair.litellm_admin.rows(
+        "SELECT default_role, group_id_prefix, team_groups, delivery FROM user_bridge.settings"
+    )
+    return list(row.values())
+
+
+def accounts(pair: Pair) -> int:
+    return int(pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id = 'usr_ann'"))
+
+
+def is_monitored(pair: Pair) -> bool:
+    granted = "SELECT has_table_privilege('user_bridge_monitor', 'user_bridge.metrics', 'SELECT')"
+    return bool(pair.litellm_admin.value(granted))
 
 
 def session_options(pair: Pair) -> str:

@@ -481,6 +481,9 @@ def test_deploy_takes_over(pair: Pair, tmp_path: Path) -> None:
     assert theirs(pair) == all_of_theirs
     done = deploy(pair, tmp_path, bridge_takeover_drop_tables=True)
     assert done.changed == 1 and "held the password of openwebui" in done.words
+    taken, delivered = (line for line in done.output.splitlines() if line.startswith("localhost: "))
+    assert " accounts and 2 groups taken over, " in taken and taken.endswith(" entities to deliver")
+    assert " delivered, 0 queued, " in delivered and delivered.endswith("/s")
     assert PASSWORDS["openwebui"] not in check.output + done.output
     assert theirs(pair) == [] and settled(pair)
     twice = 'SELECT lower(email) FROM "user" GROUP BY 1 HAVING count(*) > 1'
@@ -625,6 +628,14 @@ def test_a_run_that_was_cut_off_is_completed(left: Pair) -> None:
     rows.add_user(left.litellm, "later", "later@example.com")
     done = take_over(left)
     assert done["repairs"] and done["imported"]["mappings"] >= 6 and settled(left)
+
+
+def test_the_delivery_is_left_to_the_drainer(left: Pair) -> None:
+    done = take_over(left, deliver=False)
+    assert done["queued"] == left.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") > 0
+    assert done["delivered"] is None
+    drain_on(left)
+    assert settled(left)
 
 
 def test_the_only_admins_are_theirs(pair: Pair) -> None:

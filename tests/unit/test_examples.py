@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -36,6 +37,17 @@ def test_its_variables_are_there(name: str) -> None:
 def test_the_variables_of_a_page_are_there(page: str) -> None:
     for block in pages.blocks(page, "yaml"):
         assert {key for key in keys(yaml.safe_load(block)) if str(key).startswith("bridge_")} <= KNOWN
+
+
+def test_manifests_are_as_kubernetes_has_them() -> None:
+    version = kubernetes_validate.latest_version()
+    blocks = [yaml.safe_load(block) for page in pages.pages() for block in pages.blocks(page, "yaml")]
+    found = [block for block in blocks if "kind" in block]
+    assert [manifest["kind"] for manifest in found] == ["Deployment"]
+    for manifest in found:
+        kubernetes_validate.validate(manifest, version, strict=True)
+        with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
+            kubernetes_validate.validate({**manifest, "spec": {**manifest["spec"], "replica": 1}}, version, strict=True)
 
 
 def compose() -> dict[str, Any]:

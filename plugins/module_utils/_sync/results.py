@@ -9,5 +9,18 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 # The entity is still in the queue, and the next drain tries it again.
 STAYS = ("FAILED", "DEFERRED", "PARKED")
+
+
+def parked(results: Mapping[str, int], database: str) -> list[str]:
+    """What the delivery that follows leaves to an admin."""
+    number = results.get("PARKED", 0)
+    if not number:
+        return []
+    return [
+        f"{number} removals of what has gone from LiteLLM wait for approval, see user_bridge.held_changes() in "
+        f"database {database}"
+    ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.results import parked
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.find import Found
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.repair import Plan
 from ansible_collections.llmops.user_bridge.plugins.module_utils._takeover.survey import Survey
@@ -89,12 +90,7 @@ def warnings(result: Result) -> list[str]:
             f"Open WebUI has no other admin than those whom the upstream SQL scripts have made, and the password of "
             f"{', '.join(plan.weak_admins)} is still their email: have it changed"
         )
-    parked = (result.delivered or {}).get("PARKED", 0)
-    if parked:
-        texts.append(
-            f"{parked} removals of what has gone from LiteLLM wait for approval, see user_bridge.held_changes() in "
-            f"database {found.database}"
-        )
+    texts += parked(result.delivered or {}, found.database)
     if result.changed and found.kept:
         texts.append(
             f"database {found.database} has objects named as those of the upstream SQL scripts which are not theirs; "

@@ -61,7 +61,7 @@ class Wanted:
 
 
 def take_over(
-    litellm: Any, connect_openwebui: Callable[[], Any], deliver: Callable[[], dict[str, int]], wanted: Wanted
+    litellm: Any, connect_openwebui: Callable[[], Any], deliver: Callable[[], dict[str, int]] | None, wanted: Wanted
 ) -> Result:
     """Find what there is of theirs and take it over. Without any, nothing is written and nobody else connected to."""
     cur = _pg.cursor(litellm)
@@ -83,7 +83,7 @@ def take_over(
             retry(cur, lambda: finish(cur, wanted.owner, wanted.lock_timeout_ms, wanted.drop_tables))
         return result
     result = _take_over_all(cur, _pg.cursor(connect_openwebui()), result, wanted)
-    return replace(result, delivered=deliver()) if result.queued else result
+    return replace(result, delivered=deliver()) if deliver and result.queued else result
 
 
 def _take_over_all(cur: Any, other: Any, result: Result, wanted: Wanted) -> Result:

@@ -115,3 +115,10 @@ def test_drained_line() -> None:
     assert (
         _progress.drained_line({"delivered": 3000}, {"entities": 1200}, 2.0) == "3,000 delivered, 1,200 queued, 1,500/s"
     )
+
+
+def test_taken_over_line() -> None:
+    done = {"linked": {"accounts": 1200, "groups": 2}, "repaired": {"user email": 1200, "user_ids": 2}, "queued": 1210}
+    assert _progress.taken_over_line(done) == (
+        "1,200 accounts and 2 groups taken over, 1,202 fields repaired, 1,210 entities to deliver"
+    )

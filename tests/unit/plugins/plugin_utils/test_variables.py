@@ -167,8 +167,31 @@ def test_a_name_like_no_other() -> None:
     assert found.startswith("bridge_zzzzzzzzzzzzzzzzzzz is no variable of this collection. If")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("until", "bridge_pause_until or bridge_audit_until"),
+        ("approve", "bridge_approve_ids"),
+        ("state", "bridge_state"),
+        ("sync_password", "bridge_sync_password"),
+    ],
+)
+def test_a_name_without_its_prefix(name: str, meant: str) -> None:
+    (found,) = variables.unprefixed({name, "region"}, KNOWN, {"bridge_litellm_db"}, [])
+    assert found.startswith(f"{name} is an extra variable") and f"did you mean {meant}? If" in found
+    assert variables.unprefixed({name}, KNOWN, {meant.split()[0]}, []) == []
+    assert variables.unprefixed({name}, KNOWN, [], name) == []
+
+
+def test_half_a_question() -> None:
+    (found,) = variables.half_a_question({"explain_model", "bridge_state"})
+    assert found.startswith("explain_model is set alone") and "set explain_user and explain_model" in found
+    assert variables.half_a_question({"explain_model", "explain_user"}) == variables.half_a_question([]) == []
+
+
 def test_every_variable_with_a_rule_is_an_option() -> None:
     named = {*variables._RANGES, *variables._DATABASES, *variables._ROLES, *variables._LOGINS}
+    assert {option for options in variables._SHORT.values() for option in options} <= KNOWN
     assert named <= KNOWN
 
 

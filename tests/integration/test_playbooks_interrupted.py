@@ -1,0 +1,156 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that ends in the middle, by Ctrl-C or with its machine: the next one makes the bridge whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit import litellm, pairs
+from kit.cluster import Cluster
+from kit.pairs import PASSWORDS, SYNC_USER, Pair
+from playbooks_support import READ_ONLY, deploy, described, environment, forget_roles, play, variables
+
+PEOPLE = 30
+USUAL: dict[str, Any] = {"bridge_monitoring": True}
+
+
+def untouched(pair: Pair, folder: Path) -> None:
+    pass
+
+
+def deployed(pair: Pair, folder: Path) -> None:
+    deploy(pair, folder, **USUAL)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A playbook, what it is run on, and what is given besides."""
+
+    playbook: str
+    before: Callable[[Pair, Path], None]
+    given: Mapping[str, Any]
+
+    def values(self, pair: Pair) -> dict[str, Any]:
+        return variables(pair, **USUAL, **self.given)
+
+    @property
+    def name(self) -> str:
+        return f"llmops.user_bridge.{self.playbook}"
+
+
+KINDS = {
+    "deploy": Kind("deploy_bridge", untouched, {}),
+    "remove": Kind("remove_bridge", deployed, {"bridge_remove_data": True}),
+}
+
+
+@contextmanager
+def prepared(server: Cluster, kind: Kind, folder: Path) -> Iterator[tuple[Pair, dict[str, list[str]]]]:
+    """With people, and what was there before any bridge."""
+    with pairs.pair(server) as pair:
+        forget_roles(pair)
+        pristine = described(pair)
+        for number in range(PEOPLE):
+            litellm.new_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        try:
+            kind.before(pair, folder)
+            yield pair, pristine
+        finally:
+            # The password belongs to the whole server, and so to other tests.
+            if pair.litellm_admin.value("SELECT to_regrole(%s)", [SYNC_USER]):
+                pair.litellm_admin.run(f'ALTER ROLE "{SYNC_USER}" PASSWORD %s', [PASSWORDS[SYNC_USER]])
+
+
+def started(kind: Kind, pair: Pair, folder: Path) -> subprocess.Popen[str]:
+    """As people run it, each module a program of its own."""
+    given = folder / "variables.json"
+    values = {"ansible_python_interpreter": sys.executable, **kind.values(pair)}
+    given.write_text(json.dumps(values), encoding="utf-8")
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    return subprocess.Popen(
+        [program, kind.name, "-e", f"@{given}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=environment(folder, {"PYTHONUNBUFFERED": "1"}),
+    )
+
+
+def interrupt(
+    kind: Kind, pair: Pair, folder: Path, begins: Callable[[int, str], bool], delay: float, sent: signal.Signals
+) -> str:
+    """Begin a run, and end it so long after a task has begun."""
+    printed, number, due = [], 0, None
+    with started(kind, pair, folder) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            printed.append(line)
+            if not line.startswith("TASK ["):
+                continue
+            if due is None and begins(number, line):
+                due = threading.Timer(delay, end, [process.pid, sent])
+                due.start()
+            number += 1
+    assert due is not None, "".join(printed)
+    # Whose number is that of another process by now.
+    due.cancel()
+    return "".join(printed)
+
+
+def end(pid: int, sent: signal.Signals) -> None:
+    """Ctrl-C reaches ansible-playbook alone, which ends the rest; nothing survives the machine."""
+    for each in [pid] if sent == signal.SIGINT else [pid, *below(pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, sent)
+
+
+def below(pid: int) -> list[int]:
+    """The processes that it has started, and theirs."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    children = [int(child) for child in found.stdout.split()]
+    return children + [each for child in children for each in below(child)]
+
+
+def settle(kind: Kind, pair: Pair, folder: Path, pristine: Mapping[str, list[str]], printed: str) -> None:
+    """The next run does what is left, and the one after that nothing."""
+    again = play(kind.name, kind.values(pair), folder)
+    assert again.failed == 0, printed + again.output
+    last = play(kind.name, kind.values(pair), folder, env=READ_ONLY)
+    assert (last.changed, last.failed) == (0, 0), printed + again.output + last.output
+    people = pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id LIKE 'usr_u%'")
+    assert people == (0 if kind.playbook == "remove_bridge" else PEOPLE), printed
+    if kind.playbook == "remove_bridge":
+        assert described(pair) == pristine, printed
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "sent"),
+    [
+        ("deploy", "triggers : Install or drop the SQL objects", signal.SIGKILL),
+        ("remove", "Remove roles | Drop what they own", signal.SIGINT),
+    ],
+)
+def test_it_ends_where_much_is_changed(
+    server: Cluster, tmp_path: Path, name: str, title: str, sent: signal.Signals
+) -> None:
+    kind = KINDS[name]
+    with prepared(server, kind, tmp_path) as (pair, pristine):
+        printed = interrupt(kind, pair, tmp_path, lambda _, line: title in line, 0.3, sent)
+        settle(kind, pair, tmp_path, pristine, printed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_crowd as crowd
+import test_locks as locks
 import test_model_grants as grants
 import test_picking as picking
 from kit.bridge import install_bridge
@@ -143,6 +144,20 @@ LOAD: list[Row] = [
         "EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot())) OR ",
         "",
         _plain(crowd.test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it),
+    ),
+    (
+        "a COMMIT looks up a table's row type where no error is caught",
+        "engine/litellm/commit.sql.j2",
+        "    v_error text;\n    v_state text;\nBEGIN\n    -- After SET",
+        "    v_error text;\n    v_state text;\n    s user_bridge.settings;\nBEGIN\n    -- After SET",
+        locks.test_a_table_that_is_being_altered_fails_no_write,
+    ),
+    (
+        "a COMMIT that cannot read the settings leaves no sign of what it leaves",
+        "engine/litellm/commit.sql.j2",
+        "        PERFORM user_bridge.note_backlog();\n        PERFORM user_bridge.note_failure",
+        "        PERFORM user_bridge.note_failure",
+        locks.test_a_table_that_is_being_altered_fails_no_write,
     ),
     (
         "what was deleted is read whenever the queue is empty",

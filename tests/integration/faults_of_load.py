@@ -11,6 +11,7 @@ import test_crowd as crowd
 import test_locks as locks
 import test_model_grants as grants
 import test_picking as picking
+import test_queue_rules as queue_rules
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 
@@ -158,6 +159,13 @@ LOAD: list[Row] = [
         "        PERFORM user_bridge.note_backlog();\n        PERFORM user_bridge.note_failure",
         "        PERFORM user_bridge.note_failure",
         locks.test_a_table_that_is_being_altered_fails_no_write,
+    ),
+    (
+        "what cannot be queued is lost",
+        "engine/litellm/queue.sql.j2",
+        "        PERFORM nextval('user_bridge.losses');\n",
+        "        NULL;\n",
+        queue_rules.test_what_could_not_even_be_queued_is_found_by_a_comparison,
     ),
     (
         "what was deleted is read whenever the queue is empty",

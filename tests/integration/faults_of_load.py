@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import test_crowd as crowd
 import test_flat_cost as flat_cost
+import test_locks as locks
 import test_model_grants as grants
+import test_picking as picking
+import test_queue_rules as queue_rules
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 
@@ -25,6 +28,10 @@ def _plain(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
         test(pair)
 
     return catch
+
+
+def _paused(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    return lambda pair: test(picking.paused(pair))
 
 
 LOAD: list[Row] = [
@@ -150,16 +157,95 @@ LOAD: list[Row] = [
     (
         "a drainer that has nothing to do stays behind",
         "engine/litellm/drain.sql.j2",
-        "PERFORM user_bridge.note_waiting(1), user_bridge.forget_backlog();",
-        "PERFORM user_bridge.forget_backlog();",
+        "PERFORM user_bridge.note_waiting(1), user_bridge.forget_backlog(place);",
+        "PERFORM user_bridge.forget_backlog(place);",
         _plain(crowd.test_nobody_relies_on_a_drainer_that_fails),
     ),
     (
         "a backlog is forgotten while somebody adds to it",
         "engine/litellm/backlog.sql.j2",
-        " OR EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()))",
+        "EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot())) OR ",
         "",
         _plain(crowd.test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it),
+    ),
+    (
+        "a COMMIT looks up a table's row type where no error is caught",
+        "engine/litellm/commit.sql.j2",
+        "    v_error text;\n    v_state text;\nBEGIN\n    -- After SET",
+        "    v_error text;\n    v_state text;\n    s user_bridge.settings;\nBEGIN\n    -- After SET",
+        locks.test_a_table_that_is_being_altered_fails_no_write,
+    ),
+    (
+        "a COMMIT that cannot read the settings leaves no sign of what it leaves",
+        "engine/litellm/commit.sql.j2",
+        "        PERFORM user_bridge.note_backlog();\n        PERFORM user_bridge.note_failure",
+        "        PERFORM user_bridge.note_failure",
+        locks.test_a_table_that_is_being_altered_fails_no_write,
+    ),
+    (
+        "what cannot be queued is lost",
+        "engine/litellm/queue.sql.j2",
+        "        PERFORM nextval('user_bridge.losses');\n",
+        "        NULL;\n",
+        queue_rules.test_what_could_not_even_be_queued_is_found_by_a_comparison,
+    ),
+    (
+        "what was deleted is read whenever the queue is empty",
+        "engine/litellm/drain.sql.j2",
+        "user_bridge.forget_backlog(place);",
+        "user_bridge.forget_backlog('{}');",
+        _plain(picking.test_a_drainer_with_nothing_to_do_reads_nothing),
+    ),
+    (
+        "a backlog is forgotten that waits for a pause",
+        "engine/litellm/pick.sql.j2",
+        "WHERE q.next_attempt_at >= c_from\n",
+        "WHERE false\n",
+        _paused(lambda pair: picking.test_what_is_left_is_known(pair, "waits for a pause")),
+    ),
+    (
+        "a backlog is forgotten that commits late",
+        "engine/litellm/pick.sql.j2",
+        "SELECT FROM unnest(c_waiting) AS w(txid)\n                    CROSS",
+        "SELECT FROM unnest(NULL::xid8[]) AS w(txid)\n                    CROSS",
+        _paused(lambda pair: picking.test_what_is_left_is_known(pair, "commits late")),
+    ),
+    (
+        "a backlog is forgotten that was not free",
+        "engine/litellm/pick.sql.j2",
+        "p_place ? 'left'\n        OR",
+        "false\n        OR",
+        _paused(lambda pair: picking.test_what_was_not_free_is_known(pair)),
+    ),
+    (
+        "all that was deleted is read to delete what is done",
+        "engine/litellm/outcome.sql.j2",
+        "WHERE l.txid = t.txid AND l.entity_type = o.type AND l.entity_id = o.id OFFSET 0) AS f",
+        "WHERE l.txid IS NOT NULL "
+        "AND (l.txid::text, l.entity_type || '', l.entity_id || '') = (t.txid::text, o.type, o.id) OFFSET 0) AS f",
+        _paused(picking.test_what_is_done_is_deleted_without_what_was_deleted),
+    ),
+    (
+        "all that was deleted is read for the ids of a moved database",
+        "engine/litellm/sequences.sql.j2",
+        "user_bridge.sync_mapping AS x WHERE x.id >= s.last_value",
+        "user_bridge.sync_mapping AS x",
+        _paused(picking.test_sequences_are_compared_without_what_was_deleted),
+    ),
+    (
+        "a drainer counts a delay in the table at once",
+        "engine/litellm/drainer.sql.j2",
+        "    -- At first in any case: the last drainer may have ended over it.",
+        "    PERFORM user_bridge.store_delays(v_state -> 'delays');\n    v_state := v_state - 'delays';\n"
+        "    -- At first in any case: the last drainer may have ended over it.",
+        _plain(picking.test_delays_are_stored_now_and_then),
+    ),
+    (
+        "what a drainer has counted is lost when it ends",
+        "engine/litellm/drainer.sql.j2",
+        "    PERFORM user_bridge.store_delays(v_state OPERATOR(pg_catalog.->) 'delays');\n",
+        "",
+        _plain(picking.test_delays_are_stored_when_it_ends),
     ),
     (
         "what was expected is written down whatever happened",

@@ -138,8 +138,8 @@ OPERATING: list[Row] = [
     (
         "a batch is one delay",
         "engine/litellm/metrics.sql.j2",
-        "SET entities = d.entities + excluded.entities",
-        "SET entities = d.entities + 1",
+        "::bigint, 0) + p_entities,",
+        "::bigint, 0) + 1,",
         metrics.test_delays_are_a_histogram,
     ),
     (

@@ -290,6 +290,13 @@ SURROUNDINGS: list[Row] = [
         _JOURNAL,
         "UPDATE user_bridge.target SET compare_at = clock_timestamp() + interval '1 minute';",
         "UPDATE user_bridge.target SET place = p_place, losses = c_losses;",
-        failover.test_a_comparison_that_fails_is_tried_again_later,
+        lambda pair: failover.test_a_comparison_that_fails_is_tried_again_later(pair, "0"),
+    ),
+    (
+        "a clock that was set back prolongs the pause of a comparison",
+        _JOURNAL,
+        "v_before.compare_at - clock_timestamp() BETWEEN interval '0' AND interval '1 minute'",
+        "v_before.compare_at > clock_timestamp()",
+        lambda pair: failover.test_a_comparison_that_fails_is_tried_again_later(pair, "1 hour"),
     ),
 ]

@@ -234,7 +234,9 @@ def test_nothing_is_compared_while_nothing_has_happened(quick: Pair) -> None:
     assert openwebui.accounts(quick)["u0@example.com"][0] == "by hand"
 
 
-def test_a_comparison_that_fails_is_tried_again_later(quick: Pair) -> None:
+# Also by a clock that was an hour ahead when it was noted.
+@pytest.mark.parametrize("due", ["0", "1 hour"])
+def test_a_comparison_that_fails_is_tried_again_later(quick: Pair, due: str) -> None:
     _source_lost(quick)
     quick.litellm_admin.run("DELETE FROM user_bridge.crash_sentinel")
     quick.litellm_admin.run("ALTER FUNCTION user_bridge.find_suspects(text[], user_bridge.settings) RENAME TO gone")
@@ -245,7 +247,7 @@ def test_a_comparison_that_fails_is_tried_again_later(quick: Pair) -> None:
         quick.litellm_admin.run("ALTER FUNCTION user_bridge.gone(text[], user_bridge.settings) RENAME TO find_suspects")
     (waits,) = quick.litellm_admin.rows("SELECT compare_at > now() AS later, journal_error FROM user_bridge.target")
     assert waits["later"] and "find_suspects" in waits["journal_error"]
-    quick.litellm_admin.run("UPDATE user_bridge.target SET compare_at = now()")
+    quick.litellm_admin.run(f"UPDATE user_bridge.target SET compare_at = now() + interval '{due}'")
     drain_all(quick)
     drain_all(quick)
     assert "new@example.com" not in openwebui.accounts(quick)

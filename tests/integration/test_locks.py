@@ -429,3 +429,27 @@ class TestHugeTexts:
         data = pair.litellm_admin.value("SELECT sync_data FROM user_bridge.sync_mapping WHERE litellm_type = 'api_key'")
         assert (data["key_alias"], data["models"]) == ("x" * 255, ["x" * 255])
         assert queue(pair) == []
+
+
+# What the triggers write themselves; LiteLLM waits for these, as it does for its own tables.
+KEPT_BY_TRIGGERS = "{sync_queue,address,user_team,listed_member,member_budget,moved,rights_due}"
+
+
+def test_a_table_that_is_being_altered_fails_no_write(pair: Pair) -> None:
+    """As while a deployment changes it: a new session of LiteLLM's meets the bridge's functions for the first time."""
+    install_bridge(pair, QUICK)
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    tables = pair.litellm_admin.value(
+        "SELECT string_agg(oid::regclass::text, ', ') FROM pg_class WHERE relnamespace = 'user_bridge'::regnamespace "
+        "AND relkind = 'r' AND relname <> ALL (%s)",
+        [KEPT_BY_TRIGGERS],
+    )
+    deployment = pair.connect("litellm", SUPERUSER, autocommit=False)
+    deployment.run(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+    writer = pair.connect("litellm")
+    assert seconds(lambda: rows.change_user(writer, "u1", user_alias="Ann")) < SOON
+    deployment.rollback()
+    assert [row["entity_id"] for row in queue(pair)] == ["u1"] and not pair.litellm_admin.value(OPEN)
+    # Without a drainer the next COMMIT delivers it.
+    rows.add_user(pair.litellm, "u2", "u2@example.com")
+    assert queue(pair) == [] and openwebui.accounts(pair)["u1@example.com"][0] == "Ann"

@@ -65,6 +65,7 @@ def test_a_healthy_bridge(pair_at_work: Pair) -> None:
     rows.add_user(pair_at_work.litellm, "u3", "bob@example.com")
     with drainer(pair_at_work):
         _await(pair_at_work, lambda found: queue(found) == (0, 0, 0) and found["drainer_up"] == 1)
+        _await(pair_at_work, lambda found: found["drain_delay_seconds_count"] == 1)
     pair_at_work.litellm_admin.run("SELECT user_bridge.count_the_hour()")
     found = seen(pair_at_work)
     assert (found["commits_total", "inline"], found["commits_total", "queued"]) == (2, 1)
@@ -165,18 +166,24 @@ def test_counting_goes_on_in_a_pause(pair_at_work: Pair) -> None:
     assert {row["task"] for row in admin.rows("SELECT task FROM user_bridge.upkeep")} == {"audit", "hourly counts"}
 
 
+def count_delay(queued_at: str, entities: int) -> str:
+    return f"SELECT user_bridge.store_delays(user_bridge.with_delay(NULL, {queued_at}, {entities}))"
+
+
 def test_delays_are_a_histogram(pair_at_work: Pair) -> None:
     admin = pair_at_work.litellm_admin
     for seconds, entities in ((0.02, 1), (2, 5), (90000, 1), (0.02, 3)):
-        admin.run(f"SELECT user_bridge.count_delay(clock_timestamp() - interval '{seconds} seconds', {entities})")
+        admin.run(count_delay(f"clock_timestamp() - interval '{seconds} seconds'", entities))
+    # At once, as a drainer counts several batches.
     admin.run(
-        "SELECT user_bridge.count_delay(NULL, 1), user_bridge.count_delay(clock_timestamp() + interval '1 hour', 1)"
+        "SELECT user_bridge.store_delays(user_bridge.with_delay(user_bridge.with_delay(user_bridge.with_delay(NULL, "
+        "clock_timestamp() + interval '1 hour', 1), NULL, 1), clock_timestamp(), 2))"
     )
     found = seen(pair_at_work)
     ends = {labels[0]: value for (name, *labels), value in _labelled(found) if name == "drain_delay_seconds_bucket"}
-    assert (ends["0.05"], ends["1.0"], ends["2.5"], ends["21600.0"], ends["+Inf"]) == (5, 5, 10, 10, 11)
+    assert (ends["0.05"], ends["1.0"], ends["2.5"], ends["21600.0"], ends["+Inf"]) == (7, 7, 12, 12, 13)
     assert list(ends.values()) == sorted(ends.values())
-    assert found["drain_delay_seconds_count"] == 11
+    assert found["drain_delay_seconds_count"] == 13
     assert 90010 <= found["drain_delay_seconds_sum"] < 90060
 
 
@@ -185,12 +192,12 @@ def _labelled(found: dict[Any, float]) -> list[tuple[Any, float]]:
 
 
 def test_a_locked_delay_holds_up_no_delivery(pair_at_work: Pair) -> None:
-    pair_at_work.litellm_admin.run("SELECT user_bridge.count_delay(clock_timestamp(), 1)")
+    pair_at_work.litellm_admin.run(count_delay("clock_timestamp()", 1))
     other = pair_at_work.connect("litellm", SUPERUSER)
     with other.transaction():
         other.run("SELECT FROM user_bridge.delays FOR UPDATE")
         pair_at_work.litellm_admin.run("SET statement_timeout = '30s'")
-        pair_at_work.litellm_admin.run("SELECT user_bridge.count_delay(clock_timestamp(), 1)")
+        pair_at_work.litellm_admin.run(count_delay("clock_timestamp()", 1))
     assert seen(pair_at_work)["drain_delay_seconds_count"] == 1
 
 

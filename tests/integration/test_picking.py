@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
-from kit.bridge import install_bridge
+from kit import rows
+from kit.bridge import change_settings, install_bridge
 from kit.pairs import Pair, Session
 
 INSERT = (
@@ -18,11 +20,15 @@ INSERT = (
 )
 
 
-@pytest.fixture
-def bridged(pair: Pair) -> Pair:
+def paused(pair: Pair) -> Pair:
     install_bridge(pair, {"initial_password": "none"})
     pair.litellm_admin.run("SELECT user_bridge.pause()")
     return pair
+
+
+@pytest.fixture
+def bridged(pair: Pair) -> Pair:
+    return paused(pair)
 
 
 def writer(pair: Pair) -> Session:
@@ -139,12 +145,12 @@ def entries_read(pair: Pair, place: dict[str, Any]) -> int:
     return read_by(pair, "SELECT * FROM user_bridge.pick(%s, 10, clock_timestamp())", [json.dumps(place)])
 
 
-def read_by(pair: Pair, query: str, parameters: list[Any]) -> int:
-    """Index entries of the queue that a query reads."""
+def read_by(pair: Pair, query: str, parameters: list[Any], table: str = "sync_queue") -> int:
+    """Index entries of a table of the bridge's that a query reads."""
     session = pair.connect("litellm", "postgres", autocommit=False)
     count = (
         "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0)::bigint FROM pg_index AS i "
-        "WHERE i.indrelid = 'user_bridge.sync_queue'::regclass"
+        f"WHERE i.indrelid = 'user_bridge.{table}'::regclass"
     )
     before = session.value(count)
     session.run(query, parameters)
@@ -182,3 +188,122 @@ def test_rows_of_a_batch_are_found_without_all_that_its_transaction_queued(bridg
     ask = "SELECT entity_id FROM user_bridge.rows_of_transactions('{user,user,team}', '{u1,no,u1}', %s)"
     assert bridged.litellm_admin.rows(ask, [txids]) == [{"entity_id": "u1"}]
     assert read_by(bridged, ask, [txids]) < 50
+
+
+def hold_a_snapshot(pair: Pair) -> Session:
+    """Somebody who only reads, as pg_dump does: what is deleted from now on stays in the tables and their indexes."""
+    holder = pair.connect("litellm", "postgres", autocommit=False)
+    holder.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM user_bridge.sync_queue")
+    return holder
+
+
+def has_beyond(pair: Pair, place: dict[str, Any]) -> bool:
+    return bool(pair.litellm_admin.value("SELECT user_bridge.has_beyond(%s)", [json.dumps(place)]))
+
+
+LEFT = {
+    "waits for a pause": (FAILED, False),
+    "has come since": (INSERT % ("'new'", 1), True),
+    "commits late": (INSERT % ("'late'", 1), False),
+}
+
+
+@pytest.mark.parametrize("why", LEFT)
+def test_what_is_left_is_known(bridged: Pair, why: str) -> None:
+    statement, after = LEFT[why]
+    session = writer(bridged)
+    if not after:
+        session.run(statement)
+    if why != "commits late":
+        session.commit()
+    # Younger than the session's, and ended before.
+    bridged.litellm_admin.run("SELECT pg_current_xact_id()")
+    place, ids = pick(bridged, {})
+    assert ids == []
+    if after:
+        assert not has_beyond(bridged, place)
+        session.run(statement)
+    session.commit()
+    assert has_beyond(bridged, place) and has_beyond(bridged, {})
+
+
+def test_what_was_not_free_is_known(bridged: Pair) -> None:
+    """It is behind the place, has no pause, and is picked again from the beginning."""
+    admin = bridged.litellm_admin
+    admin.run("SELECT user_bridge.resume()")
+    change_settings(bridged, delivery="queued")
+    rows.add_user(bridged.litellm, "u1", "u1@example.com")
+    state = admin.value("SELECT user_bridge.drainer_round('{}')")
+    rows.change_user(bridged.litellm, "u1", user_alias="Ann")
+    # There is no time left to send it.
+    admin.run("ALTER TABLE user_bridge.settings DROP CONSTRAINT settings_target_timeout_ms_check")
+    admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 0")
+    state = admin.value("SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
+    assert admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 1
+    assert has_beyond(bridged, state["place"])
+
+
+def test_a_drainer_with_nothing_to_do_reads_nothing(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none"})
+    holder = hold_a_snapshot(pair)
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.maintain()")
+    pair.litellm_admin.run(INSERT, ["gone", 500])
+    state = pair.litellm_admin.value("SELECT user_bridge.drainer_round('{}')")
+    pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue; SELECT setval('user_bridge.backlog', 1)")
+    state = pair.litellm_admin.value("SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
+    pair.litellm_admin.run("SELECT setval('user_bridge.backlog', 2)")
+    state["beat"] = time.time()
+    read = read_by(pair, "SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
+    holder.rollback()
+    assert read < 10
+    assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.backlog") == 1
+
+
+def test_what_is_done_is_deleted_without_what_was_deleted(bridged: Pair) -> None:
+    """By a plan that was made for an empty queue, as that of a session is that has just begun."""
+    holder = hold_a_snapshot(bridged)
+    bridged.litellm_admin.run("VACUUM ANALYZE user_bridge.sync_queue")
+    bridged.litellm_admin.run(INSERT, ["gone", 500])
+    bridged.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+    bridged.litellm_admin.run(INSERT, ["u", 1])
+    txids = bridged.litellm_admin.value("SELECT array_agg(txid)::text FROM user_bridge.sync_queue")
+    done = json.dumps([{"type": "user", "id": "u1", "status": "SUCCESS"}])
+    read = read_by(bridged, "SELECT user_bridge.delete_done(%s, %s)", [done, txids])
+    holder.rollback()
+    assert read < 10
+
+
+def test_sequences_are_compared_without_what_was_deleted(bridged: Pair) -> None:
+    holder = hold_a_snapshot(bridged)
+    bridged.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_mapping (litellm_type, litellm_id, openwebui_type, openwebui_id) "
+        "SELECT 'user', n, 'user', n FROM generate_series(1, 500) AS n; DELETE FROM user_bridge.sync_mapping"
+    )
+    read = read_by(bridged, "SELECT user_bridge.advance_sequences()", [], "sync_mapping")
+    holder.rollback()
+    assert read < 10
+
+
+def delays(pair: Pair) -> int:
+    return int(pair.litellm_admin.value("SELECT coalesce(sum(entities), 0) FROM user_bridge.delays"))
+
+
+def test_delays_are_stored_now_and_then(pair: Pair) -> None:
+    """Not with each batch: all versions of a row are read to find its last one while somebody holds a snapshot."""
+    install_bridge(pair, {"initial_password": "none", "delivery": "queued"})
+    admin = pair.litellm_admin
+    state = admin.value("SELECT user_bridge.drainer_round('{}')")
+    for number in range(3):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+        state = admin.value("SELECT user_bridge.drainer_round(%s)", [json.dumps({**state, "counted": time.time()})])
+    counted = sum(entities for entities, _ in state.get("delays", {}).values())
+    assert (delays(pair), counted) == (0, 3)
+    admin.run("SELECT user_bridge.drainer_round(%s)", [json.dumps({**state, "counted": time.time() - 2})])
+    assert delays(pair) == 3
+
+
+def test_delays_are_stored_when_it_ends(pair: Pair) -> None:
+    install_bridge(pair, {"initial_password": "none", "delivery": "queued"})
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    pair.litellm_admin.run("CALL user_bridge.drainer(0)")
+    assert delays(pair) == 1

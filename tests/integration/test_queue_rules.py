@@ -16,6 +16,7 @@ from kit import openwebui, rows
 from kit.bridge import install_bridge, request
 from kit.cluster import SUPERUSER
 from kit.drains import drain_on
+from kit.oracle import differences
 from kit.pairs import Pair
 from test_delivery import ApplyGone, drain, queue, results, unanswered
 from test_reconcile import found, sync
@@ -111,6 +112,20 @@ def test_a_fault_in_the_handling_of_a_fault_fails_no_write(pair: Pair) -> None:
     pair.litellm_admin.run("DROP TRIGGER refuse ON user_bridge.target")
     assert results(drain(pair)) == {"SUCCESS"}
     assert openwebui.accounts(pair) == {"ann@example.com": ("ann", "user")}
+
+
+def test_what_could_not_even_be_queued_is_found_by_a_comparison(pair: Pair) -> None:
+    install_bridge(pair, QUICK)
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    drain(pair)
+    pair.litellm_admin.run("ALTER TABLE user_bridge.sync_queue RENAME TO away")
+    rows.change_user(pair.litellm, "u1", user_alias="Anna")
+    rows.add_user(pair.litellm, "u2", "bob@example.com")
+    rows.add_team(pair.litellm, "t1", "One", members_with_roles=[{"role": "user", "user_id": "u2"}])
+    pair.litellm_admin.run("ALTER TABLE user_bridge.away RENAME TO sync_queue")
+    for _ in range(2):
+        drain(pair)
+    assert differences(pair) == []
 
 
 def test_a_target_that_refuses_is_left_alone_for_the_pause(pair: Pair) -> None:

@@ -78,14 +78,14 @@ PREFIX: list[Row] = [
     (
         "the chats of who is gone are the next one's",
         _ADOPT,
-        "WHERE e.entity_type = 'user' AND e.made_id = p_id AND e.entity_id <> p_user)",
-        "WHERE false)",
+        "OR user_bridge.was_anothers(p_id, p_user)",
+        "OR false",
         partial(prefix.test_nobody_else_gets_the_chats_of_who_is_gone, others=0),
     ),
     (
         "of many, the chats of who is gone are the next one's",
         _BULK,
-        "WHERE e.entity_type = 'user' AND e.made_id = w.account)",
+        "WHERE e.made_id = w.account)",
         "WHERE false)",
         partial(prefix.test_nobody_else_gets_the_chats_of_who_is_gone, others=25),
     ),

@@ -246,8 +246,8 @@ SURROUNDINGS: list[Row] = [
     (
         "an account that is missing leaves its id to others",
         "entities/user/openwebui/adopt.sql.j2",
-        "AND e.openwebui_id = p_id AND e.entity_id <> p_user)",
-        "AND e.openwebui_id = p_id AND false)",
+        " = p_id AND e.entity_id <> p_user)",
+        " = p_id AND false)",
         surroundings.test_an_id_that_returns_after_its_account_was_taken_over,
     ),
     (

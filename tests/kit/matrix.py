@@ -47,8 +47,12 @@ TESTS = (
     f"{_DEPLOY}::test_a_user_arrives",
     f"{_DEPLOY}::test_the_second_run_changes_nothing",
 )
-# The site and the kit are made with the tools of .venv, whatever core plays use.
-LEFT_OUT = ("--ignore=tests/unit/test_docs_pages.py", "--ignore-glob=tests/unit/test_kit_*.py")
+# The site, the examples and the kit are checked with the tools of .venv, whatever core plays use.
+LEFT_OUT = (
+    "--ignore=tests/unit/test_docs_pages.py",
+    "--ignore=tests/unit/test_examples.py",
+    "--ignore-glob=tests/unit/test_kit_*.py",
+)
 _PIN = re.compile(r'ansible-core==(?P<version>[\d.]+)(?:; python_version >= "(?P<python>[\d.]+)")?')
 _OLDEST_PYTHON = (3, 11)
 

@@ -9,9 +9,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 PG ?=
 # The same for `make versions`: the oldest and the newest that are supported.
 VERSIONS ?= 13,18
-# Integration tests side by side; each process has servers of its own. One more than cores: each waits for a part of its
-# time, for locks, timeouts and pg_cron's minutes.
-JOBS ?= 3
+# Tests side by side; each of them has servers of its own.
+JOBS ?= 2
 # Series of ansible-core for `make matrix`: the oldest; "all" but the one of .venv, or "2.18,2.21".
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.
@@ -120,7 +119,7 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 versions: venv ## What depends on PostgreSQL's version, on the oldest and the newest (VERSIONS=14,16 or VERSIONS=all)
 	$(call say,PostgreSQL $(VERSIONS))
 	@USER_BRIDGE_STORIES=$(or $(STORIES),15) $(PYTEST) tests/integration/test_{delivery,removals,security,oracle}.py \
-	  --schemas new --pg $(VERSIONS)
+	  --numprocesses $(JOBS) --dist loadfile --schemas new --pg $(VERSIONS)
 
 .PHONY: docker
 docker: ## Install Docker from Debian's packages and start it, where no engine answers (root or sudo)
@@ -182,9 +181,9 @@ worlds: venv ## Random LiteLLM databases in which the rule for models is compare
 prefetch: venv ## Download and make what the tests need once: PostgreSQL servers, environments of both programs, images
 	@$(KIT) $(BIN)/python -m kit.prefetch
 
-# Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py. Molecule takes longest
-# beside the integration tests, and what waits for the environments of both programs, which `prefetch` makes, comes last.
-TARGETS ?= lint+sanity+unit,galaxy integration+molecule+matrix,versions,e2e
+# Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py. What fills both comes
+# last in each lane, as it may be alone then.
+TARGETS ?= lint+sanity+unit,galaxy integration+matrix,molecule,e2e,versions
 
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv

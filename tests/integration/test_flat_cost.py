@@ -27,7 +27,7 @@ from test_reconcile import found
 
 FEW, MANY = 100, 1500
 # Deeper indexes, rows that were deleted a moment ago, and the pages of a list of MANY members.
-ROWS, BLOCKS = 600, 450
+ROWS, BLOCKS = 800, 600
 # Everybody is in this team, and in this organization, which all teams but this belong to.
 TEAM, ORGANIZATION = "all", "o1"
 # Fewer are delivered in a COMMIT than are in TEAM.

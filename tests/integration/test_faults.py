@@ -1992,7 +1992,7 @@ FAULTS += [
     Fault(
         "each block of a secret is sealed alike",
         "engine/litellm/identity.sql.j2",
-        "int4send(b)",
+        "int4send(v_block)",
         "int4send(0)",
         lambda pair: test_installation.test_the_blocks_of_a_secret_are_sealed_apart(pair),
     ),

@@ -146,9 +146,8 @@ INSERT INTO user_bridge.withdrawn (kind, object_id, holder_id, entity_type, enti
 SELECT 'user_grant', 'm2', 'usr_u' || n, 'user_models', 'u' || n FROM generate_series(%(first)s, %(last)s) AS n
 """
 # What a life of people, teams and keys queues, of numbers %(first)s to %(last)s.
-_OF_USER, _OF_TEAM = (
-    "substr({}, 2)::int BETWEEN %(first)s AND %(last)s".format(f"{name}_id") for name in ("user", "team")
-)
+_OF_USER = "substr(user_id, 2)::int BETWEEN %(first)s AND %(last)s"
+_OF_TEAM = "substr(team_id, 2)::int BETWEEN %(first)s AND %(last)s"
 _BUDGET = "INSERT INTO \"LiteLLM_BudgetTable\" (budget_id, created_by, updated_by) VALUES ('b', 'x', 'x')"
 _NUMBERS = "FROM generate_series(%(first)s, %(last)s) AS n"
 BATCHES = {
@@ -384,9 +383,7 @@ def _batches(pair: Pair) -> Iterator[Meter]:
         # None of them ends before its time: what is left would be looked at once more.
         install_bridge(pair, {**RIGHTS, "target_timeout_ms": 30000})
         pair.litellm.run(_MODELS)
-        pair.litellm.run(
-            "INSERT INTO \"LiteLLM_BudgetTable\" (budget_id, created_by, updated_by) VALUES ('b', 'x', 'x')"
-        )
+        pair.litellm.run(_BUDGET)
         drain_on(pair)
         for session in (pair.litellm_admin, pair.openwebui_admin):
             session.run("VACUUM ANALYZE")

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.drift import look_for_drift
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report
 
 from kit.bridge import REGISTRY, change_settings, drainer, install_bridge
 from kit.drains import drain_on
@@ -359,14 +363,17 @@ def test_drift_on_request(deployed: Pair) -> None:
 
 def test_a_comparison_that_gets_no_connections_is_unseen(deployed: Pair) -> None:
     deployed.litellm_admin.run(f"CREATE ROLE looker LOGIN PASSWORD 'look' CONNECTION LIMIT 1 IN ROLE \"{OWNER_ROLE}\"")
+    login = {"login_user": "looker", "login_password": "look", "owner": OWNER_ROLE}
+    params = login_options(deployed, "litellm") | login
+    report = Report()
     try:
-        login: dict[str, Any] = {"login_user": "looker", "login_password": "look", "openwebui_login_db": None}
-        found = info(deployed, drift=True, **login)
+        # Its first connection, which stays, as the module's does beside a comparison's.
+        with closing(_pg.connect(params)):
+            assert look_for_drift(params, report) is None
     finally:
         deployed.litellm_admin.run("DROP ROLE looker")
-    (drift,) = (item for item in found["unseen"] if item["what"] == "drift")
-    assert found["drift"] is None and "too many connections" in drift["reason"]
-    assert found["queue"]["depth"] == 0 and found["health"]["status"] == "degraded"
+    (drift,) = report.unseen
+    assert drift["what"] == "drift" and "too many connections" in drift["reason"]
 
 
 def test_skipped_users_by_reason(deployed: Pair) -> None:

@@ -9,7 +9,7 @@ first what changes nothing, then what changes something, then that again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ PLAYBOOKS = (
 )
 ROLES = ("bridge", "maintenance", "migration", "monitoring", "postgres", "sync_user", "triggers")
 TAGS = tuple(f"bridge_{role}" for role in ROLES if role != "bridge")
+SOME_TAGS = ("bridge_maintenance", "bridge_postgres")
 # As sites have it that are strict, or ahead of the default.
 FREE = {"ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_STRATEGY": "free"}
 # Roles belong to the whole server: two hosts at once could change the same one.
@@ -153,6 +154,11 @@ def drift(pair: Pair) -> None:
         way(pair)
 
 
+def pause_and_drift(pair: Pair) -> None:
+    pause(pair)
+    drift(pair)
+
+
 # How a copy of the bridge that stays "deployed" comes into the state. Besides there are "pristine"; "upstream_alone",
 # which has the upstream scripts only; and "password_changed", a bridge with a login of its own.
 STATES: Mapping[str, Callable[[Pair], None]] = {
@@ -161,12 +167,14 @@ STATES: Mapping[str, Callable[[Pair], None]] = {
     "to_be_paused": nothing,
     "paused": pause,
     "paused_and_restored": pause_and_restore,
-    "paused_and_removed": pause,
-    "drifted_and_removed": drift,
+    "to_be_removed": pause_and_drift,
     "older_version": become_older,
     "newer_version": become_newer,
     "upstream_scripts": run_the_upstream_scripts,
 }
+# Weekly, because a run of a playbook takes seconds: drift is reported and repaired in test_playbooks_deploy, and the
+# scripts are taken over in test_takeover, both where there is a bridge and where there is none.
+ELSEWHERE = ("drifted", "upstream_scripts", "upstream_alone")
 FAILS, NOTHING = (0, 1), (0, 0)
 # Runs that change nothing; each playbook needs a host that does not fail, see play_hosts.
 LOOKS: Mapping[str, Mapping[str, tuple[int, int]]] = {
@@ -200,11 +208,20 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "reconcile_bridge": ("unlike",),
     "deploy_bridge": REPAIRED,
 }
-REMOVED = ("drifted_and_removed", "paused_and_removed")
+CHECKED = ("to_be_removed", "password_changed")
 
 
 def host_of(state: str, playbook: str) -> str:
     return f"{state}.{playbook}"
+
+
+def marks(state: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.weekly] if state in ELSEWHERE else []
+
+
+def by_state(states: Iterable[str]) -> list[Any]:
+    """Parameters of a test."""
+    return [pytest.param(state, marks=marks(state)) for state in states]
 
 
 @dataclass(frozen=True)
@@ -215,7 +232,7 @@ class Bridges:
     programs: Mapping[str, Any]
 
     def inventory(self, runs: Mapping[str, Any]) -> Inventory:
-        """A group for each playbook, with a host for each state."""
+        """A group for each playbook, with a host for each state that there is."""
         return {
             playbook: {
                 host_of(state, playbook): {
@@ -223,6 +240,7 @@ class Bridges:
                     **(self.programs if playbook == "verify_access" else {}),
                 }
                 for state in states
+                if state in self.pairs
             }
             for playbook, states in runs.items()
         }
@@ -261,12 +279,14 @@ class Checked:
 
 @pytest.fixture(scope="module")
 def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Checked:
-    roles = ROLES if pytestconfig.getoption("--weekly") else ()
-    names = (*PLAYBOOKS, *(f"role_{role}" for role in roles))
+    at_length = pytestconfig.getoption("--weekly")
+    roles = ROLES if at_length else ()
+    playbooks = [name for name in PLAYBOOKS if at_length or name != "deploy_bridge"]
+    names = (*playbooks, *(f"role_{role}" for role in roles))
     of_roles = [play for role in roles for play in role_play(role, hosts=f"role_{role}")]
     before = snapshot(pristine)
     done = play_hosts(
-        [*plays(dict.fromkeys(PLAYBOOKS)), *of_roles],
+        [*plays(dict.fromkeys(playbooks)), *of_roles],
         {name: {host_of("pristine", name): variables(pristine)} for name in names},
         tmp_path_factory.mktemp("check"),
         "--check",
@@ -276,9 +296,13 @@ def checked(pristine: Pair, tmp_path_factory: pytest.TempPathFactory, pytestconf
     return Checked(done, before, snapshot(pristine))
 
 
-# On every push the roles are checked as deploy_bridge runs them.
+# On every push deploy_bridge and the roles are in test_a_play_in_check_mode, and in test_playbooks_deploy.
 @pytest.mark.parametrize(
-    "name", [*PLAYBOOKS, *(pytest.param(f"role_{role}", marks=pytest.mark.weekly) for role in ROLES)]
+    "name",
+    [
+        pytest.param(name, marks=[] if name in PLAYBOOKS[1:] else pytest.mark.weekly)
+        for name in (*PLAYBOOKS, *(f"role_{role}" for role in ROLES))
+    ],
 )
 def test_check_mode_on_a_pristine_host(checked: Checked, name: str) -> None:
     done = checked.run.hosts[host_of("pristine", name)]
@@ -293,11 +317,17 @@ def test_check_mode_changes_nothing(checked: Checked) -> None:
 
 @pytest.fixture(scope="module")
 def bridges(
-    server: Cluster, pristine: Pair, checked: Checked, tmp_path_factory: pytest.TempPathFactory
+    server: Cluster,
+    pristine: Pair,
+    checked: Checked,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> Iterator[Bridges]:
+    left_out = () if pytestconfig.getoption("--weekly") else ELSEWHERE
     with ExitStack() as stack:
-        deployed, password_changed, upstream_alone = (stack.enter_context(pairs.pair(server)) for _ in range(3))
-        for pair in (deployed, password_changed, upstream_alone):
+        names = [name for name in ("deployed", "password_changed", "upstream_alone") if name not in left_out]
+        made = {name: stack.enter_context(pairs.pair(server)) for name in names}
+        for pair in made.values():
             litellm.new_user(pair.litellm, "first", "first@example.com")
         email = "first@example.com"
         site = stack.enter_context(answering(access.openwebui(email, "usr_first", []), None))
@@ -308,21 +338,17 @@ def bridges(
             "bridge_litellm_url": stack.enter_context(answering(access.litellm(email))).url,
             "bridge_litellm_key": KEY,
         }
-        made = {
-            "pristine": pristine,
-            "deployed": deployed,
-            "password_changed": password_changed,
-            "upstream_alone": upstream_alone,
-        }
+        made["pristine"] = pristine
         runs = {"deploy_bridge": ("deployed", "password_changed")}
         folder = tmp_path_factory.mktemp("deployed")
         done = play_hosts(plays(runs), Bridges(made, programs).inventory(runs), folder, env=ONE_BY_ONE)
         assert all(host.changed > 0 and host.failed == 0 for host in done.hosts.values()), done.output
-        copies = {state: stack.enter_context(clone(deployed)) for state in STATES}
+        copies = {state: stack.enter_context(clone(made["deployed"])) for state in STATES if state not in left_out}
         for state, pair in copies.items():
             STATES[state](pair)
-        change_the_password(password_changed)
-        run_the_upstream_scripts(upstream_alone)
+        change_the_password(made["password_changed"])
+        if "upstream_alone" in made:
+            run_the_upstream_scripts(made["upstream_alone"])
         yield Bridges({**made, **copies}, programs)
 
 
@@ -361,7 +387,7 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked
 @pytest.mark.parametrize(
     ("playbook", "state", "expected"),
     [
-        pytest.param(playbook, state, expected, id=f"{state}-{playbook}")
+        pytest.param(playbook, state, expected, id=f"{state}-{playbook}", marks=marks(state))
         for playbook, states in LOOKS.items()
         for state, expected in states.items()
     ],
@@ -369,9 +395,6 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory) -> Looked
 def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, expected: tuple[int, int]) -> None:
     done = looked.run.hosts[host_of(state, playbook)]
     assert (done.changed, done.failed) == expected, looked.run.output
-
-
-CHECKED = ("drifted", "password_changed")
 
 
 @pytest.mark.parametrize(
@@ -382,7 +405,7 @@ def test_a_play_in_check_mode(looked: Looked, host: str) -> None:
     assert (done.changed > 0, done.failed) == (True, 0), looked.run.output
 
 
-@pytest.mark.parametrize("state", [*STATES, "pristine", "deployed", "password_changed", "upstream_alone"])
+@pytest.mark.parametrize("state", by_state([*STATES, "pristine", "deployed", "password_changed", "upstream_alone"]))
 def test_it_has_changed_nothing(looked: Looked, state: str) -> None:
     assert looked.after[state] == looked.before[state]
 
@@ -410,7 +433,7 @@ def changed(bridges: Bridges, looked: Looked, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     ("playbook", "state"),
     [
-        pytest.param(playbook, state, id=f"{state}-{playbook}")
+        pytest.param(playbook, state, id=f"{state}-{playbook}", marks=marks(state))
         for playbook, states in CHANGES.items()
         for state in states
     ],
@@ -443,7 +466,7 @@ def test_a_paused_bridge_says_that_it_delivers_nothing(changed: Changed) -> None
     assert {"first", "waiting"} <= {row["entity_id"] for row in queued}
 
 
-@pytest.mark.parametrize("state", ["drifted", "older_version"])
+@pytest.mark.parametrize("state", by_state(["drifted", "older_version"]))
 def test_it_is_as_it_was_deployed(changed: Changed, state: str) -> None:
     assert described(changed.bridges.pairs[state]) == described(changed.bridges.pairs["deployed"])
 
@@ -462,7 +485,10 @@ LACKS_THE_BRIDGE = {
 }
 
 
-@pytest.mark.parametrize("tag", TAGS)
+# On every push the others are as the roles by themselves.
+@pytest.mark.parametrize(
+    "tag", [pytest.param(tag, marks=[] if tag in SOME_TAGS else pytest.mark.weekly) for tag in TAGS]
+)
 def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: Path, tag: str) -> None:
     hosts = {"deployed": {"deployed": bridges.variables("deployed")}}
     done = play_hosts(shipped("deploy_bridge", "deployed"), hosts, tmp_path, "--tags", tag, env={**FREE, **READ_ONLY})
@@ -493,23 +519,19 @@ def rights_on_database(pair: Pair) -> list[Any]:
     )
 
 
-def test_a_drifted_and_a_paused_bridge_can_be_removed(bridges: Bridges, tmp_path: Path) -> None:
+def test_a_paused_bridge_that_has_drifted_can_be_removed(bridges: Bridges, tmp_path: Path) -> None:
+    pair = bridges.pairs["to_be_removed"]
     before = rights_on_database(bridges.pairs["deployed"])
-    groups = {
-        "remove": {host_of(state, "remove"): bridges.variables(state) for state in REMOVED},
-        "again": {host_of(state, "again"): bridges.variables(state) for state in REMOVED},
-    }
+    groups = {name: {name: bridges.variables("to_be_removed")} for name in ("remove", "again")}
     done = {
         # What a playbook decides is no variable of the user's.
         run: play_hosts(shipped("remove_bridge", run), groups, tmp_path, "-e", "bridge_state=present", env=env)
         for run, env in (("remove", ONE_BY_ONE), ("again", {**ONE_BY_ONE, **READ_ONLY}))
     }
-    for state in REMOVED:
-        first, again = (done[run].hosts[host_of(state, run)] for run in groups)
-        assert (first.changed > 0, first.failed) == (True, 0), done["remove"].output
-        assert (again.changed, again.failed) == NOTHING, done["again"].output
-        pair = bridges.pairs[state]
-        assert described(pair) == described(bridges.pairs["pristine"])
-        assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
+    first, again = (done[run].hosts[run] for run in groups)
+    assert (first.changed > 0, first.failed) == (True, 0), done["remove"].output
+    assert (again.changed, again.failed) == NOTHING, done["again"].output
+    assert described(pair) == described(bridges.pairs["pristine"])
+    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE email = 'first@example.com'") == 1
     # That of another bridge on the server, whose roles have the same names, goes on.
     assert rights_on_database(bridges.pairs["deployed"]) == before != []

@@ -341,7 +341,7 @@ def _drained(meter: Meter, turn: int) -> Work:
 
 
 @pytest.mark.schemas(litellm="new", openwebui="new")
-@pytest.mark.parametrize("settings", [SETTINGS, RIGHTS])
+@pytest.mark.parametrize("settings", [pytest.param(SETTINGS, marks=pytest.mark.weekly), RIGHTS])
 def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: Mapping[str, Any]) -> None:
     with without_autovacuum(pair):
         install_bridge(pair, settings)
@@ -392,7 +392,7 @@ def _batches(pair: Pair) -> Iterator[Meter]:
 
 
 @pytest.mark.schemas(litellm="new", openwebui="new")
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.weekly)])
 def test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair: Pair, again: bool) -> None:
     """Whether autovacuum has seen no entities, or few."""
     grown: dict[str, dict[str, tuple[float, float]]] = {}
@@ -427,6 +427,8 @@ def _is_exempt(pair: Pair, name: str, place: str) -> bool:
     return place.startswith(FOREIGN_KEYS.get(name, "none"))
 
 
+# On every push without rights on models of old programs, and with them of new ones.
+@pytest.mark.weekly
 @pytest.mark.schemas(litellm="new", openwebui="new")
 def test_a_commit_reads_as_little_among_many_as_among_few(pair: Pair) -> None:
     check(pair)

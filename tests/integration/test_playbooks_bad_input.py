@@ -338,7 +338,9 @@ def python_of_a_cluster() -> dict[str, Any]:
     }
 
 
-def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tmp_path: Path) -> None:
+def test_without_the_mistake_it_would_go_on(
+    databases: Databases, pair: Pair, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """So it was the mistake that stopped the others."""
     ready = databases.ready
     pair.openwebui_admin.run("UPDATE \"user\" SET role = 'user'")
@@ -351,16 +353,20 @@ def test_without_the_mistake_it_would_go_on(databases: Databases, pair: Pair, tm
         "sound": variables(ready),
         "no_admin_is_allowed": variables(ready, **no_admin, bridge_allow_no_admin=True),
         "litellm_has_an_admin": variables(pair),
-        "all_as_text": variables(ready, **AS_TEXT),
         # Whom an inventory lets everything become wins over the keywords of a task; nobody may not read Python.
         "becomes_another": variables(
             ready, bridge_login_become_user="root", bridge_maintenance="none", **BECOMES_NOBODY
         ),
-        "digits_for_a_password": variables(ready, bridge_sync_password=73917391),
-        "names_of_ones_own": variables(
-            ready, bridge_ports=[1], bridge_site="a", bridge_allow_unknown="bridge_ports,bridge_s*"
-        ),
     }
+    if pytestconfig.getoption("--weekly"):
+        # On every push: tests/unit/plugins/plugin_utils/test_variables.py, and all as text in test_playbooks_survey.
+        hosts |= {
+            "all_as_text": variables(ready, **AS_TEXT),
+            "digits_for_a_password": variables(ready, bridge_sync_password=73917391),
+            "names_of_ones_own": variables(
+                ready, bridge_ports=[1], bridge_site="a", bridge_allow_unknown="bridge_ports,bridge_s*"
+            ),
+        }
     with unchanged(ready), unchanged(pair):
         inventory = {"deployed": hosts, "pythons": PYTHONS}
         done = play_hosts([on("deployed", DEPLOY), python_of_a_cluster()], inventory, tmp_path, "--check")

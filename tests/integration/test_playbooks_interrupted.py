@@ -144,7 +144,8 @@ def settle(kind: Kind, pair: Pair, folder: Path, pristine: Mapping[str, list[str
     ("name", "title", "sent"),
     [
         ("deploy", "triggers : Install or drop the SQL objects", signal.SIGKILL),
-        ("remove", "Remove roles | Drop what they own", signal.SIGINT),
+        # On every push a bridge of which parts are missing is removed in test_playbooks_states.
+        pytest.param("remove", "Remove roles | Drop what they own", signal.SIGINT, marks=pytest.mark.weekly),
     ],
 )
 def test_it_ends_where_much_is_changed(

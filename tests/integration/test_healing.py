@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import change_settings, install_bridge
+from kit.bridge import change_settings, copy_prepared, install_bridge
 from kit.drains import drain_on
 from kit.oracle import differences
 from kit.pairs import Pair
@@ -49,7 +49,10 @@ def people(pair: Pair) -> Pair:
 
 @pytest.fixture
 def peopled(pair: Pair) -> Pair:
-    return people(pair)
+    copy_prepared(pair, people)
+    # The lookout alone opens no connection.
+    pair.litellm_admin.run("SELECT user_bridge.drain(1, true)")
+    return pair
 
 
 def delete_account(pair: Pair, account_id: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from kit import openwebui
-from kit.bridge import before_the_bridge, install_bridge
+from kit.bridge import before_the_bridge, copy_prepared, install_bridge
 from kit.cluster import SUPERUSER
 from kit.common import REPO
 from kit.drains import drain_on
@@ -72,9 +72,14 @@ def bridge_afterwards(pair: Pair, write: Callable[[Pair], object], **settings: A
     return pair
 
 
+def populated(pair: Pair) -> None:
+    bridge_afterwards(pair, populate)
+
+
 @pytest.fixture
 def old(pair: Pair) -> Pair:
-    return bridge_afterwards(pair, populate)
+    copy_prepared(pair, populated)
+    return pair
 
 
 def by_user(result: Mapping[str, Any], *fields: str) -> dict[str, Any]:

@@ -51,9 +51,7 @@ def on_another_server(openwebui: Pair) -> dict[str, Any]:
     }
 
 
-def test_two_servers_with_two_bridges(
-    pair: Pair, server: Cluster, tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+def test_two_servers_with_two_bridges(pair: Pair, server: Cluster, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """Of different versions, by the same tasks."""
     hosts = tmp_path / "inventory.yml"
     version = next(major for major in (18, 13) if major != server.major)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import change_settings, install_bridge
+from kit.bridge import change_settings, copy_prepared, install_bridge
 from kit.drains import drain_on
 from kit.pairs import Pair
 from test_delivery import drain
@@ -105,7 +105,8 @@ def team(pair: Pair) -> Pair:
 
 @pytest.fixture
 def teamed(pair: Pair) -> Pair:
-    return team(pair)
+    copy_prepared(pair, team)
+    return pair
 
 
 HEALERS = [

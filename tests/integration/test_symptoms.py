@@ -9,7 +9,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,12 @@ DELIVERIES: dict[str, Damage] = {
 }
 
 
-@pytest.mark.parametrize("sign", DELIVERIES)
+def a_third(signs: Iterable[str]) -> list[Any]:
+    """All of them weekly; what a sign leads to is a table's matter, of which tests/unit has each row."""
+    return [pytest.param(sign, marks=[pytest.mark.weekly] if number % 3 else []) for number, sign in enumerate(signs)]
+
+
+@pytest.mark.parametrize("sign", a_third(DELIVERIES))
 def test_a_delivery(pair: Pair, sign: str) -> None:
     row = symptoms.row_of(sign, symptoms.DELIVERY)
     install_bridge(pair, SETTINGS)
@@ -287,7 +292,7 @@ LOGINS: dict[str, Callable[[Pair], AbstractContextManager[dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("sign", LOGINS)
+@pytest.mark.parametrize("sign", a_third(LOGINS))
 def test_a_login(pair: Pair, sign: str) -> None:
     row = symptoms.row_of(sign, symptoms.LOGIN)
     install_bridge(pair, SETTINGS)

@@ -12,7 +12,7 @@ import pytest
 
 from hard_support import until
 from kit import openwebui, rows
-from kit.bridge import change_settings, drainer
+from kit.bridge import change_settings, copy_prepared, drainer
 from kit.pairs import Pair
 from test_enforcement import (
     ALL,
@@ -46,7 +46,8 @@ def stock_of_all(pair: Pair, **settings: Any) -> Pair:
 
 @pytest.fixture
 def served(pair: Pair) -> Pair:
-    return stock_of_all(pair)
+    copy_prepared(pair, stock_of_all)
+    return pair
 
 
 def follow(pair: Pair) -> int:

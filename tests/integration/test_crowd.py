@@ -80,6 +80,19 @@ def set_clock(pair: Pair, sequence: str, milliseconds: int) -> None:
     pair.litellm_admin.run("SELECT setval('user_bridge.' || %s, user_bridge.now_ms() + %s)", [sequence, milliseconds])
 
 
+@contextmanager
+def stopped_clock(pair: Pair) -> Iterator[None]:
+    """However long a busy machine takes, for the bridge it is still now."""
+    admin = pair.litellm_admin
+    shipped = admin.value("SELECT pg_get_functiondef('user_bridge.now_ms()'::regprocedure)")
+    now = admin.value("SELECT user_bridge.now_ms()")
+    admin.run(f"CREATE OR REPLACE FUNCTION user_bridge.now_ms() RETURNS bigint LANGUAGE sql AS 'SELECT {now}'")
+    try:
+        yield
+    finally:
+        admin.run(shipped)
+
+
 def test_alone_it_delivers(quick: Pair) -> None:
     with idle_drainer(quick):
         assert arrives_at_once(quick)
@@ -137,7 +150,7 @@ def test_a_drainer_that_is_behind_gets_no_more(quick: Pair) -> None:
 
 def test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up(quick: Pair) -> None:
     """For a moment that grows with what waits, and never beyond what a lock is waited for."""
-    with idle_drainer(quick), another_delivers(quick):
+    with idle_drainer(quick), another_delivers(quick), stopped_clock(quick):
         # Full at 450 ms, and behind from a second on.
         set_clock(quick, "waiting_since", -500)
         began = time.perf_counter()

@@ -2113,10 +2113,13 @@ def test_a_planted_fault_is_caught(pair: Pair, fault: Fault) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=fault.name, marks=marks)
+        pytest.param(
+            fault,
+            id=fault.name,
+            marks=pytest.mark.weekly if faults is OLD_FAULTS_OF_MODELS or number % 3 else [],
+        )
         for faults in (OLD_FAULTS, OLD_FAULTS_OF_MODELS)
         for number, fault in enumerate(faults)
-        for marks in [pytest.mark.weekly if faults is OLD_FAULTS_OF_MODELS or number % 3 else []]
     ],
 )
 def test_a_fault_with_an_old_open_webui_is_caught(pair: Pair, fault: Fault) -> None:

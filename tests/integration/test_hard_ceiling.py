@@ -286,6 +286,10 @@ def _settled(pair: Pair) -> None:
         assert time.monotonic() < give_up, differences(pair)
 
 
+_WAITS = """SELECT count(*) FROM pg_stat_activity
+ WHERE pid = %s AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s'"""
+
+
 def _cancelled(pair: Pair, proxy: Proxy, fault: Fault) -> float:
     """Seconds from the wish to cancel a COMMIT until it has ended."""
     _install(pair, proxy, timeout_ms=15_000)
@@ -294,7 +298,8 @@ def _cancelled(pair: Pair, proxy: Proxy, fault: Fault) -> float:
     asked: list[float] = []
 
     def cancel() -> None:
-        time.sleep(0.3)
+        # The write itself takes a few milliseconds.
+        until(lambda: canceller.value(_WAITS, [writer.pid]))
         asked.append(time.monotonic())
         canceller.run("SELECT pg_cancel_backend(%s)", [writer.pid])
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import live_objects
@@ -621,18 +622,20 @@ def test_member_of_both_roles_needs_no_superuser(pair: Pair, options: dict[str, 
 def test_waits_for_a_lock_without_blocking_litellm_for_long(pair: Pair, options: dict[str, Any]) -> None:
     holder = pair.connect("litellm", autocommit=False)
     holder.run("""INSERT INTO "LiteLLM_UserTable" (user_id) VALUES ('open')""")
-    longest = 0.0
+    refused: list[psycopg2.Error] = []
 
     def release() -> None:
-        nonlocal longest
         until = time.monotonic() + 2
         number = 0
         with pair.connect("litellm").raw.cursor() as cursor:
+            # What a busy machine takes besides is nobody's lock.
+            cursor.execute("SET lock_timeout = '600ms'")
             while time.monotonic() < until:
                 number += 1
-                start = time.monotonic()
-                cursor.execute('INSERT INTO "LiteLLM_UserTable" (user_id) VALUES (%s)', [str(number)])
-                longest = max(longest, time.monotonic() - start)
+                try:
+                    cursor.execute('INSERT INTO "LiteLLM_UserTable" (user_id) VALUES (%s)', [str(number)])
+                except psycopg2.Error as error:
+                    refused.append(error)
                 time.sleep(0.01)
         holder.commit()
 
@@ -641,7 +644,7 @@ def test_waits_for_a_lock_without_blocking_litellm_for_long(pair: Pair, options:
     done = install({**options, "lock_timeout_ms": 200})
     thread.join()
     assert done["changed"]
-    assert longest < 0.6
+    assert refused == []
 
 
 def test_gives_up_on_a_lock_and_names_who_holds_it(pair: Pair, options: dict[str, Any]) -> None:

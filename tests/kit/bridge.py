@@ -70,7 +70,20 @@ def environment() -> jinja2.Environment:
 
 
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
-    """Path below templates/ to SQL, in the order in which the files are applied."""
+    """Path below templates/ to SQL, in the order in which the files are applied.
+
+    Once for the same variables: it takes a quarter of a second, and each call of a module asks for it.
+    """
+    key = side, repr((REGISTRY, SETTINGS, sorted(variables.items())))
+    if key not in _rendered:
+        _rendered[key] = _render(side, variables)
+    return dict(_rendered[key])
+
+
+_rendered: dict[tuple[Side, str], dict[str, str]] = {}
+
+
+def _render(side: Side, variables: Mapping[str, Any]) -> dict[str, str]:
     templates = environment()
     values = {
         "dblink_schema": SCHEMA,
@@ -126,6 +139,7 @@ def _read_templates(root: Path) -> None:
     TEMPLATES = root
     REGISTRY = yaml.safe_load((root / "entities" / "registry.yml").read_text(encoding="utf-8"))
     SETTINGS = yaml.safe_load((root / "settings.yml").read_text(encoding="utf-8"))["settings"]
+    _rendered.clear()
     _shipped.cache_clear()
     _digest_of_shipped.cache_clear()
 

@@ -95,6 +95,6 @@ def test_the_report_in_readme_is_what_the_role_prints() -> None:
     environment.filters["llmops.user_bridge.table"] = table
     template = environment.get_template("status.txt.j2")
     info = yaml.safe_load(HEALTHY)
-    (shown,) = pages.blocks("README.md", "text")
+    shown, _demo = pages.blocks("README.md", "text")
     printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")
     assert shown.strip() == re.sub(r"\b2 objects", "… objects", printed).strip()

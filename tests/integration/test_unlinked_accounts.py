@@ -14,6 +14,7 @@ from hard_support import until
 from kit import openwebui, rows
 from kit.bridge import change_settings, drainer
 from kit.pairs import Pair
+from modules_support import login_options, run_module
 from test_enforcement import (
     ALL,
     NEW,
@@ -259,6 +260,17 @@ def test_a_comparison_finds_and_repairs_it(served: Pair) -> None:
     # No entity stands for them, so that nothing is queued or said of any.
     assert pair.litellm_admin.rows("SELECT FROM user_bridge.sync_queue") == []
     assert pair.litellm_admin.rows(compared, [False]) == []
+
+
+def test_the_module_says_that_it_repairs_it(served: Pair) -> None:
+    pair = served
+    change_end_user(pair.litellm, HAND, models=["fake-a"])
+    options = {**login_options(pair, "litellm"), "action": "reconcile", "repair": True}
+    first = run_module("bridge_sync", options)
+    assert first["changed"] and [row["field"] for row in first["differences"]] == ["unlinked"]
+    assert not run_module("bridge_sync", options)["changed"]
+    enforce(pair)
+    assert end_users(pair)[HAND] == ALL and not run_module("bridge_sync", options)["changed"]
 
 
 def test_a_second_look_writes_and_fetches_nothing(served: Pair) -> None:

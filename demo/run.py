@@ -56,8 +56,7 @@ def run() -> None:
             with _chapter(f"LiteLLM {what}: how long it took, and what Open WebUI shows right after"):
                 story.tell(writes, litellm, mirror, _show)
             with _open(_superuser(logins["litellm"])) as superuser:
-                # Rights on models are left to the drainer, which this machine may have nothing to run with.
-                superuser.rows("SELECT * FROM user_bridge.drain()")
+                _deliver(superuser)
                 _show_table(("", "LiteLLM", "Open WebUI"), views.side_by_side(superuser, mirror()))
                 rights = views.who_sees_what(superuser, openwebui)
                 _show_table(("Who sees what", "as LiteLLM says", "Open WebUI offers"), rights)
@@ -108,6 +107,14 @@ def _show_table(head: tuple[str, str, str], rows: list[tuple[str, str, str]]) ->
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     rule = "  ".join("-" * width for width in widths)
     print("\n" + "\n".join(f"    {line}" for line in (lines[0], rule, *lines[1:])))
+
+
+def _deliver(superuser: Session) -> None:
+    """Rights on models are left to the drainer, which this machine may have nothing to run with."""
+    # One call brings what is there, the next one whom that concerns. What fails would be returned for ever.
+    for _call in range(10):
+        if not superuser.rows("SELECT * FROM user_bridge.drain()"):
+            return
 
 
 def _refuse_undelivered(superuser: Session) -> None:

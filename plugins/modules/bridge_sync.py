@@ -265,7 +265,10 @@ differences:
       type: str
       sample: u1
     field:
-      description: What differs. V(exists) when one side lacks it altogether.
+      description:
+        - What differs. V(exists) when one side lacks it altogether, V(enforced) of what LiteLLM refuses a person.
+        - V(unlinked) of the row by which LiteLLM serves an account of Open WebUI that is no LiteLLM user's. The id is
+          then the name of the row, and a repair leaves writing it to the drainer.
       type: str
       sample: name
     before:

@@ -170,6 +170,27 @@ ENFORCEMENT: list[Row] = [
         ),
     ),
     (
+        "a comparison reads end users without a proof",
+        "entities/end_user/litellm/report.sql.j2",
+        "    PERFORM user_bridge.prove_end_users();\n    SELECT array_agg",
+        "    SELECT array_agg",
+        lambda pair: enforcement.test_nor_what_a_comparison_reads(enforcement.stock(pair), "deny"),
+    ),
+    (
+        "a comparison goes by the accounts of the last look",
+        _UNLINKED,
+        "v_buckets := user_bridge.differing_unlinked_buckets(s);\n    RETURN QUERY",
+        "v_buckets := '{}';\n    RETURN QUERY",
+        _noticed(unlinked.test_a_comparison_finds_and_repairs_it),
+    ),
+    (
+        "a repair leaves the rows of accounts that are nobody's",
+        "engine/litellm/reconcile.sql.j2",
+        "IF repair AND v_unlinked THEN",
+        "IF false THEN",
+        _noticed(unlinked.test_a_comparison_finds_and_repairs_it),
+    ),
+    (
         "whoever repeats a question learns addresses",
         _ACCOUNTS,
         "user_bridge.seal(\n                   coalesce(jsonb_agg(jsonb_build_array(a.id, a.email)), '[]')::text)",

@@ -17,6 +17,7 @@ _MODEL = "entities/model/openwebui"
 _ACCESS, _APPLY, _GRANTS = f"{_MODEL}/access.sql.j2", f"{_MODEL}/apply.sql.j2", f"{_MODEL}/grants.sql.j2"
 _GROUPS, _HEAL, _PEOPLE = f"{_MODEL}/groups.sql.j2", f"{_MODEL}/heal.sql.j2", f"{_MODEL}/people.sql.j2"
 _TAKEOVER = f"{_MODEL}/takeover.sql.j2"
+_REPORT = f"{_MODEL}/report.sql.j2"
 _TEAM = "entities/team_models/openwebui/apply.sql.j2"
 _GROUP = "entities/group/openwebui/apply.sql.j2"
 _USER = "entities/user/openwebui"
@@ -331,6 +332,20 @@ MODEL_GRANTS: list[Row] = [
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_new_id",
         "UPDATE user_bridge.model_grant AS g SET holder_id = p_old_id",
         _people(grants.test_grants_follow_a_team_and_a_user_to_other_ids),
+    ),
+    (
+        "who was put into a group for rights by others is not told",
+        _REPORT,
+        "     WHERE wanted.account IS NULL\n",
+        "     WHERE false\n",
+        _people(grants.test_who_was_put_into_a_group_for_rights_by_others_is_counted),
+    ),
+    (
+        "who is to be in a group for rights counts as put there by others",
+        _REPORT,
+        "AND wanted.account = m.user_id",
+        "AND false",
+        _people(grants.test_who_was_put_into_a_group_for_rights_by_others_is_counted),
     ),
     (
         "a blocked model is given back as if the bridge went",

@@ -174,6 +174,13 @@ RULE: list[Row] = [
         _caught(rule.test_a_model_is_gone_when_all_its_deployments_are_blocked),
     ),
     (
+        "what model_info says blocks a model",
+        _CATALOG,
+        "coalesce(to_jsonb(p) -> 'blocked' = 'true', false)",
+        "coalesce(to_jsonb(p) -> 'blocked' = 'true' OR i.info -> 'blocked' = 'true', false)",
+        _caught(rule.test_a_model_is_gone_when_all_its_deployments_are_blocked),
+    ),
+    (
         "an alias of a blocked model is shown",
         _CATALOG,
         "NOT s.is_blocked AND NOT coalesce(t.is_blocked, false)",

@@ -102,8 +102,8 @@ INITIAL_PASSWORDS: list[Row] = [
     (
         "whoever waits for an initial password counts as locked out",
         _SIGN_IN,
-        "AND (e.password_due > clock_timestamp() - interval '1 minute') IS NOT TRUE);",
-        ");",
+        "AND (e.password_due > clock_timestamp() - interval '1 minute') IS NOT TRUE",
+        "",
         _alive(passwords.test_whoever_waits_for_one_is_not_called_locked_out),
     ),
     (

@@ -651,6 +651,15 @@ def test_nor_does_what_a_row_refers_to(enforced: Pair) -> None:
     assert "which calls sentinel.look(text)" in refused_without_running(pair, call)
 
 
+@NEW
+@pytest.mark.parametrize("unlinked", ["deny", "allow"])
+def test_nor_what_a_comparison_reads(enforced: Pair, unlinked: str) -> None:
+    pair = enforced
+    change_settings(pair, enforce_unlinked=unlinked)
+    pair.litellm.run(sentinel.functions() + sentinel.statements("LiteLLM_EndUserTable")["view"])
+    assert "LiteLLM_EndUserTable" in refused_without_running(pair, "SELECT * FROM user_bridge.reconcile()")
+
+
 @OLD
 def test_an_older_litellm_is_left_alone(pair: Pair) -> None:
     """Its table has no models: the preflight refuses it, and whoever gets past that breaks nothing."""

@@ -1080,6 +1080,25 @@ def differences(pair: Pair) -> list[dict[str, Any]]:
 # Reports
 
 
+def test_who_was_put_into_a_group_for_rights_by_others_is_counted(people: Pair) -> None:
+    """As Open WebUI's single sign-on does it, by the name of a group that a token brings."""
+    send(people, model("fake-a"), model_set("s1", "fake-a"), user_models("alice", sets=("s1",)))
+    send(people, team_models("blue", scopes=(scope("1", ["bob"], "fake-a"),)))
+    # A team's own group is an ordinary one.
+    openwebui.add_member(people, "grp_team_blue", "usr_carl")
+    assert report(people)["added"] == []
+    by_name = """SELECT id FROM "group" WHERE name = %s"""
+    openwebui.add_member(people, people.openwebui.value(by_name, ["LiteLLM models: s1"]), "usr_carl")
+    openwebui.add_member(people, "grp_scope_1", "usr_alice")
+    openwebui.add_member(people, "grp_scope_1", "usr_carl")
+    people.openwebui.run("""UPDATE "user" SET role = 'pending' WHERE id = 'usr_alice'""")
+    names = {"LiteLLM models: s1": 1, "scope 1": 1}
+    assert report(people)["added"] == [{"group_name": name, "people": number} for name, number in names.items()]
+    # Who is in it by right as well is the bridge's.
+    send(people, user_models("carl", sets=("s1",)))
+    assert [each["group_name"] for each in report(people)["added"]] == ["scope 1"]
+
+
 def test_the_report_counts_and_names(people: Pair) -> None:
     add_row(people, "fake-p", {PUBLIC})
     send(people, *models("fake-a", "fake-b", "fake-p"), model_set("s1", "fake-a"))
@@ -1096,6 +1115,7 @@ def test_the_report_counts_and_names(people: Pair) -> None:
         "members": 1,
         "public": ["fake-p"],
         "owned": [],
+        "added": [],
         "taken_over": [],
         "switched_off": ["fake-b"],
         "wider_presets": [{"preset": "preset", "base": "fake-a", "people": 1}],

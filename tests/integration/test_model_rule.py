@@ -229,7 +229,12 @@ def test_a_model_is_gone_when_all_its_deployments_are_blocked(models: Pair) -> N
     change_model(models.litellm, "second", blocked=True)
     drain(models)
     assert desired(models, "model", "fake-a") is not None and own_models(models, "u") == {"fake-a", "short"}
-    change_model(models.litellm, "fake-a", model_info={"access_groups": ["grp"], "blocked": True})
+    # Where LiteLLM reads it from nothing but the column.
+    for said in (True, "true", "True"):
+        change_model(models.litellm, "fake-a", model_info={"access_groups": ["grp"], "blocked": said})
+        drain(models)
+        assert desired(models, "model", "fake-a") is not None
+    change_model(models.litellm, "fake-a", blocked=True)
     drain(models)
     assert desired(models, "model", "fake-a") is None and own_models(models, "u") == set()
     assert desired(models, "model", "short") is None

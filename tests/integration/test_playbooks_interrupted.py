@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from kit.pairs import PASSWORDS, SYNC_USER, Pair
 from playbooks_support import READ_ONLY, deploy, described, environment, forget_roles, play, variables
 
 PEOPLE = 30
+# Of the moments of one playbook, each a test, so that they run side by side.
+PARTS = 3
+SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGINT, signal.SIGKILL)
 USUAL: dict[str, Any] = {"bridge_monitoring": True}
 
 
@@ -35,6 +41,10 @@ def untouched(pair: Pair, folder: Path) -> None:
 
 def deployed(pair: Pair, folder: Path) -> None:
     deploy(pair, folder, **USUAL)
+
+
+def to_be_migrated(pair: Pair, folder: Path) -> None:
+    deploy(pair, folder, **USUAL, bridge_migrate_existing=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class Kind:
 
 KINDS = {
     "deploy": Kind("deploy_bridge", untouched, {}),
+    "rotate": Kind("rotate_sync_password", deployed, {"bridge_sync_password": "another day, another pass'word"}),
+    "migrate": Kind("migrate_users", to_be_migrated, {"bridge_migrate_batch_size": 5}),
     "remove": Kind("remove_bridge", deployed, {"bridge_remove_data": True}),
 }
 
@@ -93,10 +105,36 @@ def started(kind: Kind, pair: Pair, folder: Path) -> subprocess.Popen[str]:
     )
 
 
+@dataclass(frozen=True)
+class Moment:
+    """So many seconds after a task has begun, the first of which is number 0."""
+
+    number: int
+    delay: float
+
+
+def moments_of(kind: Kind, pair: Pair, folder: Path) -> list[Moment]:
+    """In the middle of each task that changes something, and when the one after it begins, of a run undisturbed."""
+    found: list[Moment] = []
+    number, begun, changed = -1, 0.0, False
+    with started(kind, pair, folder) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            changed = changed or line.startswith("changed: [")
+            if line.startswith(("TASK [", "PLAY RECAP")):
+                if changed:
+                    found.append(Moment(number, (time.monotonic() - begun) / 2))
+                if changed and line.startswith("TASK ["):
+                    found.append(Moment(number + 1, 0))
+                number, begun, changed = number + 1, time.monotonic(), False
+    assert process.returncode == 0
+    return found
+
+
 def interrupt(
     kind: Kind, pair: Pair, folder: Path, begins: Callable[[int, str], bool], delay: float, sent: signal.Signals
-) -> str:
-    """Begin a run, and end it so long after a task has begun."""
+) -> tuple[bool, str]:
+    """Begin a run, and end it so long after a task has begun; says whether it was still there to be ended."""
     printed, number, due = [], 0, None
     with started(kind, pair, folder) as process:
         assert process.stdout is not None
@@ -111,7 +149,7 @@ def interrupt(
     assert due is not None, "".join(printed)
     # Whose number is that of another process by now.
     due.cancel()
-    return "".join(printed)
+    return process.returncode != 0, "".join(printed)
 
 
 def end(pid: int, sent: signal.Signals) -> None:
@@ -153,5 +191,29 @@ def test_it_ends_where_much_is_changed(
 ) -> None:
     kind = KINDS[name]
     with prepared(server, kind, tmp_path) as (pair, pristine):
-        printed = interrupt(kind, pair, tmp_path, lambda _, line: title in line, 0.3, sent)
+        was_ended, printed = interrupt(kind, pair, tmp_path, lambda _, line: title in line, 0.3, sent)
+        assert was_ended, printed
         settle(kind, pair, tmp_path, pristine, printed)
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("name", KINDS)
+def test_it_ends_wherever_something_is_changed(server: Cluster, tmp_path: Path, name: str, part: int) -> None:
+    kind = KINDS[name]
+    with prepared(server, kind, tmp_path) as (pair, _):
+        moments = moments_of(kind, pair, tmp_path)
+    chosen = list(zip(moments, cycle(SIGNALS), strict=False))[part::PARTS]
+    ended = 0
+    for moment, sent in chosen:
+        with prepared(server, kind, tmp_path) as (pair, pristine):
+            here = partial(_is_number, moment.number)
+            was_ended, printed = interrupt(kind, pair, tmp_path, here, moment.delay, sent)
+            settle(kind, pair, tmp_path, pristine, f"{sent.name} at {moment}\n{printed}")
+            ended += was_ended
+    # The last of them may come after the end of a run that is faster than the first one.
+    assert ended >= len(chosen) / 2 > 0
+
+
+def _is_number(wanted: int, number: int, _line: str) -> bool:
+    return number == wanted

@@ -14,6 +14,7 @@ from hard_support import until
 from kit import openwebui, rows
 from kit.bridge import change_settings, copy_prepared, drainer
 from kit.pairs import Pair
+from modules_support import login_options, run_module
 from test_enforcement import (
     ALL,
     NEW,
@@ -237,6 +238,40 @@ def test_what_somebody_changes_is_put_right(served: Pair) -> None:
     follow(pair)
     assert end_users(pair).get(HAND) == ALL
     assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
+
+
+def test_a_comparison_finds_and_repairs_it(served: Pair) -> None:
+    pair = served
+    openwebui.add_account(pair, "third", "third@example.com")
+    openwebui.add_account(pair, "waits", "waits@example.com", role="pending")
+    pair.openwebui.run("""DELETE FROM "user" WHERE id = 'hand'""")
+    change_end_user(pair.litellm, pair.admin.email, models=["fake-a"])
+    compared = "SELECT entity_id, field, openwebui, litellm FROM user_bridge.reconcile(%s) ORDER BY 1"
+    wrong = [
+        {"entity_id": pair.admin.email, "field": "unlinked", "openwebui": ["fake-a"], "litellm": ALL},
+        {"entity_id": HAND, "field": "unlinked", "openwebui": ALL, "litellm": None},
+        {"entity_id": "third@example.com", "field": "unlinked", "openwebui": None, "litellm": ALL},
+    ]
+    assert pair.litellm_admin.rows(compared, [False]) == wrong
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false, '{user}')") == []
+    assert pair.litellm_admin.rows(compared, [True]) == wrong
+    assert pair.litellm_admin.rows(compared, [False]) == []
+    enforce(pair)
+    assert unlinked(pair) == {pair.admin.email: ALL, "third@example.com": ALL}
+    # No entity stands for them, so that nothing is queued or said of any.
+    assert pair.litellm_admin.rows("SELECT FROM user_bridge.sync_queue") == []
+    assert pair.litellm_admin.rows(compared, [False]) == []
+
+
+def test_the_module_says_that_it_repairs_it(served: Pair) -> None:
+    pair = served
+    change_end_user(pair.litellm, HAND, models=["fake-a"])
+    options = {**login_options(pair, "litellm"), "action": "reconcile", "repair": True}
+    first = run_module("bridge_sync", options)
+    assert first["changed"] and [row["field"] for row in first["differences"]] == ["unlinked"]
+    assert not run_module("bridge_sync", options)["changed"]
+    enforce(pair)
+    assert end_users(pair)[HAND] == ALL and not run_module("bridge_sync", options)["changed"]
 
 
 def test_a_second_look_writes_and_fetches_nothing(served: Pair) -> None:

@@ -145,6 +145,7 @@ def info() -> dict[str, Any]:
                 "members": 25,
                 "public": ["llama3"],
                 "owned": [{"model_id": "mine", "account": MARKUP}],
+                "added": [{"group_name": MARKUP, "people": 2}],
                 "taken_over": [],
                 "switched_off": [],
                 "wider_presets": [{"preset": "poet", "base": "gpt-4o", "people": 1}],

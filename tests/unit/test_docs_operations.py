@@ -75,7 +75,7 @@ recent: {entries: 341, delivered: 341, since: "2026-11-25T08:02:11Z", last_succe
 day: {entries: 58, delivered: 58, most_waiting: 3, longest_seconds: 0}
 models:
   litellm: {models: 24, unassigned: 0, unseen: []}
-  openwebui: {grants: 61, public: [], owned: [], wider_presets: []}
+  openwebui: {grants: 61, public: [], owned: [], added: [], wider_presets: []}
 explanation: null
 drainer: {lives: true, since: "2026-11-26 09:14:07+00", runs: pg_cron}
 last_comparison: "2026-11-26T10:04:08Z"
@@ -95,6 +95,6 @@ def test_the_report_in_readme_is_what_the_role_prints() -> None:
     environment.filters["llmops.user_bridge.table"] = table
     template = environment.get_template("status.txt.j2")
     info = yaml.safe_load(HEALTHY)
-    (shown,) = pages.blocks("README.md", "text")
+    shown, _demo = pages.blocks("README.md", "text")
     printed = template.render(__bridge_info=info, bridge_maintenance_name="litellm", bridge_litellm_db="litellm")
     assert shown.strip() == re.sub(r"\b2 objects", "… objects", printed).strip()

@@ -18,6 +18,7 @@ LINES = [
     "Models:      12 in LiteLLM, 1 named by bridge_extra_models or read from LiteLLM, 40 grants in Open WebUI",
     "2 people see all of them only because no list says anything about them (bridge_model_unassigned)",
     "somebody has made public in Open WebUI, so that everybody sees (bridge_model_takeover): llama3",
+    f'somebody else has put 2 people into the bridge\'s group "{reported.MARKUP}" in Open WebUI, who see its models',
     "1 people may use the preset poet, but not the model that it is built on, gpt-4o",
     "nobody is granted: gpt-4o-audio",
     "Explained:   u1 is not granted gpt-4o by LiteLLM",

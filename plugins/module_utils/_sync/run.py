@@ -153,7 +153,9 @@ def _reconcile(
         return replace(found, changed=True)
     compare(session, types, repair=True)
     drained = Drained() if paused else drain(session, limits)
-    return replace(found, changed=faults or paused or drained.delivered > 0, drained=drained)
+    # Those rows are the drainer's to write; nothing is queued for them.
+    unlinked = any(row["field"] == "unlinked" for row in differences)
+    return replace(found, changed=faults or paused or unlinked or drained.delivered > 0, drained=drained)
 
 
 def _decide(

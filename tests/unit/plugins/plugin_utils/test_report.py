@@ -103,7 +103,7 @@ def test_texts_of_others_are_text() -> None:
         litellm={**reported.info()["litellm"], "database": MARKUP},
     )
     # The database in title, heading and versions, a reason, skipped, held, an owner, the cause in text, plot and table.
-    assert found.text.count(MARKUP) == 13
+    assert found.text.count(MARKUP) == 14
     assert not found.of("script") and found.open == []
 
 

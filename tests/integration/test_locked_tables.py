@@ -97,8 +97,10 @@ def test_one_that_the_triggers_use_holds_no_write_and_loses_nothing(pair: Pair) 
 @pytest.mark.weekly
 def test_nor_does_any_other(pair: Pair) -> None:
     with_people(pair)
-    every = "SELECT array_agg(relname::text) FROM pg_class WHERE relnamespace = 'user_bridge'::regnamespace AND relkind = 'r'"
-    check(pair, set(pair.litellm_admin.value(every)) - USED)
+    every = pair.litellm_admin.rows(
+        "SELECT relname AS name FROM pg_class WHERE relnamespace = 'user_bridge'::regnamespace AND relkind = 'r'"
+    )
+    check(pair, {row["name"] for row in every} - USED)
 
 
 def test_what_was_lost_is_found_also_where_its_transaction_ends_after_a_comparison(pair: Pair) -> None:

@@ -74,7 +74,10 @@ def write_some(session: Session, chance: random.Random) -> None:
             write(session, chance, number)
 
 
-@pytest.mark.parametrize("story", [*range(4), *(pytest.param(number, marks=pytest.mark.weekly) for number in range(4, 40))])
+MORE = [pytest.param(number, marks=pytest.mark.weekly) for number in range(4, 40)]
+
+
+@pytest.mark.parametrize("story", [*range(4), *MORE])
 def test_one_comparison_puts_everything_right(pair: Pair, story: int) -> None:
     chance = random.Random(story)
     install_bridge(pair, {**SETTINGS, "model_access": story % 2 == 1})

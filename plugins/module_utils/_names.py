@@ -18,6 +18,8 @@ ROUTINES = ("function", "procedure")
 PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
 # Who owns the functions that touch the program's tables, by side.
 PROGRAM_ROLES = {"litellm": "user_bridge_reader", "openwebui": "user_bridge_writer"}
+# The role variables that may call them otherwise.
+PROGRAM_ROLE_VARIABLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 
 _BARE_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
 

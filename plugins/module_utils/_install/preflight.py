@@ -15,10 +15,14 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import Record
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Wanted
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA, Roles, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import (
+    PROGRAM_ROLE_VARIABLES,
+    PROGRAMS,
+    SCHEMA,
+    Roles,
+    quote,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._version import is_newer
-
-_PROGRAM_ROLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 
 
 def preflight(cur: Any, wanted: Wanted, server_version: int) -> str:
@@ -71,7 +75,7 @@ def _login(cur: Any, roles: Roles, server_version: int) -> dict[str, Any]:
 def _lacking(login: dict[str, Any], wanted: Wanted) -> list[str]:
     own = (
         (wanted.roles.owner, "owner, bridge_owner_role", login["becomes_owner"]),
-        (wanted.roles.program, f"program_role, {_PROGRAM_ROLES[wanted.side]}", login["becomes_program"]),
+        (wanted.roles.program, f"program_role, {PROGRAM_ROLE_VARIABLES[wanted.side]}", login["becomes_program"]),
     )
     missing = [f"role {role} ({option})" for role, option, becomes in own if becomes is None]
     if missing:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, quote
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAM_ROLE_VARIABLES, PROGRAMS, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._pg import MIN_SERVER_VERSION
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.enforcement import refusal
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.facts import EXTENSIONS, Asked
@@ -23,7 +23,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
 from ansible_collections.llmops.user_bridge.plugins.module_utils._secret import explanation
 
 # How far a run goes: whether the servers can be used at all, whether they can have the bridge, and the bridge itself.
-PROGRAM_ROLE_VARIABLES = {"litellm": "bridge_reader_role", "openwebui": "bridge_writer_role"}
 DEPTHS = ("reach", "server", "bridge")
 
 

@@ -40,6 +40,7 @@ import test_upkeep
 from faults_of_enforcement import ENFORCEMENT
 from faults_of_healing import HEALING
 from faults_of_load import LOAD
+from faults_of_losses import LOSSES
 from faults_of_model_grants import MODEL_GRANTS, MODEL_GRANTS_BY_OLD
 from faults_of_models import RULE
 from faults_of_operating import OPERATING
@@ -1432,6 +1433,7 @@ FAULTS += LOCKS + [
     *(Fault(*row) for row in PREFIX),
     *(Fault(*row) for row in HEALING),
     *(Fault(*row) for row in LOAD),
+    *(Fault(*row) for row in LOSSES),
     *(Fault(*row) for row in INITIAL_PASSWORDS),
     *(Fault(*row) for row in SURROUNDINGS),
     Fault(

@@ -340,6 +340,11 @@ def _drained(meter: Meter, turn: int) -> Work:
     return meter.measure(drain)
 
 
+def forget_queue(pair: Pair) -> None:
+    for statement in ("DELETE FROM user_bridge.sync_queue", "VACUUM user_bridge.sync_queue"):
+        pair.litellm_admin.run(statement)
+
+
 @pytest.mark.schemas(litellm="new", openwebui="new")
 @pytest.mark.parametrize("settings", [pytest.param(SETTINGS, marks=pytest.mark.weekly), RIGHTS])
 def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: Mapping[str, Any]) -> None:
@@ -349,9 +354,12 @@ def test_a_drain_reads_as_little_among_many_as_among_few(pair: Pair, settings: M
         load(pair, 1, FEW)
         for session in (pair.litellm_admin, pair.openwebui_admin):
             session.run("ANALYZE")
-        few = min((_drained(meter, turn) for turn in range(7)), key=lambda each: each.rows)
+        # The first drain compares both sides, of which one is a copy, and queues what the load has left out.
+        _drained(meter, 0)
+        forget_queue(pair)
+        few = min((_drained(meter, turn) for turn in range(1, 7)), key=lambda each: each.rows)
         load(pair, FEW + 1, MANY)
-        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        forget_queue(pair)
         more = min((_drained(meter, turn) for turn in (7, 8)), key=lambda each: each.rows).beyond(few)
     assert more.rows <= ROWS and more.blocks <= BLOCKS, str(more)
 

@@ -22,7 +22,8 @@ import pytest
 
 from hard_support import QUICK, replaced
 from kit import model_rows, openwebui, pairs, rows
-from kit.bridge import Mutate, change_settings, install_bridge, own
+from kit.bridge import Mutate, before_the_bridge, change_settings, install_bridge, own
+from kit.cluster import SUPERUSER
 from kit.drains import drain_all, drain_on
 from kit.oracle import differences
 from kit.pairs import Pair, Session, Side
@@ -583,6 +584,28 @@ def _bare_ids(pair: Pair) -> None:
         change_settings(pair, user_id_prefix="usr_")
 
 
+def _locked(pair: Pair) -> None:
+    """Writes beside tables that somebody has locked, and the comparison after that."""
+    holder = pair.connect("litellm", SUPERUSER, autocommit=False)
+    try:
+        for table in ("address", "sync_queue"):
+            holder.run(f"LOCK TABLE user_bridge.{table} IN ACCESS EXCLUSIVE MODE")
+            rows.change_user(writer(pair), "u0", user_email=f"{table}@example.com")
+            holder.rollback()
+    finally:
+        holder.close()
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+
+
+def _missed_account(pair: Pair) -> None:
+    """Of somebody whom no trigger has seen, a comparison finds the account and the membership."""
+    with before_the_bridge(pair):
+        rows.add_user(writer(pair), "m1", "m1@example.com")
+        rows.add_team(writer(pair), "tm", "Missed", members_with_roles=model_rows.members("m1"))
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(true)")
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+
+
 PARTS: list[Part] = [
     _writes,
     _awaited,
@@ -609,6 +632,8 @@ PARTS: list[Part] = [
     _rekeyed,
     _taken_back,
     _unrecorded,
+    _locked,
+    _missed_account,
     _gave_way,
     _bare_ids,
     _healed,

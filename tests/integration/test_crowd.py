@@ -329,6 +329,7 @@ def general_forms(path: str, text: str) -> str:
         replaced("engine/litellm/dispatch.sql.j2", "IF p_type IN (", "IF true THEN RETURN NULL; ELSIF p_type IN ("),
         replaced("engine/litellm/queue.sql.j2", "IF v_ids[1] = ALL (v_ids) THEN", "IF false THEN"),
         replaced("engine/openwebui/settings.sql.j2", "IF jsonb_array_length(p_items) = 1 THEN", "IF false THEN"),
+        replaced("entities/user/litellm/enqueue.sql.j2", "IF p_organization IS NOT NULL OR", "IF true OR"),
     ):
         text = each(path, text)
     return text
@@ -363,6 +364,8 @@ WRITTEN = {
     "user_bridge.sync_mapping": ("litellm", "litellm_type, litellm_id, openwebui_type, openwebui_id, sync_data"),
     "user_bridge.sync_audit": ("litellm", "operation, record_id, sync_result, old_data, new_data, error_message"),
     "user_bridge.sync_queue": ("litellm", "entity_type, entity_id, last_error"),
+    "user_bridge.address": ("litellm", "user_id, email"),
+    "user_bridge.user_team": ("litellm", "user_id, team_id"),
 }
 
 

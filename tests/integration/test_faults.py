@@ -19,6 +19,7 @@ import test_accounts
 import test_addresses
 import test_backups
 import test_connections
+import test_crowd
 import test_delivery
 import test_drainer
 import test_flat_cost
@@ -516,6 +517,27 @@ FAULTS = [
         test_addresses.TestTheRecord().test_a_delivery_records_what_no_trigger_saw,
     ),
     Fault(
+        "a new user has had his email since just now",
+        "entities/user/litellm/address.sql.j2",
+        "VALUES (p_id, p_email, user_bridge.held_from_creation(p_created_at))",
+        "VALUES (p_id, p_email, clock_timestamp())",
+        test_addresses.TestTheRecord().test_a_new_user_is_recorded_at_once,
+    ),
+    Fault(
+        "a new user's teams are not recorded at once",
+        "entities/user/litellm/address.sql.j2",
+        "IF p_teams <> '{}' THEN",
+        "IF false THEN",
+        test_addresses.TestTheRecord().test_a_new_user_is_recorded_at_once,
+    ),
+    Fault(
+        "a new user's organization is not queued",
+        "entities/user/litellm/enqueue.sql.j2",
+        "IF p_organization IS NOT NULL OR NOT",
+        "IF NOT",
+        test_crowd.test_the_short_cuts_write_what_the_rules_write,
+    ),
+    Fault(
         "a repair waits for a write",
         "entities/user/litellm/address.sql.j2",
         "LANGUAGE plpgsql SET lock_timeout = '50ms' AS $body$\nDECLARE\n    v_corrected",
@@ -938,8 +960,8 @@ LOCKS = [
     Fault(
         "only the first change after SET CONSTRAINTS ... IMMEDIATE is delivered",
         "engine/litellm/queue.sql.j2",
-        "    IF v_wakes AND NOT FOUND THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
-        "    IF FOUND THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
+        "    IF v_wakes AND NOT v_found THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
+        "    IF v_found THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
         test_delivery.test_changes_after_set_constraints_immediate_are_delivered_too,
     ),
     Fault(

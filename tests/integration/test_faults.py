@@ -281,8 +281,8 @@ FAULTS = [
     Fault(
         "a COMMIT counts all members of a renamed team",
         "engine/litellm/commit.sql.j2",
-        "user_bridge.fan_out(v_types, v_ids, s.inline_limit + 1)",
-        "user_bridge.fan_out(v_types, v_ids, NULL)",
+        "user_bridge.fan_out(v_queued.types, v_queued.ids, s.inline_limit + 1)",
+        "user_bridge.fan_out(v_queued.types, v_queued.ids, NULL)",
         _flat("a large team is renamed"),
     ),
     Fault(

@@ -82,6 +82,27 @@ LOAD: list[Row] = [
         _plain(crowd.test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up),
     ),
     (
+        "what changes is written down after Open WebUI's answer only",
+        "engine/litellm/dispatch.sql.j2",
+        "    IF v_told IS NULL THEN",
+        "    IF true THEN",
+        crowd.test_what_changes_is_written_down_while_open_webui_works,
+    ),
+    (
+        "what Open WebUI will tell of a change is not foreseen",
+        "engine/litellm/dispatch.sql.j2",
+        "-> t.field IS DISTINCT FROM p_desired -> t.field",
+        "-> t.field IS NULL",
+        crowd.test_what_changes_is_written_down_while_open_webui_works,
+    ),
+    (
+        "of several users alone the emails are not locked",
+        "engine/litellm/dispatch.sql.j2",
+        "WHEN 'organization', 'team',",
+        "WHEN 'user', 'organization', 'team',",
+        _plain(locks.test_what_is_locked_does_not_depend_on_what_else_is),
+    ),
+    (
         "a drainer takes ever larger batches",
         "engine/litellm/drain.sql.j2",
         "p_done * 200 / greatest(1, p_ms)",

@@ -49,7 +49,7 @@ SURROUNDINGS: list[Row] = [
     (
         "what a savepoint takes back counts as committed",
         "engine/litellm/commit.sql.j2",
-        "v_journal, ARRAY[v_txid], s",
+        "v_queued.journal_txid, ARRAY[v_txid], s",
         "v_txid, ARRAY[v_txid], s",
         lambda pair: savepoints.test_what_a_savepoint_takes_back_does_not_stay(
             savepoints.peopled(_quick(pair)), savepoints.TAKEN_BACK["a new user"], False

@@ -318,6 +318,15 @@ class TestTheRecord:
         rows.change_user(quick.litellm, "u3", user_email="\xc4nn@example.com")
         assert recorded(quick) == {}
 
+    def test_a_new_user_is_recorded_at_once(self, quick: Pair) -> None:
+        """Before a delivery could find out what is missing."""
+        quick.litellm_admin.run("SELECT user_bridge.pause()")
+        rows.add_user(quick.litellm, "u1", "ann@example.com", created_at="2026-01-01", teams=["t1", "t2"])
+        assert recorded(quick) == {"u1": "ann@example.com"}
+        assert str(since(quick, "u1")).startswith("2026-01-01 00:00")
+        teams = quick.litellm_admin.rows("SELECT team_id FROM user_bridge.user_team WHERE user_id = 'u1'")
+        assert sorted(row["team_id"] for row in teams) == ["t1", "t2"]
+
     def test_a_record_that_is_out_of_date_gives_nothing(self, quick: Pair) -> None:
         """Neither to the one whom it names, nor does it keep the address from another."""
         rows.add_user(quick.litellm, "u1", "ann@example.com")

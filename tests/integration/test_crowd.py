@@ -342,6 +342,7 @@ def general_forms(path: str, text: str) -> str:
         replaced("engine/litellm/dispatch.sql.j2", "IF p_type IN (", "IF true THEN RETURN NULL; ELSIF p_type IN ("),
         replaced("engine/litellm/queue.sql.j2", "IF v_ids[1] = ALL (v_ids) THEN", "IF false THEN"),
         replaced("engine/openwebui/settings.sql.j2", "IF jsonb_array_length(p_items) = 1 THEN", "IF false THEN"),
+        replaced("entities/user/litellm/enqueue.sql.j2", "IF p_organization IS NOT NULL OR", "IF true OR"),
     ):
         text = each(path, text)
     return text
@@ -376,6 +377,8 @@ WRITTEN = {
     "user_bridge.sync_mapping": ("litellm", "litellm_type, litellm_id, openwebui_type, openwebui_id, sync_data"),
     "user_bridge.sync_audit": ("litellm", "operation, record_id, sync_result, old_data, new_data, error_message"),
     "user_bridge.sync_queue": ("litellm", "entity_type, entity_id, last_error"),
+    "user_bridge.address": ("litellm", "user_id, email"),
+    "user_bridge.user_team": ("litellm", "user_id, team_id"),
 }
 
 
@@ -445,3 +448,41 @@ def test_so_they_do_with_rights_on_models(pair: Pair) -> None:
         install_bridge(other, {"initial_password": "none", "model_access": True}, general_forms)
         stories = int(os.environ.get("USER_BRIDGE_STORIES", "6"))
         tell_both(pair, other, stories, held_rights, with_models=True)
+
+
+def count_what_is_early(pair: Pair) -> None:
+    """Number what is written down before Open WebUI's answer, and what that answer undoes."""
+    definition = "SELECT pg_get_functiondef(p.oid) FROM pg_proc AS p WHERE p.proname = %s"
+    admin = pair.superuser("litellm")
+    for function, line, sequence in (
+        ("deliver_locked", "RETURN v_meanwhile -> 'outcomes';", "drain_delay"),
+        ("exchange_once", "RETURN v_reply;  -- What was written down meanwhile is undone.", "longest_delay"),
+    ):
+        body = admin.value(definition, [function])
+        assert line in body
+        admin.run(body.replace(line, f"PERFORM nextval('user_bridge.{sequence}'); {line}"))
+
+
+def test_what_changes_is_written_down_while_open_webui_works(pair: Pair) -> None:
+    """Only where Open WebUI has something else than the bridge knows of it is done after its answer."""
+    install_bridge(pair, {"initial_password": "none", "team_groups": True})
+    count_what_is_early(pair)
+    counts = (
+        "SELECT coalesce(pg_sequence_last_value('user_bridge.drain_delay'), 0) AS early, "
+        "coalesce(pg_sequence_last_value('user_bridge.longest_delay'), 0) AS undone"
+    )
+    rows.add_user(pair.litellm, "u1", "ann@example.com", user_alias="Ann")
+    rows.add_team(pair.litellm, "t1", "Red")
+    for change in (
+        {"user_alias": "Anna"},
+        {"user_email": "anna@example.com"},
+        {"user_role": "proxy_admin", "user_alias": "Ann"},
+    ):
+        rows.change_user(pair.litellm, "u1", **change)
+    rows.change_team(pair.litellm, "t1", team_alias="Blue")
+    assert pair.litellm_admin.rows(counts) == [{"early": 6, "undone": 0}]
+    pair.openwebui.run("UPDATE \"user\" SET name = 'Annabel' WHERE id = 'usr_u1'")
+    rows.change_user(pair.litellm, "u1", user_alias="Anne")
+    assert pair.litellm_admin.rows(counts) == [{"early": 6, "undone": 1}]
+    told = "SELECT old_data FROM user_bridge.sync_audit WHERE record_id = 'u1' ORDER BY id DESC LIMIT 1"
+    assert pair.litellm_admin.value(told) == {"name": "Annabel"}

@@ -19,6 +19,7 @@ import test_accounts
 import test_addresses
 import test_backups
 import test_connections
+import test_crowd
 import test_delivery
 import test_drainer
 import test_flat_cost
@@ -281,8 +282,8 @@ FAULTS = [
     Fault(
         "a COMMIT counts all members of a renamed team",
         "engine/litellm/commit.sql.j2",
-        "user_bridge.fan_out(v_types, v_ids, s.inline_limit + 1)",
-        "user_bridge.fan_out(v_types, v_ids, NULL)",
+        "user_bridge.fan_out(v_queued.types, v_queued.ids, s.inline_limit + 1)",
+        "user_bridge.fan_out(v_queued.types, v_queued.ids, NULL)",
         _flat("a large team is renamed"),
     ),
     Fault(
@@ -484,14 +485,14 @@ FAULTS = [
     Fault(
         "an email that was left is kept for its former user",
         "entities/user/litellm/address.sql.j2",
-        "DELETE FROM user_bridge.address AS a WHERE a.user_id = p_old_id RETURNING a.* INTO v_before;",
-        "SELECT a.* INTO v_before FROM user_bridge.address AS a WHERE a.user_id = p_old_id;",
+        "DELETE FROM user_bridge.address AS a WHERE a.user_id = p_old_id\n        RETURNING a.email, a.since INTO v_email, v_since;",
+        "SELECT a.email, a.since INTO v_email, v_since FROM user_bridge.address AS a WHERE a.user_id = p_old_id;",
         lambda pair: test_addresses.TestTheRecord().test_nothing_is_left_of_who_has_gone(pair),
     ),
     Fault(
         "a new id holds the email anew",
         "entities/user/litellm/address.sql.j2",
-        "WHEN v_before.email = p_new_email THEN v_before.since",
+        "WHEN v_email = p_new_email THEN v_since",
         "",
         _held(lambda who, pair: who.test_a_new_id_does_not_make_it_older(pair)),
     ),
@@ -512,9 +513,30 @@ FAULTS = [
     Fault(
         "emails that no trigger saw are not recorded at a delivery",
         "entities/user/litellm/address.sql.j2",
-        "IF EXISTS (SELECT FROM user_bridge.wrong_addresses(p_ids)) THEN",
+        "IF v_wrong.addresses THEN",
         "IF false THEN",
         test_addresses.TestTheRecord().test_a_delivery_records_what_no_trigger_saw,
+    ),
+    Fault(
+        "a new user has had his email since just now",
+        "entities/user/litellm/address.sql.j2",
+        "VALUES (p_id, p_email, user_bridge.held_from_creation(p_created_at))",
+        "VALUES (p_id, p_email, clock_timestamp())",
+        test_addresses.TestTheRecord().test_a_new_user_is_recorded_at_once,
+    ),
+    Fault(
+        "a new user's teams are not recorded at once",
+        "entities/user/litellm/address.sql.j2",
+        "IF p_teams <> '{}' THEN",
+        "IF false THEN",
+        test_addresses.TestTheRecord().test_a_new_user_is_recorded_at_once,
+    ),
+    Fault(
+        "a new user's organization is not queued",
+        "entities/user/litellm/enqueue.sql.j2",
+        "IF p_organization IS NOT NULL OR user_bridge",
+        "IF user_bridge",
+        test_crowd.test_the_short_cuts_write_what_the_rules_write,
     ),
     Fault(
         "a repair waits for a write",
@@ -939,8 +961,8 @@ LOCKS = [
     Fault(
         "only the first change after SET CONSTRAINTS ... IMMEDIATE is delivered",
         "engine/litellm/queue.sql.j2",
-        "    IF v_wakes AND NOT FOUND THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
-        "    IF FOUND THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
+        "    IF v_wakes AND NOT v_found THEN\n        PERFORM set_config('user_bridge.woken', '', true);",
+        "    IF v_found THEN\n        PERFORM set_config('user_bridge.woken', pg_current_xact_id()::text, true);",
         test_delivery.test_changes_after_set_constraints_immediate_are_delivered_too,
     ),
     Fault(
@@ -1037,8 +1059,8 @@ LOCKS = [
     Fault(
         "a lock that many need counts for each of them",
         "engine/litellm/locks.sql.j2",
-        " GROUP BY k.key);",
-        " GROUP BY k.key, k.entity);",
+        "count(*) FILTER (WHERE k.is_first)",
+        "count(*)",
         _scarce(_budget.test_a_lock_that_many_need_counts_once),
     ),
     Fault(

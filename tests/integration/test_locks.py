@@ -13,7 +13,7 @@ import psycopg2.errors
 import pytest
 
 from kit import openwebui, rows
-from kit.bridge import install_bridge
+from kit.bridge import REGISTRY, install_bridge
 from kit.cluster import SUPERUSER
 from kit.drains import drain_on
 from kit.oracle import differences
@@ -202,6 +202,24 @@ class TestAnAdvisoryLock:
         assert len(openwebui.accounts(pair)) == 1
 
 
+def test_what_is_locked_does_not_depend_on_what_else_is(quick: Pair) -> None:
+    """Those of one type are looked up in a shorter way."""
+    rows.add_team(quick.litellm, "t1", "Red")
+    rows.add_user(quick.litellm, "u1", "ann@example.com", teams=["t1"])
+    rows.add_user(quick.litellm, "u2", "bob@example.com")
+    names = "SELECT name, shared FROM user_bridge.lock_names(%s, %s) WHERE entity <= 2 ORDER BY name, shared"
+    found = {}
+    for kind in [*REGISTRY["entities"], *REGISTRY["fan_outs"]]:
+        is_pair = REGISTRY["entities"].get(kind, {}).get("key") == "pair"
+        ids = ['["t1", "u1"]', '["t1", "u2"]'] if is_pair else ["u1", "u2"]
+        found[kind] = quick.litellm_admin.rows(names, [[kind] * 2, ids])
+        among = quick.litellm_admin.rows(names, [[kind, kind, "toy" if kind == "team" else "team"], [*ids, "t9"]])
+        assert found[kind] == among and {"name": f"{kind} {ids[0]}", "shared": False} in among, kind
+    assert {"name": "email ann@example.com", "shared": False} in found["user"]
+    assert {"name": "team_name t1", "shared": True} in found["user"]
+    assert {"name": "user u2", "shared": True} in found["team_member"]
+
+
 def make_scarce(pair: Pair) -> None:
     """A server that has room for 640 locks: a transaction of the bridge's gets 160 at most."""
     install_bridge(pair, QUICK)
@@ -276,6 +294,7 @@ class TestLocksByBudget:
         )
         # Two each, and two for all of them.
         assert locked == [{"busy": [], "last": 60}] and drainer.value(HELD) <= 122 + 16
+        assert drainer.value("SELECT split_part(current_setting('user_bridge.locks'), ' ', 2)") == "122"
         drainer.rollback()
 
     def test_transactions_share_what_there_is(self, scarce: Pair) -> None:

@@ -273,8 +273,8 @@ FAULTS = [
     Fault(
         "whoever leaves is looked for among all members",
         "entities/membership/openwebui/withdrawn.sql.j2",
-        "m.user_id = w.holder_id) IS NOT NULL'",
-        "concat(m.user_id) = w.holder_id) IS NOT NULL'",
+        "m.user_id = w.holder_id) IS NOT NULL;",
+        "concat(m.user_id) = w.holder_id) IS NOT NULL;",
         _flat("a user comes", "joins a team", "leaves a team", "the user goes"),
     ),
     Fault(

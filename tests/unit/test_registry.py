@@ -18,7 +18,7 @@ TYPES = [*ENTITIES, *REGISTRY["fan_outs"]]
 _NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^'a-z]*_(?:member|key)\$?'")
 _OPTIONAL_ON_OPEN_WEBUI = {
     "normal",
-    "likely_id",
+    "create",
     "lost_by",
     "while_held",
     "bulk",
@@ -59,7 +59,7 @@ def test_a_target_answers_the_calls_that_the_registry_says_and_no_others(target:
     assert declared <= _OPTIONAL_ON_OPEN_WEBUI | {"options"}
     signatures = {
         "normal": f"normal_{target}(jsonb)",
-        "likely_id": f"likely_id_{target}(jsonb)",
+        "create": f"create_{target}(jsonb, jsonb)",
         "lost_by": f"lost_by_{target}(jsonb)",
         "while_held": f"while_held_{target}(user_bridge.entity)",
         "bulk": f"bulk_{target}(text, jsonb)",

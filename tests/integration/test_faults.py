@@ -1932,7 +1932,7 @@ FAULTS += [
     Fault(
         "no signature is the signature of no key",
         "engine/openwebui/ownership.sql.j2",
-        "IF v_key IS NULL OR p_request",
+        "IF v_owner.key IS NULL OR p_request",
         "IF p_request",
         lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),

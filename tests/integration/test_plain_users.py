@@ -1,9 +1,10 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""create_user() makes what apply_user() makes: each request is applied with it and without it, and undone.
+"""Short forms make what the general ones make: each request is applied with them and without them, and undone.
 
-The rows that may be in the way are random, each alone and some together.
+create_user() is one for a new user, and so is bulk_user_models() for the rights of a few new people. The rows that may
+be in the way are random, each alone and some together.
 """
 
 from __future__ import annotations
@@ -80,6 +81,27 @@ MET = {
     "password": "UPDATE user_bridge.settings SET initial_password = 'email'",
     "random password": "UPDATE user_bridge.settings SET initial_password = 'random'",
 }
+_NOT_PLAINLY = (
+    "CREATE OR REPLACE FUNCTION user_bridge.create_user(p_item jsonb, p_request jsonb) RETURNS jsonb"
+    " LANGUAGE sql AS 'SELECT NULL::jsonb'"
+)
+_ONE_BY_ONE = (
+    "CREATE OR REPLACE FUNCTION user_bridge.apply_bulk(p_request jsonb) RETURNS jsonb"
+    " LANGUAGE sql AS 'SELECT ''{}''::jsonb'"
+)
+MET_BY_RIGHTS = {
+    "rights before": _ENTITY + "('user_models', 'ann', 1, NULL, NULL, NULL)",
+    "a set's group": _GROUP.format("'grp_models_s'")
+    + ";"
+    + _ENTITY
+    + "('model_set', 's', 1, 'grp_models_s', 'created', NULL);"
+    + "INSERT INTO user_bridge.model_group VALUES ('grp_models_s', 'model_set', 's', 'grp_models_s')",
+    "a set's group that somebody deleted": _ENTITY
+    + "('model_set', 's', 1, 'grp_models_s', 'created', NULL);"
+    + "INSERT INTO user_bridge.model_group VALUES ('grp_models_s', 'model_set', 's', 'grp_models_s')",
+    "an account that somebody deleted": _ENTITY + "('user', 'ann', 1, 'usr_ann', 'created', NULL)",
+    "a model that somebody deleted": _ENTITY + "('model', 'm', 1, 'm', 'created', NULL)",
+}
 # A list of members names nobody whose account is not there from 0.6.37 on.
 _LISTED = {
     "membership that was taken away": _GROUP.format("'grp_w'").replace("'[]'", "'[\"usr_ann\"]'")
@@ -99,7 +121,7 @@ _TABLES = {
     "user_bridge.withdrawn": ("since",),
     "user_bridge.model_grant": (),
     "user_bridge.model_member": (),
-    "user_bridge.held": ("id", "held_at"),
+    "user_bridge.held": ("id", "incident", "held_at"),
 }
 
 
@@ -118,23 +140,31 @@ def everything(session: Session) -> dict[str, list[str]]:
     return found
 
 
-def applied(session: Session, words: tuple[str, ...], item: dict[str, Any], later: bool, plainly: bool) -> Any:
-    """The outcome and all rows after it."""
+def applied(
+    session: Session, words: tuple[str, ...], items: list[dict[str, Any]], later: bool = True, without: str = "SELECT"
+) -> Any:
+    """The outcomes and all rows after them."""
     try:
         for word in words:
             # The first of two for one id counts.
-            for statement in {**MET, **_LISTED}[word].split(";"):
+            for statement in {**MET, **_LISTED, **MET_BY_RIGHTS}[word].split(";"):
                 end = " ON CONFLICT DO NOTHING" if "INSERT" in statement else ""
-                session.run(statement + end, {"want": json.dumps({**item["desired"], "openwebui_id": ACCOUNT})})
-        if not plainly:
-            session.run(
-                "CREATE OR REPLACE FUNCTION user_bridge.create_user(p_item jsonb, p_request jsonb) RETURNS jsonb"
-                " LANGUAGE sql AS 'SELECT NULL::jsonb'"
-            )
-        request = {"version": 10, "txid": "1", "budget_ms": 10_000, "passwords_later": later, "items": [item]}
-        return session.value("SELECT user_bridge.serve(%s)", [json.dumps(request)]), everything(session)
+                session.run(statement + end, {"want": json.dumps({**WANTED, "openwebui_id": ACCOUNT})})
+        session.run(without)
+        request = {"version": 10, "txid": "1", "budget_ms": 10_000, "passwords_later": later, "items": items}
+        outcomes = session.value("SELECT user_bridge.serve(%s)", [json.dumps(request)])["items"]
+        for outcome in outcomes:
+            # Their ids and times differ each time.
+            outcome["held"] = [held["kind"] for held in outcome.get("held", [])]
+        return outcomes, everything(session)
     finally:
         session.rollback()
+
+
+def is_the_same(found: Any, wanted: Any, *what: object) -> None:
+    assert found[0] == wanted[0], what
+    for table, rows in wanted[1].items():
+        assert found[1][table] == rows, (*what, table)
 
 
 def is_plain(session: Session, item: dict[str, Any]) -> bool:
@@ -162,10 +192,8 @@ def check(pair: Pair, *all_words: tuple[str, ...]) -> None:
     try:
         assert is_plain(session, user())
         for words, item, later in itertools.product(all_words, comers, (True, False)):
-            found, wanted = (applied(session, words, item, later, plainly) for plainly in (True, False))
-            assert found[0] == wanted[0], (words, item)
-            for table, rows in wanted[1].items():
-                assert found[1][table] == rows, (words, item, table)
+            found, wanted = (applied(session, words, [item], later, form) for form in ("SELECT", _NOT_PLAINLY))
+            is_the_same(found, wanted, words, item)
     finally:
         session.close()
 
@@ -179,3 +207,25 @@ def test_one_thing_in_the_way(quick: Pair) -> None:
 def test_some_things_in_the_way(quick: Pair) -> None:
     draw = random.Random(16)
     check(quick, *(tuple(draw.sample(words_of(quick), draw.randint(2, 4))) for _ in range(20)))
+
+
+def rights(name: str, models: list[str], *sets: str) -> dict[str, Any]:
+    return {"type": "user_models", "id": name, "skipped": None, "desired": {"models": models, "sets": list(sets)}}
+
+
+def check_rights(pair: Pair, *all_words: tuple[str, ...]) -> None:
+    """Of three people, the first of whom has these in the way."""
+    items = [rights("ann", ["m"], "s"), rights("bob", [], "s", "t"), rights("cy", ["m", "n"])]
+    session = pair.connect("openwebui", SUPERUSER, autocommit=False)
+    try:
+        for words in all_words:
+            found, wanted = (applied(session, words, items, without=form) for form in ("SELECT", _ONE_BY_ONE))
+            is_the_same(found, wanted, words)
+    finally:
+        session.close()
+
+
+@EVERY_SCHEMA
+def test_rights_of_a_few(quick: Pair) -> None:
+    known = [*MET_BY_RIGHTS, "nothing", "has an account", "grant", "set of models"]
+    check_rights(quick, *((word,) for word in known), *itertools.combinations(known, 2))

@@ -338,4 +338,11 @@ LOAD: list[Row] = [
             ("password", "c_options -> 'passwords_later' IS DISTINCT FROM 'true' AND", "false AND"),
         )
     ),
+    (
+        "many whose set lost its group wait for the lookout",
+        "entities/model/openwebui/bulk.sql.j2",
+        "WHERE w.models || w.sets ?| l.names)",
+        "WHERE w.models ?| l.names)",
+        _plain(lambda pair: plain_users.check_rights(pair, ("a set's group that somebody deleted",))),
+    ),
 ]

@@ -12,6 +12,7 @@ import test_flat_cost as flat_cost
 import test_locks as locks
 import test_model_grants as grants
 import test_picking as picking
+import test_plain_users as plain_users
 import test_queue_rules as queue_rules
 from kit.bridge import install_bridge
 from kit.pairs import Pair
@@ -28,6 +29,11 @@ def _plain(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
         test(pair)
 
     return catch
+
+
+def _met(word: str) -> Callable[[Pair], None]:
+    """What create_user() must leave to apply_user()."""
+    return _plain(lambda pair: plain_users.check(pair, (word,)))
 
 
 def _paused(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
@@ -175,7 +181,8 @@ LOAD: list[Row] = [
     (
         "an index of accounts is read from end to end",
         "engine/openwebui/state.sql.j2",
-        "(CASE WHEN entity_type IN ('user') THEN openwebui_id END));",
+        "(CASE WHEN entity_type IN ('user') THEN openwebui_id END))\n"
+        " WHERE (CASE WHEN entity_type IN ('user') THEN openwebui_id END) IS NOT NULL;",
         "openwebui_id) WHERE entity_type IN ('user');",
         _batch_of_few,
     ),
@@ -289,23 +296,23 @@ LOAD: list[Row] = [
     (
         "an account is made plainly though another has the email",
         _NEW,
-        "user_bridge.takes_email(u.email, c_email) LIMIT 1) IS NULL",
+        "user_bridge.takes_email(u.email, p_email) LIMIT 1) IS NULL",
         "false LIMIT 1) IS NULL",
         _plain(crowd.test_what_was_expected_and_did_not_happen_leaves_no_trace),
     ),
     (
         "an account is made plainly though memberships wait for it",
         _NEW,
-        "(SELECT m.user_id FROM user_bridge.membership AS m WHERE m.user_id = p_link.entity_id LIMIT 1) IS NULL",
+        "(SELECT m.user_id FROM user_bridge.membership AS m WHERE m.user_id = p_user LIMIT 1) IS NULL",
         "true",
         _plain(crowd.test_a_new_user_gets_the_memberships_that_waited),
     ),
     (
         "an account is made plainly though grants wait for it",
         _NEW,
-        "WHERE g.holder_type = 'user' AND g.holder_id = p_link.entity_id LIMIT 1) IS NULL\n"
-        "       AND (SELECT m.user_id FROM user_bridge.model_member AS m",
-        "WHERE false LIMIT 1) IS NULL\n       AND (SELECT m.user_id FROM user_bridge.membership AS m",
+        "WHERE g.holder_type = 'user' AND g.holder_id = p_user LIMIT 1) IS NULL\n"
+        "        AND (SELECT m.user_id FROM user_bridge.model_member AS m",
+        "WHERE false LIMIT 1) IS NULL\n        AND (SELECT m.user_id FROM user_bridge.membership AS m",
         _plain(grants.test_grants_follow_an_account_and_a_group_that_come_later),
     ),
     (
@@ -332,8 +339,31 @@ LOAD: list[Row] = [
     (
         "an account is made plainly with any role",
         _NEW,
-        " OR user_bridge.exceeds_role(c_want, p_options) THEN",
-        " THEN",
+        " OR user_bridge.exceeds_role(c_want, c_options)\n",
+        "\n",
         _plain(crowd.test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give),
+    ),
+    *(
+        (f"an account is made plainly: {word}", _NEW, old, new, _met(word))
+        for word, old, new in (
+            ("nothing", "user_bridge.is_reserved_id(p_account)", "false"),
+            ("held", "(SELECT h.id FROM user_bridge.held AS h", "(SELECT NULL FROM user_bridge.held AS h"),
+            ("sign-in", "(SELECT a.id FROM public.auth AS a WHERE", "(SELECT NULL FROM public.auth AS a WHERE"),
+            ("account", 'EXISTS (SELECT FROM public."user" AS u WHERE u.id = p_account)', "false"),
+            ("an account of somebody gone", "WHERE e.made_id = p_account AND", "WHERE false AND"),
+            (
+                "set of models",
+                "m.user_id FROM user_bridge.model_member AS m WHERE",
+                "NULL FROM user_bridge.model_member AS m WHERE",
+            ),
+            ("password", "c_options -> 'passwords_later' IS DISTINCT FROM 'true' AND", "false AND"),
+        )
+    ),
+    (
+        "many whose set lost its group wait for the lookout",
+        "entities/model/openwebui/bulk.sql.j2",
+        "WHERE w.models || w.sets ?| l.names)",
+        "WHERE w.models ?| l.names)",
+        _plain(lambda pair: plain_users.check_rights(pair, ("a set's group that somebody deleted",))),
     ),
 ]

@@ -203,7 +203,7 @@ MODEL_GRANTS: list[Row] = [
     (
         "many whose model's row was deleted wait for the lookout",
         f"{_MODEL}/bulk.sql.j2",
-        "WHERE w.models ?| l.models)",
+        "WHERE w.models || w.sets ?| l.names)",
         "WHERE false)",
         _people(grants.test_many_new_ones_who_need_a_row_that_somebody_deleted_say_so),
     ),
@@ -308,8 +308,8 @@ MODEL_GRANTS: list[Row] = [
     (
         "many accounts that come later get no rights",
         f"{_USER}/bulk.sql.j2",
-        "PERFORM user_bridge.write_account_rights(array(",
-        "PERFORM cardinality(array(",
+        "PERFORM user_bridge.write_account_rights(v_users);",
+        "",
         grants.test_grants_follow_many_accounts_that_come_later,
     ),
     (

@@ -78,8 +78,8 @@ PREFIX: list[Row] = [
     (
         "the chats of who is gone are the next one's",
         _ADOPT,
-        "OR user_bridge.was_anothers(p_id, p_user)",
-        "OR false",
+        "WHERE e.made_id = p_id AND",
+        "WHERE false AND",
         partial(prefix.test_nobody_else_gets_the_chats_of_who_is_gone, others=0),
     ),
     (

@@ -24,7 +24,9 @@ COUNT = 60
 
 # The bridge without apply_bulk().
 ONE_BY_ONE = replaced(
-    "engine/openwebui/door.sql.j2", "c_threshold CONSTANT integer := 20", "c_threshold CONSTANT integer := 1000000"
+    "engine/openwebui/door.sql.j2",
+    "jsonb_array_length(p_request -> 'items') < 2",
+    "jsonb_array_length(p_request -> 'items') > 0",
 )
 
 

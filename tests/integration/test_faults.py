@@ -275,8 +275,8 @@ FAULTS = [
     Fault(
         "whoever leaves is looked for among all members",
         "entities/membership/openwebui/withdrawn.sql.j2",
-        "m.user_id = w.holder_id) IS NOT NULL'",
-        "concat(m.user_id) = w.holder_id) IS NOT NULL'",
+        "m.user_id = w.holder_id) IS NOT NULL;",
+        "concat(m.user_id) = w.holder_id) IS NOT NULL;",
         _flat("a user comes", "joins a team", "leaves a team", "the user goes"),
     ),
     Fault(
@@ -1956,7 +1956,7 @@ FAULTS += [
     Fault(
         "no signature is the signature of no key",
         "engine/openwebui/ownership.sql.j2",
-        "IF v_key IS NULL OR p_request",
+        "IF v_owner.key IS NULL OR p_request",
         "IF p_request",
         lambda pair: test_backups.test_without_a_key_nothing_is_served(pair, "no key"),
     ),

@@ -18,7 +18,7 @@ TYPES = [*ENTITIES, *REGISTRY["fan_outs"]]
 _NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^'a-z]*_(?:member|key)\$?'")
 _OPTIONAL_ON_OPEN_WEBUI = {
     "normal",
-    "likely_id",
+    "create",
     "lost_by",
     "while_held",
     "bulk",
@@ -56,10 +56,10 @@ def test_a_named_type_is_noticed(line: str) -> None:
 def test_a_target_answers_the_calls_that_the_registry_says_and_no_others(target: str) -> None:
     found = functions("openwebui")
     declared = {call for entity in ENTITIES.values() if entity["target"] == target for call in entity["openwebui"]}
-    assert declared <= _OPTIONAL_ON_OPEN_WEBUI | {"options"}
+    assert declared <= _OPTIONAL_ON_OPEN_WEBUI | {"options", "few"}
     signatures = {
         "normal": f"normal_{target}(jsonb)",
-        "likely_id": f"likely_id_{target}(jsonb)",
+        "create": f"create_{target}(jsonb, jsonb)",
         "lost_by": f"lost_by_{target}(jsonb)",
         "while_held": f"while_held_{target}(user_bridge.entity)",
         "bulk": f"bulk_{target}(text, jsonb)",
@@ -71,7 +71,7 @@ def test_a_target_answers_the_calls_that_the_registry_says_and_no_others(target:
     options = ", jsonb" if "options" in declared else ""
     assert f"apply_{target}(jsonb, user_bridge.entity{options})" in found
     assert f"state_of_{target}(user_bridge.entity[])" in found
-    assert {call for call, signature in signatures.items() if signature in found} == declared - {"options"}
+    assert {call for call, signature in signatures.items() if signature in found} == declared - {"options", "few"}
 
 
 def test_types_of_one_target_answer_the_same_calls() -> None:

@@ -28,7 +28,7 @@ from kit import forks, recap
 from kit.bridge import drop_bridged_templates, own
 from kit.cluster import SUPERUSER, Cluster
 from kit.common import REPO
-from kit.pairs import OWN_ROLES, PASSWORDS, SYNC_USER, Pair, Session
+from kit.pairs import MONITOR, OWN_ROLES, PASSWORDS, SYNC_USER, Pair, Session
 from kit.recap import Run
 
 DEPLOY = REPO / "deploy-bridge.yml"
@@ -326,7 +326,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
 def forget_roles(pair: Pair) -> None:
     """Roles belong to the whole server: take the bridge's away, as on a server that never had a bridge."""
     drop_bridged_templates(pair.cluster)
-    pair.cluster.execute(*(f'DROP ROLE IF EXISTS "{role}"' for role in (*OWN_ROLES, SYNC_USER)))
+    pair.cluster.execute(*(f'DROP ROLE IF EXISTS "{role}"' for role in (*OWN_ROLES, SYNC_USER, MONITOR)))
 
 
 def role_play(*roles: str, **keywords: Any) -> Plays:

@@ -27,13 +27,12 @@ import yaml
 from kit import litellm
 from kit.cluster import free_port
 from kit.common import REPO
-from kit.pairs import Pair, Session
+from kit.pairs import MONITOR, Pair, Session
 from kit.prepare import apt_install
 from kit.recap import Run
 from playbooks_support import READ_ONLY, deploy, forget_roles, play, unchanged, variables
 
 FILES = REPO / "roles" / "monitoring" / "files"
-MONITOR = "user_bridge_monitor"
 FOLDERS = ("collector", "rules", "dashboard")
 PASSWORD = "look, don't touch"
 REMOVE = "llmops.user_bridge.remove_bridge"

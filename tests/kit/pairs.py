@@ -27,6 +27,7 @@ PROGRAM_ROLES: Mapping[Side, str] = {"litellm": "user_bridge_reader", "openwebui
 SYNC_USER = "sync_user"
 # Without login.
 OWN_ROLES = (OWNER_ROLE, *PROGRAM_ROLES.values())
+MONITOR = "user_bridge_monitor"
 # Awkward on purpose: whoever builds a connection string or an SQL literal by hand breaks on it.
 PASSWORDS = {
     SUPERUSER: SUPERUSER_PASSWORD,

@@ -451,6 +451,20 @@ def test_the_journal_is_emptied_by_the_drain(quick: Pair) -> None:
     assert len(openwebui.accounts(quick)) == 2
 
 
+def test_a_journal_of_thousands_is_emptied(quick: Pair) -> None:
+    """Also by the plan that was taken when statistics suggested to compare each entry with each."""
+    unconfirmed = "SELECT count(*) FROM user_bridge.entity WHERE source_txid IS NOT NULL"
+    for method in ("hashjoin", "mergejoin"):
+        quick.openwebui_admin.run(f'ALTER DATABASE "{quick.openwebui_db}" SET enable_{method} = off')
+    quick.openwebui_admin.run(
+        "INSERT INTO user_bridge.entity (entity_type, entity_id, version, source_txid)"
+        " SELECT 'user', 'gone' || n, 1, %s FROM generate_series(1, 9000) AS n",
+        [quick.litellm_admin.value("SELECT pg_current_xact_id()::text")],
+    )
+    drain(quick)
+    assert quick.openwebui_admin.value(unconfirmed) == 0
+
+
 def test_a_transaction_that_dies_after_its_delivery_leaves_no_phantom(quick: Pair) -> None:
     rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
     writer = quick.connect("litellm", autocommit=False)

@@ -989,9 +989,16 @@ LOCKS = [
     Fault(
         "one locked row of the journal keeps all of it",
         "engine/openwebui/journal.sql.j2",
-        "FOR UPDATE OF f SKIP LOCKED",
-        "FOR UPDATE OF f",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE",
         _row.test_of_the_journal_is_confirmed_later,
+    ),
+    Fault(
+        "each entry of the journal is looked for among all",
+        "engine/openwebui/journal.sql.j2",
+        "l.entity_type = c.type AND l.entity_id = c.id",
+        "concat(l.entity_type) = c.type AND concat(l.entity_id) = c.id",
+        test_delivery.test_a_journal_of_thousands_is_emptied,
     ),
     Fault(
         "one locked row keeps every password from expiring",

@@ -155,14 +155,19 @@ def _terminate(pair: Pair, pid: int) -> None:
 def _kill(pair: Pair, pid: int) -> None:
     """kill -9 of one backend, upon which the server ends all others and recovers."""
     os.kill(pid, signal.SIGKILL)
-    give_up = time.monotonic() + 30
-    while True:
-        with contextlib.suppress(*DEAD):
-            # The server refuses new sessions only once it has noticed.
-            pair.cluster.execute(f"SELECT 1 / (NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid}))::integer")
-            break
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
+
+    def is_forgotten() -> bool:
+        # The server lists the dead, and lets others in, until it has noticed; then nobody, until it has recovered.
+        with (
+            contextlib.suppress(*DEAD),
+            contextlib.closing(pair.cluster.connect()) as session,
+            session.cursor() as cursor,
+        ):
+            cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid])
+            return cursor.rowcount == 0
+        return False
+
+    until(is_forgotten, seconds=60)
     _forget_sessions(pair)
 
 

@@ -211,7 +211,8 @@ _DELIVERY = (
     Remedy(
         "locked",
         sqlstates=("55P03", "40P01"),
-        target="wait for the migration or long transaction that holds the table or the row; it is delivered then",
+        target="wait for the migration or long transaction that holds the table or the row, or end it with "
+        "pg_terminate_backend if the message names a process that delivers nothing; it is delivered then",
     ),
     Remedy(
         "encoding",

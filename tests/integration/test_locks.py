@@ -170,6 +170,23 @@ class TestAnAdvisoryLock:
         drain(pair)
         assert named(pair, "New 19") == 1
 
+    def test_is_held_by_whom_the_queue_says(self, pair: Pair) -> None:
+        """Whoever may log in can hold a key that is once seen in pg_locks; an operator can end that session."""
+        with_users(pair, 2)
+        rows.add_team(pair.litellm, "t1", "T", members_with_roles=[{"role": "user", "user_id": "u0"}])
+        keys = "SELECT key FROM user_bridge.lock_keys(ARRAY[%s], ARRAY[%s]) WHERE NOT shared"
+        holder = pair.connect("litellm")
+        for entity in (("user", "u0"), ("team", "t1")):
+            holder.run("SELECT pg_advisory_lock(%s)", [pair.litellm_admin.value(keys, [*entity])])
+        rename(pair.litellm, range(2), "New")
+        rows.change_team(pair.litellm, "t1", team_alias="New")
+        drain(pair)
+        said = f'another session is delivering it: process {holder.pid} of role "litellm"'
+        assert {(row["entity_id"], row["last_error"]) for row in queue(pair)} == {("u0", said), ("t1", said)}
+        holder.close()
+        drain(pair)
+        assert queue(pair) == [] and named(pair, "New") == 2
+
     def test_cannot_be_computed_by_others(self, pair: Pair) -> None:
         """The same names have other keys in another installation, on either side."""
         with_users(pair, 1)

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variables
 
-_ROLE = Path(__file__).parents[2] / "roles" / "bridge"
+_COLLECTION = Path(__file__).parents[2]
+_ROLE = _COLLECTION / "roles" / "bridge"
+# What the installed SQL is made from: templates, and the code that reads, records and compares it.
+_SOURCES = (
+    _COLLECTION / "roles" / "triggers" / "templates",
+    _COLLECTION / "plugins" / "module_utils" / "_install",
+    _COLLECTION / "plugins" / "module_utils" / "_catalog",
+)
 
 
 class ActionModule(ActionBase):
@@ -53,6 +61,7 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "problems": [],
+            "sources": _digest(_SOURCES),
             "check_mode": bool(self._task.check_mode),
             **self._become(variables),
         }
@@ -78,6 +87,17 @@ class ActionModule(ActionBase):
             "become_user": str(plugin.get_option("become_user") or ""),
             "become_method": plugin.name,
         }
+
+
+def _digest(folders: Iterable[Path]) -> str:
+    """Of the names and contents of all files in these folders, without what Python has compiled."""
+    found = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file()):
+            content = path.read_bytes()
+            found.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode())
+            found.update(content)
+    return found.hexdigest()
 
 
 def _is_registered(value: Any) -> bool:

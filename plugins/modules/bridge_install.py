@@ -93,6 +93,11 @@ options:
     type: list
     elements: str
     default: []
+  sources:
+    description:
+      - A digest of all that O(definitions) was made from. It is recorded when something is changed, and
+        M(llmops.user_bridge.bridge_preflight_info) returns it while everything is as it was installed.
+    type: str
   lock_timeout_ms:
     description:
       - Longest time in milliseconds that the module waits for the locks on LiteLLM's tables, and so the longest time
@@ -235,6 +240,7 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
         settings=settings,
         lock_timeout_ms=params["lock_timeout_ms"],
         check_mode=check_mode,
+        sources=params["sources"] or "",
     )
 
 
@@ -280,6 +286,7 @@ def main() -> None:
         required_tables={"type": "list", "elements": "str", "default": []},
         optional_tables={"type": "list", "elements": "str", "default": []},
         settings={"type": "dict", "options": SPEC},
+        sources={"type": "str"},
         lock_timeout_ms={"type": "int", "default": 500},
     )
     module = AnsibleModule(

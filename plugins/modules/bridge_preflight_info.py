@@ -382,6 +382,13 @@ plan:
       returned: with O(depth=bridge), when LiteLLM's side was reached
       type: bool
       sample: false
+    installed:
+      description:
+        - For each side the O(llmops.user_bridge.bridge_install#module:sources) that all objects were made from, if all
+          are as they were installed and O(settings) are stored. Otherwise it is empty.
+      returned: with O(depth=bridge), when both sides were reached
+      type: dict
+      sample: {litellm: 9f2c6a3e, openwebui: ""}
     timer:
       description: Whether a file of the timer exists.
       returned: success

@@ -79,6 +79,9 @@ _NOT_IN_NAMES = re.compile(r'["%\\\x00-\x1f\x7f]')
 _MOMENTS = ("bridge_pause_until", "bridge_audit_since", "bridge_audit_until")
 _IDS = ("bridge_approve_ids", "bridge_reject_ids")
 _URLS = ("bridge_litellm_url", "bridge_openwebui_url")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Whatever somebody looks for.
+_FREE_TEXT = ("bridge_audit_text", "bridge_migrate_email_pattern")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
 # What units of systemd take without quotes.
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+/?")
@@ -260,6 +263,8 @@ def _shown(value: Any, secret: bool) -> str:
 
 def _check_rules(name: str, value: Any) -> None:
     """What the value has to be beyond its type."""
+    if isinstance(value, str):
+        _check_text(name, value)
     low, high = _RANGES.get(name, (None, None))
     if low is not None and not low <= value <= high:
         raise _Wrong(f"is {value}: it must be from {low} to {high}")
@@ -289,6 +294,15 @@ def _check_rules(name: str, value: Any) -> None:
         raise _Wrong("has an entry that is no id: review_changes lists those that are held")
     if name == "bridge_maintenance_name" and not _UNIT_NAME.fullmatch(value):
         raise _Wrong(f"is {_shown(value, False)}: it must be 1 to 100 letters, digits, dots, colons, _ or -")
+
+
+def _check_text(name: str, value: str) -> None:
+    """What a block of YAML, a file or a form has put around a value, and files of passwords or units would break at."""
+    if _CONTROL.search(value) and name not in _FREE_TEXT:
+        remedy = ' (of "echo" into ansible-vault, use "printf %s")' if is_secret(name) else ""
+        raise _Wrong(f"has a line break, a tab or another control character in it: leave it out{remedy}")
+    if value != value.strip() and not is_secret(name) and name not in _FREE_TEXT:
+        raise _Wrong(f"is {_shown(value, False)}: it must not begin or end with a space")
 
 
 def _check_url(value: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from kit import binaries, cluster, rows, upstream
-from kit.bridge import REGISTRY, own
+from kit.bridge import REGISTRY, own, render_sql
 from kit.cluster import Cluster, running
 from kit.pairs import (
     OWN_ROLES,
@@ -38,8 +38,10 @@ from modules_support import (
     READ_ONLY,
     ModuleFailed,
     a_call,
+    admin,
     ensure_roles,
     install,
+    login_options,
     run_module,
     warnings,
     without_a_write,
@@ -112,7 +114,87 @@ def test_nothing_to_do(installed: Pair) -> None:
         "takeover": False,
         "backfill": False,
         "timer": False,
+        "installed": {"litellm": "", "openwebui": ""},
     }
+
+
+SOURCES = "5eed"
+# By name: the side, what somebody does there, and what undoes it. Nothing of it may pass for what was installed.
+UNLIKE: dict[str, tuple[Side, str, str]] = {
+    "a function is gone": (
+        "litellm",
+        "ALTER FUNCTION user_bridge.version() RENAME TO formerly",
+        "ALTER FUNCTION user_bridge.formerly() RENAME TO version",
+    ),
+    "a function and its record are gone": (
+        "litellm",
+        "ALTER FUNCTION user_bridge.version() SET SCHEMA public; CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; "
+        "DELETE FROM {} WHERE name = 'V'",
+        "ALTER FUNCTION public.version() SET SCHEMA user_bridge; INSERT INTO {} SELECT * FROM kept; DROP TABLE kept",
+    ),
+    "a record is gone": (
+        "litellm",
+        "CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; DELETE FROM {} WHERE name = 'V'",
+        "INSERT INTO {} SELECT * FROM kept; DROP TABLE kept",
+    ),
+    "a trigger is disabled": (
+        "litellm",
+        'ALTER TABLE public."LiteLLM_UserTable" DISABLE TRIGGER USER',
+        'ALTER TABLE public."LiteLLM_UserTable" ENABLE TRIGGER USER',
+    ),
+    "a grant is lost": (
+        "openwebui",
+        "REVOKE ALL ON user_bridge.entity FROM user_bridge_writer",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON user_bridge.entity TO user_bridge_writer",
+    ),
+    "something was added": (
+        "openwebui",
+        "CREATE INDEX mine ON user_bridge.entity (openwebui_id, entity_type)",
+        "DROP INDEX user_bridge.mine",
+    ),
+    "a setting is another": (
+        "litellm",
+        "UPDATE user_bridge.settings SET backoff_seconds = backoff_seconds + 1",
+        "UPDATE user_bridge.settings SET backoff_seconds = backoff_seconds - 1",
+    ),
+    "the program has another table": (
+        "openwebui",
+        "ALTER TABLE public.api_key RENAME TO formerly",
+        "ALTER TABLE public.formerly RENAME TO api_key",
+    ),
+    "the server was upgraded": (
+        "openwebui",
+        "UPDATE {} SET server_major = '9', fingerprint = fingerprint || ' ' WHERE kind = 'view'",
+        "UPDATE {} SET server_major = (SELECT server_major FROM {} WHERE kind = 'table' LIMIT 1),"
+        " fingerprint = rtrim(fingerprint) WHERE kind = 'view'",
+    ),
+}
+
+
+def test_what_was_installed_is_known_again(pair: Pair) -> None:
+    """Only then is bridge_install not asked."""
+    install(pair)
+    wanted = {"delivery": "queued", "backoff_seconds": "30"}
+    for side in SIDES:
+        tables = REGISTRY["sides"][side]["tables"]
+        definitions = [{"name": path, "sql": sql} for path, sql in render_sql(side).items()]
+        options = {"side": side, "version": "1.0.0", "definitions": definitions, "settings": wanted}
+        optional = [name for name, table in tables.items() if "since" in table]
+        made = {**login_options(pair, side), **options, "optional_tables": optional, "sources": SOURCES}
+        assert run_module("bridge_install", made)["changed"]
+
+    def known() -> dict[str, str]:
+        return dict(look(pair, settings=wanted)["plan"]["installed"])
+
+    assert known() == dict.fromkeys(SIDES, SOURCES)
+    assert look(pair)["plan"]["installed"] == dict.fromkeys(SIDES, "")
+    for name, (side, done, undone) in UNLIKE.items():
+        names = ("user_bridge.installed_object", "user_bridge.version()")
+        for statements, expected in ((done, ""), (undone, SOURCES)):
+            text = statements.replace("{}", names[0]).replace("'V'", f"'{names[1]}'")
+            admin(pair, side).run(text)
+            assert known()[side] == expected, (name, text)
+    assert known() == dict.fromkeys(SIDES, SOURCES)
 
 
 def test_a_server_without_contrib(tmp_path: Path) -> None:

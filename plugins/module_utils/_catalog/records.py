@@ -9,7 +9,7 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,13 @@ class Record:
     fingerprint: str
     server_major: str
     version: str
+
+
+def stamp(sources: str, objects: int, missing: Iterable[str]) -> str:
+    """What an installation was made from, as it is recorded: a digest of its definitions, how many objects there are of
+    them, and which of the program's tables were missing.
+    """
+    return " ".join([sources, str(objects), *sorted(missing)])
 
 
 def read_records(cur: Any, live: Container[tuple[str, str]]) -> dict[tuple[str, str], Record]:

@@ -38,7 +38,12 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.object
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Plan, Wanted, plan_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.restored import give_back
-from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import write_records, write_settings
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import (
+    missing_tables,
+    write_records,
+    write_settings,
+    write_stamp,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import refuse
@@ -81,13 +86,7 @@ def _of_present_tables(cur: Any, wanted: Wanted) -> tuple[Definition, ...]:
     """The definitions without the triggers on optional tables that this version of the program does not have."""
     if not wanted.optional_tables:
         return wanted.definitions
-    missing = _pg.rows(
-        cur,
-        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
-        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
-        {"tables": list(wanted.optional_tables)},
-    )
-    names = {row["name"] for row in missing}
+    names = missing_tables(cur, wanted.optional_tables)
     return tuple(
         each
         for each in wanted.definitions
@@ -174,6 +173,7 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         after = live_objects(cur, wanted.roles)
         _verify(changes, after, _pg.major_of(server_version))
         write_records(cur, changes, after, wanted, _pg.major_of(server_version))
+        write_stamp(cur, wanted)
     return plan
 
 

@@ -37,6 +37,8 @@ class Wanted:
     settings: dict[str, Any]
     lock_timeout_ms: int
     check_mode: bool
+    # A digest of what the definitions were made from; empty where nobody has computed it.
+    sources: str = ""
 
     @property
     def owner(self) -> str:

@@ -10,11 +10,12 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import BOOKKEEPING_NAME
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import BOOKKEEPING_NAME, stamp
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
@@ -71,3 +72,24 @@ def write_records(
         " = (excluded.definition, excluded.fingerprint, excluded.server_major, excluded.version, now())",
         {"kept": json.dumps(kept)},
     )
+
+
+def write_stamp(cur: Any, wanted: Wanted) -> None:
+    """Record what all of it was made from, after write_records()."""
+    objects = _pg.value(cur, f"SELECT count(*) FROM {BOOKKEEPING_NAME} WHERE kind <> 'bridge'")
+    made_from = stamp(wanted.sources, objects, missing_tables(cur, wanted.optional_tables)) if wanted.sources else ""
+    cur.execute(
+        f"UPDATE {BOOKKEEPING_NAME} SET fingerprint = %(stamp)s WHERE kind = 'bridge' AND name = %(side)s",
+        {"stamp": made_from, "side": wanted.side},
+    )
+
+
+def missing_tables(cur: Any, names: Iterable[str]) -> set[str]:
+    """Those of the program's tables that this version of it does not have."""
+    missing = _pg.rows(
+        cur,
+        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
+        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
+        {"tables": list(names)},
+    )
+    return {row["name"] for row in missing}

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
-from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
+from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.state import read_source, read_target
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import NotPlain, looking, reading
@@ -34,6 +34,11 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.gran
     revocations,
     statements,
     sync_user_fits,
+)
+from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.installed import (
+    Installed,
+    look_at_installed,
+    unchanged_sources,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.lost import lost_notice, read_lost
 from ansible_collections.llmops.user_bridge.plugins.module_utils._preflight.maintenance import (
@@ -71,11 +76,12 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
     unreached: dict[str, Unreached] = {}
     plan: dict[str, Any] = {}
     owners: dict[str, Any] = {}
+    installed: dict[str, Installed | None] = {}
     refused: list[str] = []
     # LiteLLM's side last: its connection also tests the way to the other one.
     for side in reversed(SIDES):
         try:
-            seen[side] = _look(params, sides[side], seen, plan, owners, refused)
+            seen[side] = _look(params, sides[side], seen, plan, owners, installed, refused)
         except _pg.ConnectionFailed as error:
             unreached[side] = Unreached(error.reason, error.remedy)
         except _pg.PgError as error:
@@ -94,6 +100,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         }
         if params["sync_connection_limit"] is not None:
             refused += _plan_connections(params, seen, one_server, plan)
+        plan["installed"] = unchanged_sources(installed, _wanted_settings(params, plan))
         plan["revocations"] = {side: revocations(sides[side].asked, seen[side]) for side in SIDES}
     ownership = _ownership(owners, bool(params["take_ownership"]))
     owner_problem = f"{ownership.reason}." if ownership and ownership.action == "refused" else None
@@ -172,10 +179,11 @@ def _look(
     seen: dict[str, dict[str, Any]],
     plan: dict[str, Any],
     owners: dict[str, Any],
+    installed: dict[str, Installed | None],
     refused: list[str],
 ) -> dict[str, Any]:
-    """The facts of one side, the parts of the plan that stand in its database, which installation it names, and why its
-    tables cannot be read.
+    """The facts of one side, the parts of the plan that stand in its database, which installation it names, what is
+    installed as it should be, and why its tables cannot be read.
     """
     side, asked = variables.side, variables.asked
     connection = _pg.open_connection(_login(params, side))
@@ -189,7 +197,11 @@ def _look(
             owners[side] = _owner_of(cur, side, asked.owner_role) if is_ours else None
             facts["paused"] = _is_paused(cur) if is_ours and facts["schema_owner"] and side == "litellm" else None
             facts["lost_models"] = None
+            installed[side] = None
             if params["depth"] == "bridge":
+                if is_ours and facts["schema_owner"]:
+                    roles, version = Roles(asked.owner_role, asked.program_role), _pg.server_version(connection)
+                    installed[side] = look_at_installed(cur, side, roles, version, _missing(asked, facts))
                 if side == "litellm" and is_ours and facts["schema_owner"]:
                     facts["lost_models"] = read_lost(cur, asked.owner_role, params["settings"])
                 if side == "openwebui":
@@ -213,6 +225,23 @@ def _look(
         return facts
     finally:
         connection.close()
+
+
+def _missing(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    """The tables that not every version of the program has, and this one has not."""
+    return [name for name, declared in asked.tables.items() if "since" in declared and name not in facts["tables"]]
+
+
+def _wanted_settings(params: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any] | None:
+    """As bridge_install gets them; None where nobody has said, or they cannot be stored."""
+    read = ArgumentSpecValidator(SPEC).validate(params["settings"] or {})
+    if not params["settings"] or read.error_messages:
+        return None
+    computed = {"sync_connection_limit": plan["connection_limit"]} if "connection_limit" in plan else {}
+    try:
+        return {**checked(read.validated_parameters), **computed}
+    except BridgeError:
+        return None
 
 
 def _is_one_server(seen: dict[str, dict[str, Any]]) -> bool:

@@ -63,7 +63,8 @@ def problems(given: dict[str, Any], label: Callable[[str], str]) -> Iterator[str
             f"rights that the bridge follows; set {label('model_access')} to true or {label('enforce_models')} to false"
         )
     yield from _of_role_map(given.get("role_map", {}), label("role_map"))
-    if given.get("initial_password") != "none":
+    low, high = RANGES["password_cost"]
+    if given.get("initial_password") != "none" and low <= given.get("password_cost", low) <= high:
         cost, timeout_ms = given.get("password_cost", 0), given.get("target_timeout_ms", _DEFAULT_TIMEOUT_MS)
         yield from _of_password_cost(cost, timeout_ms, label("password_cost"))
 

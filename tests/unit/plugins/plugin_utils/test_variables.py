@@ -55,6 +55,12 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
     ("values", "message"),
     [
         ({"bridge_login_port": "five"}, 'bridge_login_port is "five", not a whole number.'),
+        ({"bridge_login_host": "db\n"}, "bridge_login_host has a line break, a tab or another control character in it"),
+        ({"bridge_sync_user": " sync"}, 'bridge_sync_user is " sync": it must not begin or end with a space'),
+        ({"bridge_owner_role": "   "}, 'bridge_owner_role is "   ": it must not begin or end with a space'),
+        ({"bridge_login_password": "secret\n"}, "bridge_login_password has a line break, a tab or another control"),
+        # It would compute for ever how long hashing takes.
+        ({"bridge_password_cost": 10**9}, "bridge_password_cost must be from 4 to 16, not 1000000000"),
         ({"bridge_login_port": True}, "bridge_login_port is true, not a whole number"),
         ({"bridge_login_port": 70000}, "bridge_login_port is 70000: it must be from 0 to 65535"),
         ({"bridge_migrate_batch_size": 0}, "bridge_migrate_batch_size is 0: it must be from 1 to 2000"),
@@ -200,3 +206,14 @@ def test_the_filter(text: str) -> None:
     assert parsed_filter(text, "list") == ["10.0.0.5", "10.0.0.6"]
     with pytest.raises(Exception, match="nor the text of one"):
         parsed_filter(text, "dict")
+
+
+def test_text_that_may_have_anything_in_it() -> None:
+    assert (
+        problems(bridge_audit_text=" two\nlines", bridge_migrate_email_pattern="% ", bridge_sync_password=" a b ") == ""
+    )
+
+
+def test_a_secret_with_a_line_break_is_not_shown() -> None:
+    found = problems(bridge_maintenance_password="correct horse\n")
+    assert "printf" in found and "horse" not in found

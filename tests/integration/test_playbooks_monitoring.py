@@ -259,7 +259,7 @@ def scrape(text: str, tmp_path: Path) -> str:
     ]
     exporter = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=10) as answer:
                 return str(answer.read().decode())
@@ -267,4 +267,4 @@ def scrape(text: str, tmp_path: Path) -> str:
             time.sleep(0.05)
     finally:
         exporter.send_signal(signal.SIGTERM)
-        exporter.wait(10)
+        exporter.wait(60)

@@ -234,6 +234,18 @@ def change_settings(pair: Pair, **settings: Any) -> None:
         pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
+@contextlib.contextmanager
+def hurried(pair: Pair, milliseconds: int) -> Iterator[None]:
+    """Inside the block the target is waited for no longer than this.
+
+    Only there: the first delivery of a session connects and compiles, for which a busy machine needs as long.
+    """
+    before = pair.litellm_admin.value(f"SELECT target_timeout_ms FROM {SCHEMA}.settings")
+    change_settings(pair, target_timeout_ms=milliseconds)
+    yield
+    change_settings(pair, target_timeout_ms=before)
+
+
 def optional_tables(side: Side) -> list[str]:
     """The tables that not every version of the program has."""
     return [name for name, table in REGISTRY["sides"][side]["tables"].items() if "since" in table]

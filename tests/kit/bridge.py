@@ -312,7 +312,7 @@ def drainer(pair: Pair) -> Iterator[list[str]]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        _await_drainer(pair)
+        _await_drainer(pair, errors)
         yield errors
     finally:
         stop.set()
@@ -322,11 +322,12 @@ def drainer(pair: Pair) -> Iterator[list[str]]:
             thread.join(0.1)
 
 
-def _await_drainer(pair: Pair) -> None:
-    """Until it lives, or, where it cannot, for a moment."""
-    end = time.monotonic() + 3
+def _await_drainer(pair: Pair, errors: list[str]) -> None:
+    """Until it lives, or an error says that it cannot."""
+    end = time.monotonic() + 60
     with contextlib.closing(pair.cluster.connect(pair.litellm_db)) as raw:
-        while time.monotonic() < end and not Session(raw).value(f"SELECT {SCHEMA}.drainer_lives()"):
+        while not errors and not Session(raw).value(f"SELECT {SCHEMA}.drainer_lives()"):
+            assert time.monotonic() < end, "no drainer lives"
             time.sleep(0.02)
 
 

@@ -22,7 +22,7 @@ from kit.oracle import differences, watch
 from kit.pairs import OWNER_ROLE, Pair, Session
 
 LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
-PAIRS = 300
+PAIRS = 180
 Write = Callable[[Session], Any]
 
 
@@ -238,7 +238,7 @@ NAMES_WITHOUT_THE_TEAMS_LOCK = replaced(
 def test_the_race_finds_what_is_lost_without_the_mechanism(
     pair: Pair, mutate: Mutate, level: str, race: Callable[[int], tuple[Write, Write]]
 ) -> None:
-    count, at_once = 300, 20
+    count, at_once = 120, 20
     racers = _prepared(pair, count, mutate)
     plan = _plan((race,), (level,), count)
     # On a busy machine one of two may be done before the other begins.

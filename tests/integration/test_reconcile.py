@@ -257,7 +257,7 @@ def test_no_false_alarm_while_litellm_writes(pair: Pair) -> None:
 
     with threads(compare):
         try:
-            tell(pair, 25, shorten=False)
+            tell(pair, 15, shorten=False)
         finally:
             done.set()
     assert len(compared) > 3

@@ -76,7 +76,7 @@ lint: venv ## Linters: ruff, mypy, vermin, yamllint, ansible-lint, docs and chan
 .PHONY: sanity
 sanity: venv ## ansible-test sanity
 	$(call say,ansible-test sanity)
-	@bash tests/sanity/run.sh
+	@bash tests/sanity/run.sh $(if $(WEEKLY),,--skip-test pylint)
 
 .PHONY: galaxy
 galaxy: venv ## What Galaxy's importer and ansible-builder make of the archive
@@ -118,7 +118,7 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 .PHONY: versions
 versions: venv ## What depends on PostgreSQL's version, on the oldest and the newest (VERSIONS=14,16 or VERSIONS=all)
 	$(call say,PostgreSQL $(VERSIONS))
-	@USER_BRIDGE_STORIES=$(or $(STORIES),15) $(PYTEST) tests/integration/test_{delivery,removals,security,oracle}.py \
+	@USER_BRIDGE_STORIES=$(or $(STORIES),10) $(PYTEST) tests/integration/test_{delivery,security,oracle}.py \
 	  --numprocesses $(JOBS) --dist loadfile --schemas new --pg $(VERSIONS)
 
 .PHONY: docker

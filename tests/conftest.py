@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kit import binaries, bridge, clear, cluster, common, durations, pairs
+from kit import binaries, bridge, clear, cluster, common, durations, pairs, tidy
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,7 +87,21 @@ def server(pg_major: int) -> Iterator[cluster.Cluster]:
     except common.KitError as error:
         missing(str(error))
     with cluster.running(programs) as made:
+        _servers.append(made)
         yield made
+        _servers.remove(made)
+
+
+_servers: list[cluster.Cluster] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tidied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No file of the integration tests sees what another one has left on the server."""
+    yield
+    if request.path.parent.name == "integration":
+        for each in _servers:
+            tidy.tidy(each)
 
 
 @pytest.fixture

@@ -5,25 +5,49 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from kit.bridge import Mutate
-from kit.pairs import SYNC_USER, Pair
+from kit.bridge import Mutate, hurried
+from kit.drains import drain_all
+from kit.pairs import SYNC_USER, Pair, Session, Side
 
 # No password hashing, which would take longer than all else; no removal guard, which has tests of its own.
 QUICK: Mapping[str, Any] = {"initial_password": "none", "backoff_seconds": 1, "removal_accounts": 1_000_000}
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for it, but not for ever."""
+def until(condition: Callable[[], object], seconds: float = 25) -> None:
+    """Wait for it, but not for ever: less than the half minute after which the upkeep does some things by itself."""
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up
+        assert time.monotonic() < give_up, f"it has not come about in {seconds} seconds"
         time.sleep(0.01)
+
+
+def log_lock_waits(pair: Pair, side: Side) -> None:
+    """From the next session on, the server's log has each wait for a lock that is longer than a moment."""
+    for setting in ("log_lock_waits = on", "deadlock_timeout = '20ms'"):
+        pair.cluster.execute(f'ALTER DATABASE "{pair.database(side)}" SET {setting}')
+
+
+def lock_waits(pair: Pair, side: Side) -> int:
+    """How many: a number does not grow with what else the machine has to do, as seconds do."""
+    log = pair.cluster.log.read_text(encoding="utf-8", errors="replace")
+    return len(re.findall(f"@{pair.database(side)} LOG: .* still waiting for ", log))
+
+
+def used_to_silence(pair: Pair, session: Session, user: str) -> None:
+    """Have a session meet a target that does not answer: when it does so again, it has compiled what handles that."""
+    blocker = pair.connect("openwebui", autocommit=False)
+    blocker.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
+    with hurried(pair, 200):
+        session.run('UPDATE "LiteLLM_UserTable" SET user_alias = %s WHERE user_id = %s', ["Silence", user])
+    blocker.rollback()
+    drain_all(pair)
 
 
 def calls_ended(pair: Pair) -> None:

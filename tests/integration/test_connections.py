@@ -104,9 +104,9 @@ def test_a_connection_without_a_place_is_given_back_to_the_drainer(pair: Pair) -
         for index, session in enumerate(sessions):
             rows.change_user(session, f"u{index}", user_alias="again")
         # The first one's and the drainer's.
-        until(lambda: connections(pair) == 2, 5)
+        until(lambda: connections(pair) == 2)
         named = "SELECT count(*) FROM \"user\" WHERE name = 'again'"
-        until(lambda: pair.openwebui.value(named) == 3, 5)
+        until(lambda: pair.openwebui.value(named) == 3)
 
 
 def test_without_a_limit_every_session_may_connect(pair: Pair) -> None:

@@ -24,8 +24,6 @@ from kit.story import MODELS, tell_both
 from test_delivery import queue
 from test_model_grants import readers
 
-# For which a crowd is remembered here: on a busy machine the usual ones are over before the next COMMIT.
-MARK_MS = 3000
 STANDSTILL = 1.0  # Seconds after which a drainer does not come to it any more.
 
 
@@ -81,14 +79,19 @@ def set_clock(pair: Pair, sequence: str, milliseconds: int) -> None:
 
 
 @contextmanager
-def stopped_clock(pair: Pair) -> Iterator[None]:
-    """However long a busy machine takes, for the bridge it is still now."""
+def stopped_clock(pair: Pair) -> Iterator[Callable[[int], None]]:
+    """However long a busy machine takes, for the bridge it is still now, or so many milliseconds later."""
     admin = pair.litellm_admin
     shipped = admin.value("SELECT pg_get_functiondef('user_bridge.now_ms()'::regprocedure)")
     now = admin.value("SELECT user_bridge.now_ms()")
-    admin.run(f"CREATE OR REPLACE FUNCTION user_bridge.now_ms() RETURNS bigint LANGUAGE sql AS 'SELECT {now}'")
+
+    def stop(later: int) -> None:
+        body = f"AS 'SELECT {now + later}'"
+        admin.run(f"CREATE OR REPLACE FUNCTION user_bridge.now_ms() RETURNS bigint LANGUAGE sql {body}")
+
+    stop(0)
     try:
-        yield
+        yield stop
     finally:
         admin.run(shipped)
 
@@ -111,15 +114,15 @@ def test_in_a_crowd_the_drainer_does(quick: Pair) -> None:
 
 
 def test_a_crowd_is_remembered_for_a_moment(quick: Pair) -> None:
-    assert quick.litellm_admin.value("SELECT user_bridge.crowd_ms()") == 250
-    longer = "CREATE OR REPLACE FUNCTION user_bridge.crowd_ms() RETURNS integer LANGUAGE sql IMMUTABLE"
-    quick.litellm_admin.run(f"{longer} AS 'SELECT {MARK_MS}'")
     with idle_drainer(quick):
-        with another_delivers(quick):
-            assert not arrives_at_once(quick, "u1")
-        assert not arrives_at_once(quick, "u2")
-        time.sleep(MARK_MS / 1000)
-        assert arrives_at_once(quick, "u3")
+        with stopped_clock(quick) as later:
+            with another_delivers(quick):
+                assert not arrives_at_once(quick, "u1")
+            later(249)
+            assert not arrives_at_once(quick, "u2")
+            # Whom it met is no crowd any more.
+            later(600)
+            assert arrives_at_once(quick, "u3")
         # A clock that was set back prolongs it no further.
         set_clock(quick, "crowd_until", 3_600_000)
         quick.litellm_admin.run("SELECT setval('user_bridge.waiting_since', 1)")
@@ -243,7 +246,7 @@ def test_a_backlog_is_forgotten_only_when_nobody_may_add_to_it(quick: Pair) -> N
     quick.litellm_admin.run("SELECT user_bridge.note_backlog()")
     assert not forgotten()
     writer.rollback()
-    until(forgotten, seconds=10)
+    until(forgotten)
 
 
 def recorded(pair: Pair) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

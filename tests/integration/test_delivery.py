@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -13,9 +12,9 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from hard_support import calls_ended, threads, until
+from hard_support import calls_ended, threads, until, used_to_silence
 from kit import openwebui, rows
-from kit.bridge import install_bridge, request
+from kit.bridge import hurried, install_bridge, request
 from kit.cluster import SUPERUSER
 from kit.drains import drain_on
 from kit.oracle import differences
@@ -46,15 +45,6 @@ def drain(pair: Pair, limit: int = 100) -> list[dict[str, Any]]:
 
 def results(outcomes: list[dict[str, Any]]) -> set[str]:
     return {outcome["result"] for outcome in outcomes}
-
-
-def terminate(pair: Pair, which: str) -> None:
-    """End backends and wait until they are gone; PostgreSQL 13 cannot wait by itself."""
-    pair.cluster.execute(
-        f"DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}; "
-        f"WHILE EXISTS (SELECT FROM pg_stat_activity WHERE {which}) LOOP "
-        "PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$"
-    )
 
 
 @pytest.fixture
@@ -151,7 +141,7 @@ def test_the_connection_is_kept_and_replaced_when_it_dies(quick: Pair) -> None:
     first = quick.openwebui_admin.value(backends, [SYNC_USER])
     rows.add_user(quick.litellm, "u2", "bob@example.com")
     assert quick.openwebui_admin.value(backends, [SYNC_USER]) == first
-    terminate(quick, f"pid = {first}")
+    quick.cluster.end_sessions(f"pid = {first}")
     rows.add_user(quick.litellm, "u3", "cem@example.com")
     assert set(openwebui.accounts(quick)) == {"ann@example.com", "bob@example.com", "cem@example.com"}
     assert queue(quick) == []
@@ -252,7 +242,7 @@ class DatabaseGone(Outage):
 
     def _rename(self, old: str, new: str) -> None:
         # Dropped, as far as the bridge can tell; kept, so that the state from before can be compared.
-        terminate(self.pair, f"datname = '{old}'")
+        self.pair.cluster.end_sessions(f"datname = '{old}'")
         self.pair.cluster.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
 
 
@@ -260,7 +250,7 @@ class WrongPassword(Outage):
     def begin(self) -> None:
         self.pair.cluster.execute(f"ALTER ROLE {SYNC_USER} PASSWORD 'changed elsewhere'")
         # The kept connection would not notice.
-        terminate(self.pair, f"usename = '{SYNC_USER}'")
+        self.pair.cluster.end_sessions(f"usename = '{SYNC_USER}'")
 
     def end(self) -> None:
         with self.pair.litellm_admin.raw.cursor() as cursor:
@@ -322,12 +312,13 @@ def test_no_outage_fails_a_write_and_the_drain_makes_both_sides_equal(quick: Pai
 
 
 def test_an_unreachable_target_costs_one_timeout_and_not_one_for_each_write(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 500, "backoff_seconds": 60})
+    install_bridge(pair, {"initial_password": "none", "backoff_seconds": 60})
     rows.add_user(pair.litellm, "u0", "u0@example.com")
     outage = TableLocked(pair)
     outage.begin()
-    for number in range(1, 11):
-        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+    with hurried(pair, 500):
+        for number in range(1, 11):
+            rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
     assert [row["attempts"] for row in queue(pair)] == [0] * 10
     assert (unanswered(pair) or {}).get("attempts") == 1
     outage.end()
@@ -340,10 +331,12 @@ def test_an_unreachable_target_costs_one_timeout_and_not_one_for_each_write(pair
 
 
 def test_the_breaker_closes_by_itself(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 300, "backoff_seconds": 1})
+    install_bridge(pair, {"initial_password": "none", "backoff_seconds": 1})
     outage = TableLocked(pair)
     outage.begin()
-    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    with hurried(pair, 300):
+        rows.add_user(pair.litellm, "u1", "ann@example.com")
+    assert unanswered(pair)
     outage.end()
     time.sleep(1.1)
     rows.add_user(pair.litellm, "u2", "bob@example.com")
@@ -351,10 +344,10 @@ def test_the_breaker_closes_by_itself(pair: Pair) -> None:
 
 
 def test_a_frozen_target_backend_holds_a_commit_no_longer_than_the_ceiling(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 500})
+    install_bridge(pair, {"initial_password": "none"})
     rows.add_user(pair.litellm, "u1", "ann@example.com")
     backend = pair.openwebui_admin.value("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
-    with pair.cluster.frozen(backend):
+    with hurried(pair, 500), pair.cluster.frozen(backend):
         rows.change_user(pair.litellm, "u1", user_alias="Ann")
     assert (unanswered(pair) or {}).get("sqlstate") == "UB002"
     drain(pair)
@@ -366,7 +359,10 @@ def test_a_statement_timeout_of_litellms_is_not_reached(pair: Pair) -> None:
     """It does not count at COMMIT, but after SET CONSTRAINTS ... IMMEDIATE."""
     install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 20000})
     rows.add_user(pair.litellm, "u1", "ann@example.com")
-    writer = pair.connect("litellm", autocommit=False)
+    writer = pair.connect("litellm")
+    # The bridge gives up 200 ms before it.
+    used_to_silence(pair, writer, "u1")
+    writer.raw.autocommit = False
     writer.run("SET statement_timeout = '1s'; SET CONSTRAINTS ALL IMMEDIATE")
     outage = TableLocked(pair)
     outage.begin()
@@ -422,9 +418,15 @@ def test_a_commit_that_waits_for_the_target_can_be_cancelled(pair: Pair) -> None
     writer = pair.connect("litellm")
     outage = TableLocked(pair)
     outage.begin()
-    threading.Timer(0.5, lambda: pair.cluster.execute(f"SELECT pg_cancel_backend({writer.pid})")).start()
+    # It tries again and again, so that it is in no deadlock.
+    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename = %s AND wait_event = 'PgSleep'"
+
+    def cancel() -> None:
+        until(lambda: pair.openwebui_admin.value(waits, [pair.openwebui_db, SYNC_USER]))
+        pair.cluster.execute(f"SELECT pg_cancel_backend({writer.pid})")
+
     # Had it waited on, the target's timeout would have let the write succeed.
-    with pytest.raises(psycopg2.errors.QueryCanceled):
+    with threads(cancel), pytest.raises(psycopg2.errors.QueryCanceled):
         rows.add_user(writer, "u1", "ann@example.com")
     outage.end()
     # The connection was left in the middle of a call: it is replaced.
@@ -637,7 +639,7 @@ def test_a_commit_waits_for_nobody_who_holds_the_backlog(quick: Pair) -> None:
 
 
 def test_a_backend_does_not_wait_for_another_that_cannot_connect(pair: Pair) -> None:
-    install_bridge(pair, {"initial_password": "none", "target_timeout_ms": 500})
+    install_bridge(pair, {"initial_password": "none"})
     stuck = pair.connect("litellm", SUPERUSER)
     stuck.run("SELECT pg_advisory_lock(user_bridge.lock_key('connect'))")
     rows.add_user(pair.litellm, "u1", "u1@example.com")

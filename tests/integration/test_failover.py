@@ -270,10 +270,7 @@ def test_both_databases_are_moved_by_logical_replication(pg_major: int) -> None:
         password = SUPERUSER_PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
         for side in SIDES:
             database = pair.database(side)
-            made.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
-            )
+            made.end_sessions(f"datname = '{database}'")
             made.execute(f'CREATE DATABASE "{names[side]}" OWNER "{side}" TEMPLATE "{database}"')
             source = f"host={made.host} port={made.port} user=postgres dbname={database} password='{password}'"
             made.execute(

@@ -82,7 +82,7 @@ def _cause_gone(pair: Pair, there: bool) -> None:
     else:
         install_bridge(pair, QUICK)
     pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = now()")
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 25
     while f"{POISONED}@example.com" not in openwebui.accounts(pair):
         assert time.monotonic() < give_up
         rows.change_user(pair.litellm, "u1", user_alias=f"{time.monotonic()}")

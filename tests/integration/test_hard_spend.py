@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from decimal import Decimal
 from functools import partial
 
@@ -17,7 +17,7 @@ import pytest
 
 from hard_support import QUICK, deadlocks, replaced, threads
 from kit import rows
-from kit.bridge import install_bridge
+from kit.bridge import hurried, install_bridge
 from kit.drains import drain_all
 from kit.oracle import differences
 from kit.pairs import SYNC_USER, Pair, Session
@@ -108,13 +108,13 @@ def _frozen(pair: Pair) -> Iterator[None]:
 @EVERY_LITELLM
 @pytest.mark.parametrize("target", [_up, _down, _hung, _frozen])
 def test_no_flush_fails_and_spend_is_exact(pair: Pair, target: Callable[[Pair], AbstractContextManager[None]]) -> None:
-    install_bridge(pair, {**QUICK, "target_timeout_ms": 400})
+    install_bridge(pair, QUICK)
     _fill(pair)
     before, stop = deadlocks(pair), threading.Event()
     flusher, rng = pair.connect("litellm"), random.Random(1)
     is_new = pair.litellm_version != "1.77.3"
     writers = _changes(pair, stop)
-    with target(pair), threads(*writers):
+    with hurried(pair, 400), target(pair), threads(*writers):
         try:
             for _ in range(FLUSHES):
                 _flush(flusher, rng, is_new=is_new)
@@ -130,21 +130,20 @@ def test_no_flush_fails_and_spend_is_exact(pair: Pair, target: Callable[[Pair], 
 
 def test_without_a_deadline_a_flush_beside_a_frozen_target_fails(pair: Pair) -> None:
     no_deadline = replaced("engine/litellm/target.sql.j2", "IF v_now >= p_deadline THEN", "IF false THEN")
-    install_bridge(pair, {**QUICK, "target_timeout_ms": 400}, mutate=no_deadline)
+    install_bridge(pair, QUICK, mutate=no_deadline)
     _fill(pair)
     changer = pair.connect("litellm")
     rows.change_user(changer, "u1", user_alias="Once")
     backend = pair.openwebui_admin.rows(
         "SELECT pid FROM pg_stat_activity WHERE usename = %s ORDER BY backend_start DESC", [SYNC_USER]
     )[0]["pid"]
-    with threads(*_frozen_change(pair, changer, backend)), pytest.raises(psycopg2.errors.LockNotAvailable):
-        while True:
-            _flush(pair.litellm, random.Random(1), is_new=True, lock_timeout_ms=700)
-
-
-def _frozen_change(pair: Pair, changer: Session, backend: int) -> list[Callable[[], object]]:
-    """A change whose delivery meets a frozen backend, which is thawed after two seconds."""
-    frozen = pair.cluster.frozen(backend)
-    frozen.__enter__()
-    threading.Timer(2, lambda: frozen.__exit__(None, None, None)).start()
-    return [lambda: rows.change_user(changer, "u1", user_alias="Twice")]
+    with ExitStack() as frozen:
+        frozen.enter_context(pair.cluster.frozen(backend))
+        # It is thawed before the change is waited for.
+        with (
+            threads(lambda: rows.change_user(changer, "u1", user_alias="Twice")),
+            frozen.pop_all(),
+            pytest.raises(psycopg2.errors.LockNotAvailable),
+        ):
+            for _ in range(1000):
+                _flush(pair.litellm, random.Random(1), is_new=True, lock_timeout_ms=700)

@@ -89,7 +89,7 @@ def test_the_drainer_sets_it(pair: Pair, kind: str) -> None:
             until(lambda: pair.openwebui.value("SELECT 1 FROM auth WHERE id = 'usr_u1'"))
             assert link(pair)["password_due"] is None
         else:
-            until(lambda: has_password(pair), seconds=5)
+            until(lambda: has_password(pair))
             assert password(pair).startswith("$2a$05$") and opens(pair, "ann@example.com") is (kind == "email")
             found = link(pair)
             assert found["password_due"] is None and found["initial_password_at"] is not None
@@ -277,7 +277,7 @@ def test_the_next_drainer_sets_what_the_last_one_ended_over(alive: Pair) -> None
     do_the_upkeep(alive)
     alive.litellm_admin.run("SELECT user_bridge.end_drainer(), setval('user_bridge.passwords_due', 1)")
     with drainer(alive):
-        until(lambda: has_password(alive), seconds=5)
+        until(lambda: has_password(alive))
 
 
 def test_it_expires_like_any_other(alive: Pair) -> None:

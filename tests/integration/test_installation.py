@@ -18,7 +18,6 @@ import psycopg2
 import pytest
 
 from conftest import missing
-from hard_support import until
 from kit import binaries, cluster, openwebui, rows
 from kit.bridge import OWNER_ROLE, bring_key, install_bridge, own, request
 from kit.cluster import Cluster
@@ -68,10 +67,7 @@ def forget_sessions(pair: Pair) -> None:
     pair.close()
     pair.opened.clear()
     pair.sessions.clear()
-    pair.cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{pair.litellm_db}'")
-    until(
-        lambda: not pair.openwebui_admin.value("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [pair.litellm_db])
-    )
+    pair.cluster.end_sessions(f"datname = '{pair.litellm_db}'")
 
 
 def from_template(pair: Pair, name: str) -> None:

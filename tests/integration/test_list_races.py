@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,25 +15,31 @@ import pytest
 from hard_support import QUICK, threads, until
 from kit import openwebui, rows
 from kit.bridge import change_settings, install_bridge
+from kit.cluster import SUPERUSER
 from kit.drains import drain_all
 from kit.model_rows import add_model
-from kit.pairs import Pair
+from kit.pairs import Pair, Session
 
 ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
+GATE = 4711
 
 
-def _slow_down(pair: Pair) -> None:
-    """So slow that somebody else surely comes in between."""
+def _gate(pair: Pair) -> None:
+    """Whoever has said so stays in the middle of it until somebody else has come in between."""
     made = "SELECT pg_get_functiondef('user_bridge.make_sets(text[],text[])'::regprocedure)"
     source, insert = pair.litellm_admin.value(made), "    INSERT INTO user_bridge.model_set "
     assert insert in source
-    pair.litellm_admin.run(source.replace(insert, "    PERFORM pg_sleep(0.5);\n" + insert))
+    wait = (
+        "    WHILE current_setting('test.waits', true) = 'on' AND NOT pg_try_advisory_xact_lock_shared("
+        f"{GATE}) LOOP PERFORM pg_sleep(0.01); END LOOP;\n"
+    )
+    pair.litellm_admin.run(source.replace(insert, wait + insert))
 
 
 def listed(pair: Pair, **settings: Any) -> Pair:
     """Ann, whose list is that of a group."""
-    install_bridge(pair, {**QUICK, "model_access": True, **settings})
-    _slow_down(pair)
+    install_bridge(pair, {**QUICK, "model_access": True, "target_timeout_ms": 20_000, **settings})
+    _gate(pair)
     for name in ("a1", "b1", "c1"):
         add_model(pair.litellm, name)
     rows.add_user(pair.litellm, "ann", "ann@example.com", models=["a*"])
@@ -55,8 +62,11 @@ def failures(pair: Pair) -> int:
 
 
 @contextmanager
-def _while_it_makes_the_set(pair: Pair, deliver: Any) -> Iterator[None]:
-    with threads(deliver):
+def _while_it_makes_the_set(pair: Pair, session: Session, deliver: Any) -> Iterator[None]:
+    session.run("SET test.waits = 'on'")
+    gate = pair.connect("litellm")
+    gate.run("SELECT pg_advisory_lock(%s)", [GATE])
+    with threads(deliver), contextlib.closing(gate):
         until(lambda: pair.openwebui_admin.value(ASLEEP, [pair.litellm_db]))
         yield
 
@@ -67,7 +77,8 @@ def test_a_drain_meets_another_list(pair: Pair, commits_first: bool) -> None:
     change_settings(pair, delivery="queued")
     rows.change_user(pair.litellm, "ann", models=["b*"])
     other, before = pair.connect("litellm", autocommit=False), delivered(pair)
-    with _while_it_makes_the_set(pair, lambda: pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")):
+    drainer = pair.connect("litellm", SUPERUSER)
+    with _while_it_makes_the_set(pair, drainer, lambda: drainer.rows("SELECT * FROM user_bridge.drain()")):
         rows.change_user(other, "ann", models=["c*"])
         if commits_first:
             other.commit()
@@ -85,7 +96,7 @@ def test_a_commit_meets_another_list(pair: Pair, commits_first: bool) -> None:
     """Of another row, for LiteLLM's own would wait: with this policy a key opens what its owner's list does, too."""
     listed(pair, model_policy="keys")
     other, writer = pair.connect("litellm", autocommit=False), pair.connect("litellm")
-    with _while_it_makes_the_set(pair, lambda: rows.add_key(writer, "k1", "ann", models=["b*"])):
+    with _while_it_makes_the_set(pair, writer, lambda: rows.add_key(writer, "k1", "ann", models=["b*"])):
         rows.change_user(other, "ann", models=["c*"])
         if commits_first:
             other.commit()

@@ -79,7 +79,7 @@ def test_a_healthy_bridge(pair_at_work: Pair) -> None:
 
 
 def _await(pair: Pair, holds: Any) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 25
     while not holds(seen(pair)):
         assert time.monotonic() < end, seen(pair)
         time.sleep(0.05)
@@ -219,11 +219,13 @@ def test_what_is_counted_in_open_webui(pair: Pair) -> None:
 
 
 def test_counting_that_takes_too_long_is_no_outage(pair_at_work: Pair) -> None:
+    # What else is done has been compiled: no other task takes so long.
+    pair_at_work.litellm_admin.run("SELECT user_bridge.upkeep(); UPDATE user_bridge.upkeep SET next_at = now()")
     pair_at_work.openwebui_admin.run(
         "CREATE OR REPLACE FUNCTION user_bridge.count_sign_in() RETURNS jsonb LANGUAGE sql AS"
         " $$ SELECT to_jsonb(pg_sleep(30)) $$"
     )
-    pair_at_work.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 300")
+    pair_at_work.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 1000")
     pair_at_work.litellm_admin.run("SELECT user_bridge.upkeep()")
     found = seen(pair_at_work)
     assert found["upkeep_failures", "sign-in counts"] == 1 and found["target_up"] == 1

@@ -629,7 +629,7 @@ def test_waits_for_a_lock_without_blocking_litellm_for_long(pair: Pair, options:
         number = 0
         with pair.connect("litellm").raw.cursor() as cursor:
             # What a busy machine takes besides is nobody's lock.
-            cursor.execute("SET lock_timeout = '600ms'")
+            cursor.execute("SET lock_timeout = '1200ms'")
             while time.monotonic() < until:
                 number += 1
                 try:

@@ -246,13 +246,15 @@ def test_side_by_side_it_is_the_same(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("parallel", [1, 2])
-def test_so_many_batches_run_at_a_time(crowd: Pair, parallel: int) -> None:
-    """Each delivery stays for a second, or until it meets another one."""
+def test_so_many_batches_run_at_a_time(pair: Pair, parallel: int) -> None:
+    """Each delivery stays until it meets another one, or for a moment where there should be none."""
+    crowd = bridge_afterwards(pair, lambda pair: many(pair, 60), target_timeout_ms=60_000)
+    steps = 10 if parallel == 1 else 1000
     crowd.openwebui_admin.run(
         "CREATE TABLE public.at_work (together integer);"
         "CREATE FUNCTION public.meet() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN "
         "PERFORM pg_advisory_xact_lock_shared(42);"
-        "FOR i IN 1..20 LOOP"
+        f"FOR i IN 1..{steps} LOOP"
         " INSERT INTO public.at_work SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42;"
         " EXIT WHEN (SELECT max(together) FROM public.at_work) > 1;"
         " PERFORM pg_sleep(0.05); END LOOP; RETURN NULL; END $$;"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kit.answers import KEY, Answering, Reply, answering, deployment, deployments, listing
+from kit.bridge import install_bridge
 from kit.pairs import Pair
 from modules_support import ModuleFailed, run_module, run_playbook
 from playbooks_support import deploy, play, refused, variables
@@ -147,6 +148,8 @@ class TestDeploying:
     def test_it_is_stored_and_a_second_run_finds_the_same(self, pair: Pair, tmp_path: Path) -> None:
         with answering(USUAL) as program:
             given: dict[str, Any] = {"bridge_litellm_url": program.url, "bridge_litellm_key": KEY}
+            # So that there is less to deploy.
+            install_bridge(pair)
             deploy(pair, tmp_path, **given)
             assert stored(pair) == [{"name": "gpt-4o", "access_groups": ["frontier"], "provider": "openai"}]
             again = deploy(pair, tmp_path, "--check", "--diff", "-vvv", **given)

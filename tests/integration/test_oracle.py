@@ -16,7 +16,7 @@ from kit.bridge import install_bridge
 from kit.pairs import Pair
 from kit.story import tell
 
-STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "30"))
+STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "20"))
 
 
 @pytest.mark.schemas(litellm="all", openwebui="all")

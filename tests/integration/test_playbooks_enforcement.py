@@ -83,13 +83,11 @@ def test_switched_on_and_off_and_removed(pair: Pair, tmp_path: Path, pytestconfi
 
 @pytest.mark.schemas(litellm="old")
 def test_an_older_litellm_is_refused_before_anything_is_changed(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
     run = refused(pair, tmp_path, bridge_enforce_models=True)
     assert "bridge_enforce_models is true, but" in run.output
     assert "Upgrade LiteLLM to 1.106 or newer" in run.output
 
 
 def test_it_needs_the_rights_that_are_seen(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
     run = refused(pair, tmp_path, bridge_enforce_models=True, bridge_model_access=False)
     assert "bridge_enforce_models" in run.output and "bridge_model_access" in run.output

@@ -154,16 +154,18 @@ def interrupt(
 
 def end(pid: int, sent: signal.Signals) -> None:
     """Ctrl-C reaches ansible-playbook alone, which ends the rest; nothing survives the machine."""
-    for each in [pid] if sent == signal.SIGINT else [pid, *below(pid)]:
+    for each in [pid] if sent == signal.SIGINT else stopped(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, sent)
 
 
-def below(pid: int) -> list[int]:
-    """The processes that it has started, and theirs."""
+def stopped(pid: int) -> list[int]:
+    """It, the processes that it has started, and theirs. Each stands still, so that it starts no other meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
     children = [int(child) for child in found.stdout.split()]
-    return children + [each for child in children for each in below(child)]
+    return [pid, *(each for child in children for each in stopped(child))]
 
 
 def settle(kind: Kind, pair: Pair, folder: Path, pristine: Mapping[str, list[str]], printed: str) -> None:

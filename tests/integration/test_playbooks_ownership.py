@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from kit import litellm, openwebui, pairs
+from kit.bridge import install_bridge
 from kit.pairs import Pair
-from playbooks_support import READ_ONLY, deploy, forget_roles, play, refused, unchanged, variables
+from playbooks_support import READ_ONLY, deploy, play, refused, unchanged, variables
 
 SETTINGS: dict[str, Any] = {"bridge_initial_password": "none"}
 
 
 def test_open_webui_changes_hands_only_where_that_is_wanted(pair: Pair, tmp_path: Path) -> None:
-    forget_roles(pair)
-    deploy(pair, tmp_path, **SETTINGS)
+    install_bridge(pair, {"initial_password": "none"})
     litellm.new_user(pair.litellm, "ann", "ann@example.com")
     with pairs.pair(pair.cluster) as fresh:
         second = Pair(

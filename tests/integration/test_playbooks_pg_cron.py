@@ -82,11 +82,11 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path, pyte
 
         # The job itself: pg_cron runs it, at the next minute.
         alive = "SELECT user_bridge.drainer_lives()"
-        until(lambda: pair.litellm_admin.value(alive), seconds=75)
+        until(lambda: pair.litellm_admin.value(alive), seconds=120)
         pair.litellm_admin.run("UPDATE user_bridge.settings SET delivery = 'queued'")
         litellm.new_user(pair.litellm, "queued", "queued@example.com")
         arrived = "SELECT count(*) = 1 FROM \"user\" WHERE email = 'queued@example.com'"
-        until(lambda: pair.openwebui.value(arrived), seconds=30)
+        until(lambda: pair.openwebui.value(arrived), seconds=50)
         assert as_whom(pair) == {
             (READER, "user_bridge_timer"),
             (WRITER, SYNC_USER),
@@ -101,7 +101,7 @@ def test_from_nothing_to_a_job_and_back(with_cron: Cluster, tmp_path: Path, pyte
         assert (off.changed, jobs(with_cron)) == (1, []), off.output
         assert "bridge_maintenance is none" in off.words
         # Not only at the end of its minute.
-        until(lambda: not pair.litellm_admin.value(alive), seconds=20)
+        until(lambda: not pair.litellm_admin.value(alive), seconds=30)
         if at_length:
             assert alone(pair, tmp_path, env=READ_ONLY, bridge_maintenance="none").changed == 0
 
@@ -136,7 +136,7 @@ def as_whom(pair: Pair) -> set[tuple[str, str]]:
     def deliver() -> None:
         litellm.new_user(pair.litellm, "watched", "watched@example.com")
         arrived = "SELECT count(*) = 1 FROM \"user\" WHERE email = 'watched@example.com'"
-        until(lambda: pair.openwebui.value(arrived), seconds=70)
+        until(lambda: pair.openwebui.value(arrived), seconds=120)
 
     try:
         ran = sentinel.sprung(pair, deliver)

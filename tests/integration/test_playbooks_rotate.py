@@ -10,9 +10,10 @@ import threading
 from pathlib import Path
 
 from kit import litellm
+from kit.bridge import install_bridge
 from kit.drains import drain_on
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
-from playbooks_support import READ_ONLY, deploy, play, variables
+from playbooks_support import READ_ONLY, play, variables
 
 ROTATE = "llmops.user_bridge.rotate_sync_password"
 NEW = "another day, another pass'word"
@@ -34,7 +35,7 @@ def write_until(pair: Pair, stop: threading.Event, written: list[str], errors: l
 
 
 def test_a_rotation_under_load_loses_nothing(pair: Pair, tmp_path: Path) -> None:
-    deploy(pair, tmp_path)
+    install_bridge(pair)
     stop, written, errors = threading.Event(), list[str](), list[Exception]()
     writer = threading.Thread(target=write_until, args=(pair, stop, written, errors))
     writer.start()

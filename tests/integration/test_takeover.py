@@ -477,6 +477,7 @@ def test_deploy_takes_over(pair: Pair, tmp_path: Path) -> None:
     for part in ("-trigger user_sync_trigger", "user usr_ann settings: max_budget", "+user usr_ann email: ann@example"):
         assert part in check.output, part
     # Only when it is wanted, and also when the bridge has been there before.
+    install_bridge(pair)
     deploy(pair, tmp_path, bridge_takeover=False)
     assert theirs(pair) == all_of_theirs
     done = deploy(pair, tmp_path, bridge_takeover_drop_tables=True)

@@ -211,7 +211,7 @@ def test_nobody_waits_for_upkeep_that_somebody_left_open(pair: Pair) -> None:
     pair.litellm_admin.run("SELECT user_bridge.upkeep(); UPDATE user_bridge.upkeep SET next_at = now()")
     holder = pair.connect("litellm", cluster.SUPERUSER, autocommit=False)
     holder.run("SELECT * FROM user_bridge.maintain()")
-    pair.litellm_admin.run("SET lock_timeout = '3s'")
+    pair.litellm_admin.run("SET lock_timeout = '20s'")
     pair.litellm_admin.run("SELECT user_bridge.tick()")
     assert {row["last_error"] for row in pair.litellm_admin.rows("SELECT * FROM user_bridge.upkeep")} == {None}
     holder.rollback()

@@ -234,6 +234,18 @@ def change_settings(pair: Pair, **settings: Any) -> None:
         pair.litellm_admin.run(f"SELECT {SCHEMA}.refresh_entities()")
 
 
+@contextlib.contextmanager
+def hurried(pair: Pair, milliseconds: int) -> Iterator[None]:
+    """Inside the block the target is waited for no longer than this.
+
+    Only there: the first delivery of a session connects and compiles, for which a busy machine needs as long.
+    """
+    before = pair.litellm_admin.value(f"SELECT target_timeout_ms FROM {SCHEMA}.settings")
+    change_settings(pair, target_timeout_ms=milliseconds)
+    yield
+    change_settings(pair, target_timeout_ms=before)
+
+
 def optional_tables(side: Side) -> list[str]:
     """The tables that not every version of the program has."""
     return [name for name, table in REGISTRY["sides"][side]["tables"].items() if "since" in table]
@@ -300,7 +312,7 @@ def drainer(pair: Pair) -> Iterator[list[str]]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        _await_drainer(pair)
+        _await_drainer(pair, errors)
         yield errors
     finally:
         stop.set()
@@ -310,11 +322,12 @@ def drainer(pair: Pair) -> Iterator[list[str]]:
             thread.join(0.1)
 
 
-def _await_drainer(pair: Pair) -> None:
-    """Until it lives, or, where it cannot, for a moment."""
-    end = time.monotonic() + 3
+def _await_drainer(pair: Pair, errors: list[str]) -> None:
+    """Until it lives, or an error says that it cannot."""
+    end = time.monotonic() + 60
     with contextlib.closing(pair.cluster.connect(pair.litellm_db)) as raw:
-        while time.monotonic() < end and not Session(raw).value(f"SELECT {SCHEMA}.drainer_lives()"):
+        while not errors and not Session(raw).value(f"SELECT {SCHEMA}.drainer_lives()"):
+            assert time.monotonic() < end, "no drainer lives"
             time.sleep(0.02)
 
 

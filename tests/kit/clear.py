@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from psycopg2 import extensions, sql
 from psycopg2.extras import Json
 
 from kit.bridge import SCHEMA, install_bridge
+from kit.cluster import STOP_SECONDS
 from kit.pairs import SIDES, Pair, Session, Side
 
 Table = tuple[str, str]
@@ -34,6 +36,11 @@ SELECT jsonb_build_array(
     (SELECT jsonb_build_array(count(*), sum(xmin::text::bigint)) FROM pg_trigger),
     (SELECT jsonb_build_array(count(*), sum(xmin::text::bigint)) FROM pg_constraint),
     (SELECT jsonb_build_array(count(*), sum(xmin::text::bigint)) FROM pg_foreign_server))
+"""
+_AT_WORK = """
+SELECT 1 FROM pg_stat_activity
+ WHERE datname = ANY (%s) AND pid <> ALL (%s) AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+   AND state <> 'idle' LIMIT 1
 """
 _SEQUENCES = f"""
 SELECT c.relname AS name FROM pg_class AS c WHERE c.relkind = 'S' AND c.relnamespace = '{SCHEMA}'::regnamespace
@@ -84,6 +91,16 @@ class Clearable:
         self.pair.opened = [session for session in kept if not session.raw.closed]
         for session in self.pair.opened:
             session.run("RESET ALL")
+            session.run("SELECT pg_advisory_unlock_all()")
+        self._await_the_others()
+
+    def _await_the_others(self) -> None:
+        """A call outlives the session that it was made for, and would write into what is new again."""
+        kept = [session.pid for session in self.pair.opened]
+        names = list(self.pair.databases.values())
+        give_up = time.monotonic() + STOP_SECONDS
+        while self.pair.litellm_admin.value(_AT_WORK, [names, kept]) and time.monotonic() < give_up:
+            time.sleep(0.01)
 
 
 def _clear(session: Session, contents: Contents) -> bool:

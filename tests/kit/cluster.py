@@ -31,7 +31,7 @@ from kit.common import KitError, is_running
 SUPERUSER = "postgres"
 SUPERUSER_PASSWORD = "superuser's \\ password"
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 MEMORY_BYTES = 4 << 30
 _PR_SET_PDEATHSIG = 1
 # Crashes of the server itself lose nothing without fsync: the operating system keeps what was written.
@@ -95,6 +95,17 @@ class Cluster:
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def end_sessions(self, which: str) -> None:
+        """End those that a condition on pg_stat_activity names, and wait until they are gone.
+
+        PostgreSQL 13 cannot wait by itself, and a session that was only told to go may still answer.
+        """
+        self.execute(
+            f"DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}; "
+            f"WHILE EXISTS (SELECT FROM pg_stat_activity WHERE {which}) LOOP "
+            "PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP; END $$"
+        )
 
     def await_nobody(self, databases: Iterable[str]) -> None:
         """Until nobody is connected to these databases any more."""

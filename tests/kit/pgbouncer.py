@@ -21,7 +21,7 @@ from kit.common import KitError
 from kit.pairs import PASSWORDS
 from kit.prepare import apt_install
 
-_START_SECONDS = 10
+_START_SECONDS = 60
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from kit.common import KitError
 from kit.pairs import Pair, Session, Side
 from kit.schemas import Login
 
-CATCH_UP_SECONDS = 20
+CATCH_UP_SECONDS = 60
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def test_a_write_of_litellms_is_there_at_its_commit(litellm: Database, openwebui
 
 def test_the_bridge_finds_itself_healthy(litellm: Database) -> None:
     # The rights on models of somebody new follow with the drainer's next batch.
-    for _ in range(50):
+    for _ in range(125):
         if litellm.value("SELECT count(*) FROM user_bridge.sync_queue") == 0:
             break
         time.sleep(0.2)
@@ -156,7 +156,7 @@ def test_the_drainer_delivers_what_waits(host: Host, litellm: Database, openwebu
     litellm.run("UPDATE user_bridge.settings SET delivery = 'queued'")
     add(litellm, "later")
     litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 25
     while "usr_later" not in users(openwebui):
         assert time.monotonic() < end
         time.sleep(0.2)

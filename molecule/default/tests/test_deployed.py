@@ -292,7 +292,7 @@ def comes_true(database: Database, query: str, seconds: float) -> bool:
     return False
 
 
-def lives(litellm: Database, seconds: float = 10) -> bool:
+def lives(litellm: Database, seconds: float = 40) -> bool:
     return comes_true(litellm, "SELECT user_bridge.drainer_lives()", seconds)
 
 
@@ -325,15 +325,16 @@ def test_the_drainer_delivers_what_waits(litellm: Database, openwebui: Database)
         "INSERT INTO \"LiteLLM_UserTable\" (user_id, user_email) VALUES ('later', 'later@example.com')"
     )
     litellm.run("UPDATE user_bridge.settings SET delivery = 'commit'")
-    assert comes_true(openwebui, "SELECT count(*) = 1 FROM \"user\" WHERE id = 'usr_later'", 5)
+    assert comes_true(openwebui, "SELECT count(*) = 1 FROM \"user\" WHERE id = 'usr_later'", 25)
 
 
 def test_stopping_it_ends_its_work_at_once(host: Host, litellm: Database) -> None:
     started = time.monotonic()
     host.check_output(f"systemctl stop {UNIT}")
     try:
-        assert time.monotonic() - started < 5
-        assert comes_true(litellm, f"SELECT ({SESSIONS}) = 0", 1)
+        # Else systemd would wait for a minute and a half.
+        assert time.monotonic() - started < 30
+        assert comes_true(litellm, f"SELECT ({SESSIONS}) = 0", 10)
         assert host.run(f"systemctl is-failed {UNIT}").stdout.strip() == "inactive"
     finally:
         host.check_output(f"systemctl start {UNIT}")
@@ -345,13 +346,13 @@ def test_one_that_dies_is_replaced(host: Host, litellm: Database) -> None:
     session = litellm.value(SESSIONS.replace("count(*)", "max(pid)"))
     host.check_output(f"kill -KILL $(systemctl show --property=MainPID --value {UNIT})")
     replaced = f"SELECT ({SESSIONS}) = 1 AND ({SESSIONS} AND pid = {session}) = 0 AND user_bridge.drainer_lives()"
-    assert comes_true(litellm, replaced, 20)
+    assert comes_true(litellm, replaced, 40)
     assert host.service(UNIT).is_running
 
 
 def test_it_survives_a_restart_of_the_server(host: Host, litellm: Database) -> None:
     host.check_output(f"systemctl restart postgresql@{cluster(host)}-main")
-    assert lives(litellm, 20)
+    assert lives(litellm)
 
 
 # ---- monitoring ----------------------------------------------------------------------------------------------

@@ -115,28 +115,59 @@ def test_the_same_as_one_by_one(pair: Pair) -> None:
     assert len(found[0]) >= COUNT
 
 
+# What each statement inserts.
+_STATEMENTS = (
+    "CREATE TABLE public.statements (n bigint); GRANT INSERT ON public.statements TO PUBLIC;"
+    "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "INSERT INTO public.statements SELECT count(*) FROM inserted; RETURN NULL; END $$;"
+    'CREATE TRIGGER note AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted'
+    " FOR EACH STATEMENT EXECUTE FUNCTION public.note()"
+)
+_SPLITS = "SELECT sync_result, error_message FROM user_bridge.sync_audit WHERE operation = 'SPLIT_REQUEST'"
+
+
 def test_one_bad_item_fails_alone(pair: Pair) -> None:
+    """And one by one are written only those of its half; the audit says why that took longer."""
     install_bridge(pair, QUEUED)
     for number in range(COUNT):
         add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
     pair.openwebui_admin.run(
         "ALTER TABLE public.\"user\" ADD CONSTRAINT no_u7 CHECK (email <> 'u7@example.com') NOT VALID"
     )
+    pair.openwebui_admin.run(_STATEMENTS)
     results = {row["entity_id"]: row["result"] for row in drain(pair)}
     assert results.pop("u7") == "FAILED" and set(results.values()) == {"SUCCESS"} and len(results) == COUNT - 1
     assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id LIKE 'usr%'") == COUNT - 1
+    assert pair.openwebui_admin.value("SELECT max(n) FROM public.statements") == COUNT // 2
+    (said,) = pair.litellm_admin.rows(_SPLITS)
+    assert said["sync_result"] == "WARNING" and "no_u7" in said["error_message"]
+    assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.split_requests") == 1
+
+
+def test_nobody_is_compared_with_everybody(pair: Pair) -> None:
+    """Also not by the plan that was taken when statistics knew memberships, and no users."""
+    install_bridge(pair, QUEUED)
+    there = (
+        "INSERT INTO user_bridge.entity (entity_type, entity_id, version)"
+        " SELECT %s, 'there' || n, 1 FROM generate_series(1, %s) AS n"
+    )
+    pair.openwebui_admin.run(there, ["team_member", 1000])
+    pair.openwebui_admin.run("ANALYZE user_bridge.entity")
+    pair.openwebui_admin.run(there, ["user", 80000])
+    for method in ("hashjoin", "mergejoin"):
+        pair.openwebui_admin.run(f'ALTER DATABASE "{pair.openwebui_db}" SET enable_{method} = off')
+    pair.litellm.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, models)'
+        " SELECT 'u' || n, 'u' || n || '@example.com', '{}' FROM generate_series(1, 1000) AS n"
+    )
+    assert {row["result"] for row in drain(pair, 1000)} == {"SUCCESS"}
+    assert pair.litellm_admin.rows(_SPLITS) == []
 
 
 def test_accounts_are_inserted_in_one_statement(pair: Pair) -> None:
     """Or apply_bulk() could be dead code."""
     install_bridge(pair, QUEUED)
-    pair.openwebui_admin.run(
-        "CREATE TABLE public.statements (n bigint); GRANT INSERT ON public.statements TO PUBLIC;"
-        "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "INSERT INTO public.statements SELECT count(*) FROM inserted; RETURN NULL; END $$;"
-        'CREATE TRIGGER note AFTER INSERT ON public."user" REFERENCING NEW TABLE AS inserted'
-        " FOR EACH STATEMENT EXECUTE FUNCTION public.note()"
-    )
+    pair.openwebui_admin.run(_STATEMENTS)
     for number in range(COUNT):
         add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
     drain(pair)

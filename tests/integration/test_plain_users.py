@@ -86,7 +86,7 @@ _NOT_PLAINLY = (
     " LANGUAGE sql AS 'SELECT NULL::jsonb'"
 )
 _ONE_BY_ONE = (
-    "CREATE OR REPLACE FUNCTION user_bridge.apply_bulk(p_request jsonb) RETURNS jsonb"
+    "CREATE OR REPLACE FUNCTION user_bridge.try_bulk(p_request jsonb) RETURNS jsonb"
     " LANGUAGE sql AS 'SELECT ''{}''::jsonb'"
 )
 MET_BY_RIGHTS = {

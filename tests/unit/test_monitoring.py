@@ -40,7 +40,7 @@ def named(text: str) -> set[str]:
 
 
 def test_names_follow_the_conventions() -> None:
-    assert len(METRICS) == 20
+    assert len(METRICS) == 21
     for name, (kind, text) in METRICS.items():
         assert name.endswith("_total") == (kind == "counter"), name
         assert text.endswith(".") and "\\" not in text, name

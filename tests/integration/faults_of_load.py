@@ -92,16 +92,16 @@ LOAD: list[Row] = [
         for why, text, instead in (
             (
                 "what is left to the drainer without a look may be forgotten",
-                "       OR coalesce(pg_sequence_last_value('user_bridge.backlog'), 1) = 1 THEN\n        RETURN false",
-                "       THEN\n        RETURN false",
+                "       AND coalesce(pg_sequence_last_value('user_bridge.backlog'), 1) <> 1;",
+                ";",
             ),
-            ("nobody gives way once a drainer has been seen", "NOT BETWEEN 0 AND 250", "NOT BETWEEN 0 AND 900"),
+            ("nobody gives way once a drainer has been seen", "IF NOT user_bridge.is_left(250)", "IF NOT user_bridge.is_left(900)"),
             (
                 "a drainer that was seen is alive for ever",
-                "1) - c_now NOT BETWEEN 1 AND user_bridge.left_ms()",
-                "1) = 1",
+                "1) - c_now BETWEEN 1 AND user_bridge.left_ms()",
+                "1) > 1",
             ),
-            ("everybody looks whether a drainer lives", "1) - c_now NOT BETWEEN 1 AND user_bridge.left_ms()", "1) > 0"),
+            ("everybody looks whether a drainer lives", "1) - c_now BETWEEN 1 AND user_bridge.left_ms()", "1) = 0"),
         )
     ),
     (

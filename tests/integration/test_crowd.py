@@ -147,6 +147,14 @@ def test_what_one_has_found_out_others_need_not(quick: Pair) -> None:
         for lag in (300, -300):
             set_clock(quick, "waiting_since", -lag)
             assert woke(quick, f"lag{lag}"), "nobody would give way, or find out that the drainer stands still"
+        # Whoever gives way does not look whether it lives either, unless it may stand still.
+        shipped = quick.litellm_admin.value("SELECT pg_get_functiondef('user_bridge.drainer_lives()'::regprocedure)")
+        quick.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RETURN false;", 1))
+        for lag, is_left in ((300, True), (1500, False)):
+            set_clock(quick, "waiting_since", -lag)
+            set_clock(quick, "left_until", 50)
+            assert arrives_at_once(quick, f"leftfor{lag}") is not is_left
+        quick.litellm_admin.run(shipped)
         set_clock(quick, "waiting_since", -10)
         for left in (0, 3_600_000):
             set_clock(quick, "left_until", left)

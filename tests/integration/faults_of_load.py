@@ -87,6 +87,23 @@ LOAD: list[Row] = [
         "NULL;",
         _plain(crowd.test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up),
     ),
+    *(
+        (why, _CROWD, text, instead, _plain(crowd.test_what_one_has_found_out_others_need_not))
+        for why, text, instead in (
+            (
+                "what is left to the drainer without a look may be forgotten",
+                "       AND coalesce(pg_sequence_last_value('user_bridge.backlog'), 1) <> 1;",
+                ";",
+            ),
+            ("nobody gives way once a drainer has been seen", "IF NOT user_bridge.is_left(250)", "IF NOT user_bridge.is_left(900)"),
+            (
+                "a drainer that was seen is alive for ever",
+                "1) - c_now BETWEEN 1 AND user_bridge.left_ms()",
+                "1) > 1",
+            ),
+            ("everybody looks whether a drainer lives", "1) - c_now BETWEEN 1 AND user_bridge.left_ms()", "1) = 0"),
+        )
+    ),
     (
         "what changes is written down after Open WebUI's answer only",
         "engine/litellm/dispatch.sql.j2",

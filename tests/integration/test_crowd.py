@@ -129,6 +129,41 @@ def test_a_crowd_is_remembered_for_a_moment(quick: Pair) -> None:
         assert arrives_at_once(quick, "u4")
 
 
+def woke(pair: Pair, name: str) -> bool:
+    """Whether a write of this user was looked at when it was committed. What is delivered was."""
+    rows.add_user(pair.litellm, name, f"{name}@example.com")
+    sql = "SELECT bool_and(NOT wakes) IS NOT TRUE FROM user_bridge.sync_queue WHERE entity_id = %s"
+    return bool(pair.litellm_admin.value(sql, [name]))
+
+
+def test_what_one_has_found_out_others_need_not(quick: Pair) -> None:
+    """That a drainer lives and keeps up: they only queue, and look at nothing at their COMMIT."""
+    with stopped_clock(quick), idle_drainer(quick), another_delivers(quick):
+        assert woke(quick, "u1")
+        assert not woke(quick, "u2") and counted(quick) == (1, 2)
+        # One of two rows of a transaction is counted.
+        rows.add_organization(quick.litellm, "o1", "O1")
+        quick.litellm.run('UPDATE "LiteLLM_UserTable" SET user_alias = \'Other\', organization_id = \'o1\'')
+        assert counted(quick) == (1, 4)
+        quick.litellm_admin.run("SELECT setval('user_bridge.backlog', 1)")
+        assert woke(quick, "u3"), "nobody would know that something is in the queue"
+        for lag in (300, -300):
+            set_clock(quick, "waiting_since", -lag)
+            assert woke(quick, f"lag{lag}"), "nobody would give way, or find out that the drainer stands still"
+        # Whoever gives way does not look whether it lives either, unless it may stand still.
+        shipped = quick.litellm_admin.value("SELECT pg_get_functiondef('user_bridge.drainer_lives()'::regprocedure)")
+        quick.litellm_admin.run(shipped.replace("BEGIN", "BEGIN RETURN false;", 1))
+        for lag, is_left in ((300, True), (1500, False)):
+            set_clock(quick, "waiting_since", -lag)
+            set_clock(quick, "left_until", 50)
+            assert arrives_at_once(quick, f"leftfor{lag}") is not is_left
+        quick.litellm_admin.run(shipped)
+        set_clock(quick, "waiting_since", -10)
+        for left in (0, 3_600_000):
+            set_clock(quick, "left_until", left)
+            assert woke(quick, f"left{left}"), "nobody would look whether the drainer lives"
+
+
 def test_without_a_drainer_everybody_delivers(quick: Pair) -> None:
     with another_delivers(quick):
         assert arrives_at_once(quick)

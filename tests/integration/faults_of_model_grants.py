@@ -408,6 +408,34 @@ MODEL_GRANTS: list[Row] = [
 # With access_control and user_ids.
 MODEL_GRANTS_BY_OLD: list[Row] = [
     (
+        "what cannot be read stays when a right is taken",
+        _ACCESS,
+        "\n                            OR user_bridge.hides_readers(m.access_control))",
+        ")",
+        _people(grants.test_an_access_control_that_cannot_be_read_keeps_nobody_in, grants.UNREADABLE["a NUL"]),
+    ),
+    (
+        "what cannot be read is public",
+        _ACCESS,
+        "EXCEPTION WHEN OTHERS THEN\n    RETURN user_bridge.no_access();",
+        "EXCEPTION WHEN OTHERS THEN\n    RETURN NULL;",
+        _people(grants.test_an_access_control_that_cannot_be_read_keeps_nobody_in, grants.UNREADABLE["a NUL"]),
+    ),
+    (
+        "a model whose readers cannot be read is given back to all",
+        _ACCESS,
+        "AND NOT user_bridge.hides_readers(m.access_control)",
+        "",
+        _people(grants.test_a_taken_model_that_cannot_be_read_is_not_given_back),
+    ),
+    (
+        "a row that cannot be read keeps its model",
+        _APPLY,
+        "EXCEPTION WHEN data_exception OR program_limit_exceeded THEN",
+        "EXCEPTION WHEN division_by_zero THEN",
+        _people(grants.test_a_row_that_cannot_be_read_stays_without_its_model),
+    ),
+    (
         "a public row is made private by its first grant",
         _ACCESS,
         "IF json_typeof(p_access) IS DISTINCT FROM 'object' THEN\n        RETURN NULL;",

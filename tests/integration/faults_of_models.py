@@ -48,6 +48,27 @@ RULE: list[Row] = [
         _caught(rule.test_what_a_shorter_list_of_extra_models_takes_away_is_said),
     ),
     (
+        "a text that is too deep stops all models",
+        "entities/model/litellm/json.sql.j2",
+        "data_exception OR program_limit_exceeded",
+        "data_exception",
+        _caught(rule.test_a_text_that_cannot_be_read_as_json_is_in_nobody_elses_way),
+    ),
+    (
+        "a deep model_info stops all models",
+        _CATALOG,
+        "p.model_id IN (SELECT user_bridge.blocked_deployments()) AS",
+        "coalesce(to_jsonb(p) -> 'blocked' = 'true', false) AS",
+        _caught(rule.test_the_deepest_json_that_can_be_stored_is_in_nobody_elses_way),
+    ),
+    (
+        "a key with too deep a text is not recorded",
+        "entities/api_key/litellm/known.sql.j2",
+        "data_exception OR program_limit_exceeded",
+        "data_exception",
+        _caught(rule.test_a_text_that_cannot_be_read_as_json_is_in_nobody_elses_way),
+    ),
+    (
         "a dot in a pattern is a dot",
         _PATTERNS,
         ", '.', '_') ESCAPE",
@@ -176,8 +197,8 @@ RULE: list[Row] = [
     (
         "what model_info says blocks a model",
         _CATALOG,
-        "coalesce(to_jsonb(p) -> 'blocked' = 'true', false)",
-        "coalesce(to_jsonb(p) -> 'blocked' = 'true' OR i.info -> 'blocked' = 'true', false)",
+        "(SELECT user_bridge.blocked_deployments()) AS",
+        "(SELECT user_bridge.blocked_deployments()) OR coalesce(i.info -> 'blocked' = 'true', false) AS",
         _caught(rule.test_a_model_is_gone_when_all_its_deployments_are_blocked),
     ),
     (
@@ -316,7 +337,7 @@ RULE: list[Row] = [
     (
         "a team key without a list gives the team's models",
         _CLAUSES,
-        "user_bridge.counts_as_key(v_policy, k.has_list)",
+        "user_bridge.counts_as_key(p_policy, coalesce(k.models, '{}') <> '{}')",
         "true",
         _caught(rule.test_a_team_key_without_a_list_adds_nothing_of_its_own),
     ),

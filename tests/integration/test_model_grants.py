@@ -760,6 +760,50 @@ def test_an_odd_access_control_is_filled_or_left_alone_and_never_opened(people: 
     assert access(people, "fake-a") not in (None, "null")
 
 
+# Open WebUI reads them, PostgreSQL's jsonb does not.
+UNREADABLE = {"a NUL": '"\\u0000"', "a lone surrogate": '"\\ud800"', "a number out of range": "1e999999"}
+
+
+@OLDEST
+@pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_access_control_that_cannot_be_read_keeps_nobody_in(people: Pair, odd: str) -> None:
+    readable = '{"read": {"group_ids": ["grp_team_blue"], "user_ids": ["usr_alice", "usr_bob"]}, "more": %s}'
+
+    def make_unreadable() -> None:
+        people.openwebui.run("UPDATE model SET access_control = %s", [readable % odd])
+
+    send(people, model("fake-a"), user_models("alice", "fake-a"), team_models("blue", "fake-a"))
+    make_unreadable()
+    send(people, user_models("alice"))
+    assert readers(people, "fake-a") == set()
+    make_unreadable()
+    send(people, user_models("alice", "fake-a"), team_models("blue", "fake-a"))
+    assert readers(people, "fake-a") == {ALICE, BLUE}
+    make_unreadable()
+    send(people, model("fake-a", gone=True))
+    assert readers(people, "fake-a") == set()
+
+
+@OLDEST
+def test_a_row_that_cannot_be_read_stays_without_its_model(people: Pair) -> None:
+    """Whom an administrator lets in there has it from him: the bridge had granted nothing."""
+    send(people, model("fake-a"))
+    kept = '{"read": {"group_ids": [], "user_ids": ["usr_bob"]}, "more": "\\u0000"}'
+    people.openwebui.run("UPDATE model SET access_control = %s", [kept])
+    send(people, model("fake-a", gone=True))
+    assert people.openwebui.value("SELECT access_control::text FROM model WHERE id = 'fake-a'") == kept
+
+
+@OLDEST
+def test_a_taken_model_that_cannot_be_read_is_not_given_back(people: Pair) -> None:
+    change_settings(people, model_takeover=True)
+    add_row(people, "fake-a", {PUBLIC})
+    send(people, model("fake-a"))
+    people.openwebui.run("UPDATE model SET access_control = %s", ['{"more": "\\u0000"}'])
+    people.openwebui_admin.rows("SELECT * FROM user_bridge.remove_data()")
+    assert access(people, "fake-a") is not None
+
+
 # Models that somebody made public
 
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import psycopg2.errors
 import pytest
 
 from kit import rows
@@ -258,6 +259,55 @@ def test_json_that_is_kept_as_text_is_read(models: Pair) -> None:
     )
     drain(models)
     assert by_list(models, {"texts": ["texts"]}) == {"texts": {"solo"}}
+
+
+def deepest(session: Session) -> int:
+    """How deep an array may be that PostgreSQL stores, about."""
+    fits, fails = 1000, 100_000
+    while fails - fits > 20:
+        depth = (fits + fails) // 2
+        try:
+            session.value("SELECT %s::jsonb IS NULL", ["[" * depth + "]" * depth])
+            fits = depth
+        except psycopg2.errors.StatementTooComplex:
+            fails = depth
+    return fits
+
+
+@pytest.mark.schemas(litellm="all")
+def test_the_deepest_json_that_can_be_stored_is_in_nobody_elses_way(models: Pair) -> None:
+    depth = deepest(models.litellm) - 40
+    models.litellm.run('UPDATE "LiteLLM_ProxyModelTable" SET model_info = %s', ["[" * depth + "]" * depth])
+    rows.add_user(models.litellm, "u", "u@example.com", models=["new"])
+    add_model(models.litellm, "new")
+    drain(models)
+    assert queued(models) == set() and own_models(models, "u") == {"new"}
+    assert desired(models, "model", "new") is not None
+
+
+@pytest.mark.schemas(litellm="all")
+def test_a_text_that_cannot_be_read_as_json_is_in_nobody_elses_way(models: Pair) -> None:
+    """As deep as PostgreSQL does not follow: nobody can store that as JSON, but anybody as a text."""
+    deep = json.dumps("[" * 100_000)
+    rows.add_user(models.litellm, "u", "u@example.com", models=["solo"])
+    rows.add_user(models.litellm, "owner", "owner@example.com")
+    set_aliases(models.litellm, 7, {"mine": "solo"})
+    rows.add_team(models.litellm, "t", models=["solo"], model_id=7, members_with_roles=members("u"))
+    models.litellm.run('UPDATE "LiteLLM_ProxyModelTable" SET model_info = %s WHERE model_id = %s', [deep, "fake-a"])
+    models.litellm.run('UPDATE "LiteLLM_ModelTable" SET aliases = %s', [deep])
+    rows.insert(models.litellm, "LiteLLM_Config", {"param_name": "router_settings", "param_value": deep})
+    rows.insert(
+        models.litellm,
+        "LiteLLM_VerificationToken",
+        {"token": "k", "user_id": "owner", "models": ["solo"], "aliases": deep},
+    )
+    add_model(models.litellm, "new")
+    rows.change_user(models.litellm, "u", models=["solo", "new", "grp"])
+    drain(models)
+    assert own_models(models, "u") == {"solo", "new", "fake-b"}
+    assert team_models(models, "t", "u") == {"solo"}
+    # A key that is not recorded would make somebody of its owner who has nothing, and so everything.
+    assert own_models(models, "owner") == {"solo"}
 
 
 # Teams

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import test_bulk as bulk
 import test_crowd as crowd
 import test_flat_cost as flat_cost
 import test_locks as locks
@@ -382,5 +383,26 @@ LOAD: list[Row] = [
         "WHERE w.models || w.sets ?| l.names)",
         "WHERE w.models ?| l.names)",
         _plain(lambda pair: plain_users.check_rights(pair, ("a set's group that somebody deleted",))),
+    ),
+    (
+        "new users are joined with those that are there",
+        "entities/user/openwebui/bulk.sql.j2",
+        "(SELECT e.version FROM user_bridge.entity AS e WHERE e.entity_type = p_type AND e.entity_id = w.id) IS NULL",
+        "NOT EXISTS (SELECT FROM user_bridge.entity AS e WHERE e.entity_type = p_type AND e.entity_id = w.id)",
+        bulk.test_nobody_is_compared_with_everybody,
+    ),
+    (
+        "of a request with one bad item all are written one by one",
+        "engine/openwebui/door.sql.j2",
+        "v_last - v_first + 1 >= c_least",
+        "false",
+        bulk.test_one_bad_item_fails_alone,
+    ),
+    (
+        "nobody is told that a request was split",
+        "engine/litellm/deliver.sql.j2",
+        "IF v_reply ? 'split' THEN",
+        "IF false THEN",
+        bulk.test_one_bad_item_fails_alone,
     ),
 ]

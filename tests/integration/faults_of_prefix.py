@@ -85,7 +85,7 @@ PREFIX: list[Row] = [
     (
         "of many, the chats of who is gone are the next one's",
         _BULK,
-        "WHERE e.made_id = w.account)",
+        "WHERE e.made_id = w.account LIMIT 1)",
         "WHERE false)",
         partial(prefix.test_nobody_else_gets_the_chats_of_who_is_gone, others=25),
     ),

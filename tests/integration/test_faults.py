@@ -1171,8 +1171,8 @@ FAULTS += LOCKS + [
     Fault(
         "grants of a group with the id of a deleted account go",
         "engine/openwebui/catalog.sql.j2",
-        "WHERE principal_type = $1 AND principal_id = $2",
-        "WHERE $1 IS NOT NULL AND principal_id = $2",
+        "WHERE a.principal_type = p_principal_type AND a.principal_id",
+        "WHERE p_principal_type IS NOT NULL AND a.principal_id",
         test_accounts.test_a_deleted_account_takes_its_grants_along_and_no_others,
     ),
     Fault(
@@ -1468,8 +1468,8 @@ FAULTS += LOCKS + [
     Fault(
         "the guard counts all kinds together",
         "engine/openwebui/guard.sql.j2",
-        "WHERE r.kind = p_kind AND",
-        "WHERE",
+        "WHERE r.kind || ' ' = p_kind || ' ' AND r.removed_at >=",
+        "WHERE r.removed_at >=",
         test_held_changes.test_each_kind_of_loss_has_a_limit_of_its_own,
     ),
     Fault(

@@ -96,7 +96,11 @@ LOAD: list[Row] = [
                 "       AND coalesce(pg_sequence_last_value('user_bridge.backlog'), 1) <> 1;",
                 ";",
             ),
-            ("nobody gives way once a drainer has been seen", "IF NOT user_bridge.is_left(250)", "IF NOT user_bridge.is_left(900)"),
+            (
+                "nobody gives way once a drainer has been seen",
+                "NOT user_bridge.is_left(250)",
+                "NOT user_bridge.is_left(900)",
+            ),
             (
                 "a drainer that was seen is alive for ever",
                 "1) - c_now BETWEEN 1 AND user_bridge.left_ms()",

@@ -255,7 +255,13 @@ def set_the_clock_back(chaos: Chaos) -> None:
         session.run("UPDATE user_bridge.upkeep SET next_at = next_at + interval '1 hour'")
         session.run("UPDATE user_bridge.sync_queue SET next_attempt_at = next_attempt_at + interval '2 hours'")
         for sequence in (
-            "breaker_until", "backlog", "crowd_until", "left_until", "impatient_until", "drainer_beat", "waiting_since"
+            "breaker_until",
+            "backlog",
+            "crowd_until",
+            "left_until",
+            "impatient_until",
+            "drainer_beat",
+            "waiting_since",
         ):
             session.run(f"SELECT setval('user_bridge.{sequence}', {ahead})")
 

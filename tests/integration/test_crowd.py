@@ -143,7 +143,7 @@ def test_what_one_has_found_out_others_need_not(quick: Pair) -> None:
         assert not woke(quick, "u2") and counted(quick) == (1, 2)
         # One of two rows of a transaction is counted.
         rows.add_organization(quick.litellm, "o1", "O1")
-        quick.litellm.run('UPDATE "LiteLLM_UserTable" SET user_alias = \'Other\', organization_id = \'o1\'')
+        quick.litellm.run("UPDATE \"LiteLLM_UserTable\" SET user_alias = 'Other', organization_id = 'o1'")
         assert counted(quick) == (1, 4)
         quick.litellm_admin.run("SELECT setval('user_bridge.backlog', 1)")
         assert woke(quick, "u3"), "nobody would know that something is in the queue"

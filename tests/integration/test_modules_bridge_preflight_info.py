@@ -162,6 +162,11 @@ UNLIKE: dict[str, tuple[Side, str, str]] = {
         "ALTER TABLE public.api_key RENAME TO formerly",
         "ALTER TABLE public.formerly RENAME TO api_key",
     ),
+    "another version says so": (
+        "litellm",
+        "UPDATE {} SET version = '9.0.0' WHERE kind = 'bridge'",
+        "UPDATE {} SET version = '1.0.0' WHERE kind = 'bridge'",
+    ),
     "the server was upgraded": (
         "openwebui",
         "UPDATE {} SET server_major = '9', fingerprint = fingerprint || ' ' WHERE kind = 'view'",

@@ -128,8 +128,8 @@ UNLIKE: dict[str, tuple[Side, str, str]] = {
     ),
     "a function and its record are gone": (
         "litellm",
-        "ALTER FUNCTION user_bridge.version() SET SCHEMA public; CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; "
-        "DELETE FROM {} WHERE name = 'V'",
+        "ALTER FUNCTION user_bridge.version() SET SCHEMA public;"
+        " CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; DELETE FROM {} WHERE name = 'V'",
         "ALTER FUNCTION public.version() SET SCHEMA user_bridge; INSERT INTO {} SELECT * FROM kept; DROP TABLE kept",
     ),
     "a record is gone": (

@@ -183,7 +183,7 @@ HEALING: list[Row] = [
     (
         "bridge_info takes what is deleted for there",
         _GONE,
-        "FILTER (WHERE u.id IS NULL AND g.id IS NULL AND m.id IS NULL)",
+        "FILTER (WHERE p.id IS NULL)",
         "FILTER (WHERE false)",
         lambda pair: healing.test_what_is_missing_is_counted(healing.people(pair)),
     ),

@@ -128,8 +128,8 @@ UNLIKE: dict[str, tuple[Side, str, str]] = {
     ),
     "a function and its record are gone": (
         "litellm",
-        "ALTER FUNCTION user_bridge.version() SET SCHEMA public; CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; "
-        "DELETE FROM {} WHERE name = 'V'",
+        "ALTER FUNCTION user_bridge.version() SET SCHEMA public;"
+        " CREATE TABLE kept AS SELECT * FROM {} WHERE name = 'V'; DELETE FROM {} WHERE name = 'V'",
         "ALTER FUNCTION public.version() SET SCHEMA user_bridge; INSERT INTO {} SELECT * FROM kept; DROP TABLE kept",
     ),
     "a record is gone": (
@@ -161,6 +161,11 @@ UNLIKE: dict[str, tuple[Side, str, str]] = {
         "openwebui",
         "ALTER TABLE public.api_key RENAME TO formerly",
         "ALTER TABLE public.formerly RENAME TO api_key",
+    ),
+    "another version says so": (
+        "litellm",
+        "UPDATE {} SET version = '9.0.0' WHERE kind = 'bridge'",
+        "UPDATE {} SET version = '1.0.0' WHERE kind = 'bridge'",
     ),
     "the server was upgraded": (
         "openwebui",

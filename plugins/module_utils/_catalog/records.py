@@ -48,11 +48,11 @@ class Record:
     version: str
 
 
-def stamp(sources: str, objects: int, missing: Iterable[str]) -> str:
-    """What an installation was made from, as it is recorded: a digest of its definitions, how many objects there are of
-    them, and which of the program's tables were missing.
+def stamp(sources: str, version: str, objects: int, missing: Iterable[str]) -> str:
+    """What an installation was made from, as it is recorded: a digest of its definitions, the version, how many objects
+    there are, and which of the program's tables were missing.
     """
-    return " ".join([sources, str(objects), *sorted(missing)])
+    return " ".join([sources, version, str(objects), *sorted(missing)])
 
 
 def read_records(cur: Any, live: Container[tuple[str, str]]) -> dict[tuple[str, str], Record]:

@@ -77,7 +77,8 @@ def write_records(
 def write_stamp(cur: Any, wanted: Wanted) -> None:
     """Record what all of it was made from, after write_records()."""
     objects = _pg.value(cur, f"SELECT count(*) FROM {BOOKKEEPING_NAME} WHERE kind <> 'bridge'")
-    made_from = stamp(wanted.sources, objects, missing_tables(cur, wanted.optional_tables)) if wanted.sources else ""
+    missing = missing_tables(cur, wanted.optional_tables)
+    made_from = stamp(wanted.sources, wanted.version, objects, missing) if wanted.sources else ""
     cur.execute(
         f"UPDATE {BOOKKEEPING_NAME} SET fingerprint = %(stamp)s WHERE kind = 'bridge' AND name = %(side)s",
         {"stamp": made_from, "side": wanted.side},

@@ -51,7 +51,7 @@ def look_at_installed(
     bridge = recorded.get(("bridge", side))
     sources = bridge.fingerprint.partition(" ")[0] if bridge else ""
     objects = [kind for kind, _name in recorded if kind != "bridge"]
-    if not bridge or not sources or bridge.fingerprint != stamp(sources, len(objects), missing):
+    if not bridge or not sources or bridge.fingerprint != stamp(sources, bridge.version, len(objects), missing):
         return None
     if not all(kind == "schema" or (kind, name) in recorded for kind, name in live):
         return None

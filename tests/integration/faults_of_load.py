@@ -47,6 +47,27 @@ def _batch_of_few(pair: Pair) -> None:
 
 LOAD: list[Row] = [
     (
+        "a COMMIT reads all keys of whoever has thousands",
+        "engine/litellm/commit.sql.j2",
+        "\n               AND NOT user_bridge.leave_heavy(entity_type, entity_id)",
+        "",
+        flat_cost.test_whoever_has_many_keys_gets_his_rights_from_the_drainer,
+    ),
+    (
+        "what a COMMIT leaves is noticed by no other",
+        "engine/litellm/dispatch.sql.j2",
+        "        PERFORM user_bridge.note_backlog();\n        RETURN true;",
+        "        RETURN true;",
+        flat_cost.test_whoever_has_many_keys_gets_his_rights_from_the_drainer,
+    ),
+    (
+        "a transaction_timeout of the target is an outage",
+        "engine/litellm/target.sql.j2",
+        "'57014', '25P04',",
+        "'57014',",
+        locks.TestWhatTakesTooLong().test_for_a_transaction_of_the_target_is_sent_in_parts,
+    ),
+    (
         "a crowd is forgotten at once",
         _CROWD,
         "user_bridge.now_ms() + user_bridge.crowd_ms());",

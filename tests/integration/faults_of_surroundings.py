@@ -265,6 +265,27 @@ SURROUNDINGS: list[Row] = [
         surroundings.test_an_adopted_account_keeps_its_name_while_litellm_has_none,
     ),
     (
+        "a full server is asked by every commit",
+        "engine/litellm/slots.sql.j2",
+        "IF user_bridge.is_full(s) AND",
+        "IF false AND",
+        connections.test_nobody_asks_again_and_again_for_a_connection,
+    ),
+    (
+        "a clock that was set back keeps everybody from connecting",
+        "engine/litellm/slots.sql.j2",
+        "BETWEEN 1 AND s.backoff_seconds * 1000",
+        "> 0",
+        connections.test_a_clock_that_was_set_back_keeps_nobody_from_connecting,
+    ),
+    (
+        "without its extension each entity fails",
+        "engine/litellm/outcome.sql.j2",
+        "strpos(p_error, 'dblink_') > 0",
+        "false",
+        _away(outages.test_without_its_extension_nothing_is_delivered_and_nothing_rewritten),
+    ),
+    (
         "another server is no news",
         _JOURNAL,
         "(p_place, c_losses)\n",

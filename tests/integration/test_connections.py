@@ -181,3 +181,24 @@ def test_a_server_that_refuses_everybody_keeps_the_breaker(pair: Pair) -> None:
 def test_the_setting_has_bounds(pair: Pair, value: int) -> None:
     with pytest.raises(psycopg2.errors.CheckViolation):
         install_bridge(pair, {**QUICK, "sync_connection_limit": value})
+
+
+def test_nobody_asks_again_and_again_for_a_connection(pair: Pair) -> None:
+    """Each attempt is a process of Open WebUI's server and a line in its log; those that have a connection go on."""
+    install_bridge(pair, QUICK)
+    with limited(pair, 1):
+        first, second = writers(pair, 2)
+        refused = pair.cluster.log.read_text(encoding="utf-8", errors="replace").count("too many connections for role")
+        for number in range(10):
+            rows.change_user(second, "u1", user_alias=f"Ann {number}")
+        asked = pair.cluster.log.read_text(encoding="utf-8", errors="replace").count("too many connections for role")
+        assert asked == refused > 0
+        rows.add_user(first, "u3", "u3@example.com")
+        assert arrived(pair)[-1] == "usr_u3"
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_connecting(pair: Pair) -> None:
+    install_bridge(pair, QUICK)
+    pair.litellm_admin.run("SELECT setval('user_bridge.full_until', user_bridge.now_ms() + 31000)")
+    writers(pair, 1)
+    assert arrived(pair) == ["usr_u0"]

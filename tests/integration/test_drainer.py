@@ -120,6 +120,18 @@ def test_it_is_read_committed_whatever_the_default_is(bridged: Pair, level: str)
     assert session.value("SHOW transaction_isolation") == level
 
 
+def test_a_limit_for_transactions_is_for_others(bridged: Pair) -> None:
+    """One that is too short for any batch, and that PostgreSQL 17 ends a session for."""
+    if bridged.cluster.major < 17:
+        pytest.skip(f"PostgreSQL {bridged.cluster.major} has no transaction_timeout")
+    leave_to_the_drainer(bridged, "u1")
+    session = bridged.connect("litellm", SUPERUSER)
+    session.run("SET transaction_timeout = '250ms'")
+    session.run("CALL user_bridge.drainer(0)")
+    assert arrived(bridged, "u1")
+    assert session.value("SHOW transaction_timeout") == "250ms"
+
+
 def test_it_waits_where_nothing_may_be_written(bridged: Pair) -> None:
     leave_to_the_drainer(bridged, "u1")
     session = bridged.connect("litellm", SUPERUSER)

@@ -184,8 +184,8 @@ FAULTS = [
     Fault(
         "the queue is rewritten in an outage",
         "engine/litellm/outcome.sql.j2",
-        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);\n        RETURN;",
-        "PERFORM user_bridge.note_outage(p_sqlstate, p_error);",
+        "PERFORM user_bridge.note_outage(c_code, p_error);\n        RETURN;",
+        "PERFORM user_bridge.note_outage(c_code, p_error);",
         _away(test_outage.test_one_error_an_outage_and_no_row_is_rewritten),
     ),
     Fault(
@@ -1206,8 +1206,8 @@ FAULTS += LOCKS + [
     Fault(
         "a refused connection opens the breaker",
         "engine/litellm/outcome.sql.j2",
-        "AND NOT user_bridge.is_lack_of_connections(p_error)",
-        "",
+        "    ELSIF c_code IN ('UB001', 'UB002') THEN",
+        "    END IF;\n    IF c_code IN ('UB001', 'UB002') THEN",
         test_connections.test_a_session_that_gets_no_connection_does_not_stop_the_others,
     ),
     Fault(
@@ -1389,8 +1389,8 @@ FAULTS += LOCKS + [
     Fault(
         "a refusing target leaves the breaker closed",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') AND",
-        "IF p_sqlstate = 'UB002' AND",
+        "ELSIF c_code IN ('UB001', 'UB002') THEN",
+        "ELSIF c_code = 'UB002' THEN",
         test_queue_rules.test_a_target_that_refuses_is_left_alone_for_the_pause,
     ),
     Fault(
@@ -1935,8 +1935,8 @@ FAULTS += [
     Fault(
         "a copy opens the breaker",
         "engine/litellm/outcome.sql.j2",
-        "IF p_sqlstate IN ('UB001', 'UB002') AND",
-        "IF p_sqlstate IN ('UB001', 'UB002', 'UB005') AND",
+        "ELSIF c_code IN ('UB001', 'UB002') THEN",
+        "ELSIF c_code IN ('UB001', 'UB002', 'UB005') THEN",
         _a_copy,
     ),
     Fault(

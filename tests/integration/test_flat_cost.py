@@ -20,7 +20,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
-from kit.drains import drain_on
+from kit.drains import drain_all, drain_on
 from kit.pairs import Pair, Session
 from kit.work import Meter, Work
 from test_reconcile import found
@@ -569,3 +569,25 @@ def test_who_leaves_a_team_is_no_longer_recorded(quick: Pair) -> None:
     assert quick.litellm_admin.value(recorded) == ["t2 u9", "t3 u9"]
     rows.delete_user(quick.litellm, "u9")
     assert quick.litellm_admin.value(recorded) is None
+
+
+def test_whoever_has_many_keys_gets_his_rights_from_the_drainer(pair: Pair) -> None:
+    """A service for others has thousands, each of which decides about its rights on models."""
+    install_bridge(pair, {"initial_password": "none", "model_access": True})
+    for name in ("few", "many"):
+        rows.add_user(pair.litellm, name, f"{name}@example.com")
+    keys = (
+        "INSERT INTO \"LiteLLM_VerificationToken\" (token, user_id) SELECT encode(sha256((%s || n)::bytea), 'hex'), %s "
+        "FROM generate_series(1, %s) AS n"
+    )
+    for name, number in (("few", 100), ("many", 101)):
+        pair.litellm.run(keys, [name, name, number])
+    drain_all(pair)
+    pair.litellm_admin.run("SELECT setval('user_bridge.backlog', 1)")
+    for name in ("few", "many"):
+        rows.change_user(pair.litellm, name, models=["m"], user_alias="Other")
+    queued = pair.litellm_admin.rows("SELECT entity_type, entity_id FROM user_bridge.sync_queue")
+    assert queued == [{"entity_type": "user_models", "entity_id": "many"}]
+    assert {name for name, _role in openwebui.accounts(pair).values()} == {"Other"}
+    # Without a drainer the next commits know that there is something to take along.
+    assert pair.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.backlog') > 1")

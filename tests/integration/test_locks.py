@@ -340,6 +340,21 @@ class TestLocksByBudget:
 
 
 class TestWhatTakesTooLong:
+    def test_for_a_transaction_of_the_target_is_sent_in_parts(self, pair: Pair) -> None:
+        """transaction_timeout of its database ends the session: for lack of time, and that is no outage."""
+        install_bridge(pair, {**QUICK, "delivery": "queued"})
+        assert pair.litellm_admin.value("SELECT user_bridge.refusal_code('25P04')") == "UB002"
+        if pair.cluster.major >= 17:
+            pair.openwebui_admin.run(f"ALTER DATABASE \"{pair.openwebui_db}\" SET transaction_timeout = '40ms'")
+            rows.add_user(pair.litellm, "u", "u@example.com")
+            pair.litellm.run(
+                'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
+                "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, 300) AS n"
+            )
+            for _round in range(10):
+                drain(pair)
+            assert len(openwebui.accounts(pair)) == 301
+
     def test_is_told_from_a_target_that_does_not_answer(self, pair: Pair) -> None:
         install_bridge(pair, {**QUICK, "target_timeout_ms": 700, "delivery": "queued"})
         pair.openwebui_admin.run(

@@ -268,6 +268,15 @@ def test_what_was_added_to_an_installed_bridge_is_refused_by_name(
     assert named in str(failure.value)
 
 
+def test_a_publication_of_the_whole_schema_only_reads(pair: Pair, options: dict[str, Any]) -> None:
+    """For change data capture; PostgreSQL has it a superuser's."""
+    if pair.cluster.major < 15:
+        pytest.skip(f"PostgreSQL {pair.cluster.major} publishes no schemas")
+    install(options)
+    pair.litellm_admin.run("CREATE PUBLICATION everything FOR TABLES IN SCHEMA public, user_bridge")
+    assert not install(options)["changed"]
+
+
 GIVEN_AWAY = """
 DO $$ DECLARE o record; BEGIN
   FOR o IN SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind,

@@ -210,3 +210,25 @@ def test_nobody_waits_for_a_commit_that_notes_it(bridged: Pair) -> None:
         writer.rollback()
     # What it had noted is gone with it; the next attempt notes it again.
     assert unanswered(bridged) is None or bridged.litellm_admin.value("SELECT user_bridge.in_outage()")
+
+
+def test_without_its_extension_nothing_is_delivered_and_nothing_rewritten(bridged: Pair) -> None:
+    """An administrator tidies up, and moves dblink to a schema of its own."""
+    admin = bridged.litellm_admin
+    schema = admin.value("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'dblink'")
+    admin.run("CREATE SCHEMA elsewhere; ALTER EXTENSION dblink SET SCHEMA elsewhere")
+    for name in ("u1", "u2"):
+        rows.add_user(bridged.litellm, name, f"{name}@example.com")
+    before = queue_rows(bridged)
+    found = unanswered(bridged)
+    assert found is not None and "dblink_get_connections" in found["error"]
+    assert {(row["attempts"], row["last_error"]) for row in before} == {(0, None)}
+    admin.run(PAUSE_IS_OVER)
+    admin.run(ROUND)
+    again = unanswered(bridged)
+    assert again is not None and again["attempts"] == 2 and queue_rows(bridged) == before
+    admin.run(f"ALTER EXTENSION dblink SET SCHEMA {schema}")
+    admin.run(PAUSE_IS_OVER)
+    admin.run(ROUND)
+    assert queue(bridged) == [] and unanswered(bridged) is None
+    assert len(openwebui.accounts(bridged)) == 3

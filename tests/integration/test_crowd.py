@@ -376,7 +376,7 @@ def test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give(quick: Pai
 def general_forms(path: str, text: str) -> str:
     """Without the short cuts: everything goes the way of what is rare."""
     for each in (
-        replaced("entities/user/openwebui/new.sql.j2", "IF p_item -> 'desired' = 'null' OR", "IF true OR"),
+        replaced("entities/user/openwebui/new.sql.j2", "IF p_item -> 'desired' = 'null'", "IF true"),
         replaced("engine/litellm/dispatch.sql.j2", "IF p_type IN (", "IF true THEN RETURN NULL; ELSIF p_type IN ("),
         replaced("engine/litellm/queue.sql.j2", "IF v_ids[1] = ALL (v_ids) THEN", "IF false THEN"),
         replaced("engine/openwebui/settings.sql.j2", "IF jsonb_array_length(p_items) = 1 THEN", "IF false THEN"),

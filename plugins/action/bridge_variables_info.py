@@ -35,7 +35,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.validate_argument_spec({})
-        variables = task_vars or {}
+        # YAML reads the names on, no and 1 as something else than text, and none of ours is such a one.
+        variables = {name: value for name, value in (task_vars or {}).items() if isinstance(name, str)}
+        extra = {name for name in load_extra_vars(self._loader) if isinstance(name, str)}
         options = self._options()
         given = {
             name: value
@@ -52,7 +54,7 @@ class ActionModule(ActionBase):
                 problems.append(f"{name} cannot be evaluated: {str(error).splitlines()[0]}")
         allowed = values.get("bridge_allow_unknown", [])
         problems += _variables.unknown(given, options, allowed)
-        problems += _variables.unprefixed(load_extra_vars(self._loader), options, self._chosen(given), allowed)
+        problems += _variables.unprefixed(extra, options, self._chosen(given), allowed)
         problems += _variables.half_a_question(variables)
         problems += _variables.wrong_values(values, options)
         if problems:

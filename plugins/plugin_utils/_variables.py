@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from datetime import date
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -145,6 +146,8 @@ def wrong_values(values: Mapping[str, Any], options: Mapping[str, Mapping[str, A
     found, read = [], {}
     for name, value in values.items():
         try:
+            if isinstance(value, date) and name not in _MOMENTS:
+                raise _Wrong("is a date, not text: put it in quotes")
             read[name] = converted(value, options[name], is_secret(name))
             _check_rules(name, read[name])
         except _Wrong as problem:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
     [
         ({"bridge_login_port": "five"}, 'bridge_login_port is "five", not a whole number.'),
         ({"bridge_login_host": "db\n"}, "bridge_login_host has a line break, a tab or another control character in it"),
+        ({"bridge_litellm_db": datetime(2026, 11, 28)}, "bridge_litellm_db is a date, not text: put it in quotes"),
         ({"bridge_sync_user": " sync"}, 'bridge_sync_user is " sync": it must not begin or end with a space'),
         ({"bridge_owner_role": "   "}, 'bridge_owner_role is "   ": it must not begin or end with a space'),
         ({"bridge_login_password": "secret\n"}, "bridge_login_password has a line break, a tab or another control"),
@@ -217,3 +219,7 @@ def test_text_that_may_have_anything_in_it() -> None:
 def test_a_secret_with_a_line_break_is_not_shown() -> None:
     found = problems(bridge_maintenance_password="correct horse\n")
     assert "printf" in found and "horse" not in found
+
+
+def test_a_moment_may_be_a_date_of_yaml() -> None:
+    assert problems(bridge_audit_since=date(2026, 11, 28)) == ""

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from kit.bridge import DRAINER_ROLE
 from kit.cluster import SUPERUSER, Cluster
-from kit.pairs import OWN_ROLES, SIDES, SYNC_USER, Session
+from kit.pairs import OWN_ROLES, SIDES, SYNC_USER, Session, drop_databases
 
 _LOGINS = (*SIDES, SYNC_USER, DRAINER_ROLE)
 _KEPT = [SUPERUSER, *_LOGINS, *OWN_ROLES]
@@ -24,6 +24,7 @@ _OWNING = """
 SELECT DISTINCT d.datname AS name FROM pg_shdepend AS s JOIN pg_database AS d ON d.oid = s.dbid OR s.dbid = 0
  WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %s::regrole AND d.datallowconn
 """
+_DATABASES = "SELECT datname AS name FROM pg_database WHERE datdba = %s::regrole"
 _CHANGED = """
 SELECT rolname AS name FROM pg_roles
  WHERE rolname = ANY (%s) AND (rolconnlimit <> -1 OR rolcanlogin <> (rolname = ANY (%s)) OR rolsuper OR rolcreatedb
@@ -74,7 +75,8 @@ def _names(session: Session, query: str, parameters: list[object] | None = None)
 
 
 def _drop_role(cluster: Cluster, session: Session, name: str) -> None:
-    """With what it owns and may do in every database."""
+    """With its databases, and what it owns and may do in others."""
+    drop_databases(cluster, _names(session, _DATABASES, [_quoted(session, name)]))
     for database in _names(session, _OWNING, [_quoted(session, name)]):
         with contextlib.closing(Session(cluster.connect(database))) as inside:
             _run(inside, "DROP OWNED BY {} CASCADE", name)

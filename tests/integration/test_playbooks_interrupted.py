@@ -143,7 +143,7 @@ def interrupt(
             if not line.startswith("TASK ["):
                 continue
             if due is None and begins(number, line):
-                due = threading.Timer(delay, end, [process.pid, sent])
+                due = threading.Timer(delay, end, [process.pid, sent, folder])
                 due.start()
             number += 1
     assert due is not None, "".join(printed)
@@ -152,20 +152,27 @@ def interrupt(
     return process.returncode != 0, "".join(printed)
 
 
-def end(pid: int, sent: signal.Signals) -> None:
+def end(pid: int, sent: signal.Signals, folder: Path) -> None:
     """Ctrl-C reaches ansible-playbook alone, which ends the rest; nothing survives the machine."""
-    for each in [pid] if sent == signal.SIGINT else stopped(pid):
+    if sent == signal.SIGINT:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(each, sent)
+            os.kill(pid, sent)
+        return
+    # Until nobody is left: one may be starting another at this moment.
+    while left := begun_in(folder):
+        for each in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, sent)
 
 
-def stopped(pid: int) -> list[int]:
-    """It, the processes that it has started, and theirs. Each stands still, so that it starts no other meanwhile."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    children = [int(child) for child in found.stdout.split()]
-    return [pid, *(each for child in children for each in stopped(child))]
+def begun_in(folder: Path) -> list[int]:
+    """The processes of a run, which inherit an environment that names its folder; those that have ended have none."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/".encode() in environ.read_bytes():
+                found.append(int(environ.parent.name))
+    return found
 
 
 def settle(kind: Kind, pair: Pair, folder: Path, pristine: Mapping[str, list[str]], printed: str) -> None:

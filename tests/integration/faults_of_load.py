@@ -382,8 +382,8 @@ LOAD: list[Row] = [
     (
         "an account is made plainly with any role",
         _NEW,
-        " OR user_bridge.exceeds_role(c_want, c_options)\n",
-        "\n",
+        "IF user_bridge.exceeds_role(v_want, c_options)\n",
+        "IF false\n",
         _plain(crowd.test_a_new_user_gets_no_role_that_open_webui_s_side_does_not_give),
     ),
     *(

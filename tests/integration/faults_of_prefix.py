@@ -57,7 +57,7 @@ PREFIX: list[Row] = [
     (
         "a new account has what was left to another one",
         "entities/user/openwebui/new.sql.j2",
-        "PERFORM user_bridge.drop_leftovers(ARRAY[c_account]);",
+        "PERFORM user_bridge.drop_leftovers(ARRAY[v_account]);",
         "NULL;",
         partial(prefix.test_what_was_left_to_an_account_of_this_id_is_nobodys, others=0, sign_in=False),
     ),

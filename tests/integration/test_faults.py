@@ -628,7 +628,7 @@ FAULTS = [
     Fault(
         "memberships not written when the account comes",
         "entities/user/openwebui/apply.sql.j2",
-        "RETURN user_bridge.write_user_memberships(p_link.entity_id);",
+        "RETURN user_bridge.write_user_memberships(p_link.entity_id, c_account);",
         "RETURN '[]'::jsonb;",
         lambda pair: test_mapping.TestTeams().test_a_member_joins_when_the_user_appears(pair),
     ),
@@ -1792,7 +1792,7 @@ FAULTS += LOCKS + [
     Fault(
         "a user's delivery leaves what was brought back",
         "entities/membership/openwebui/apply.sql.j2",
-        "w.kind || ' ' || w.holder_id = 'membership ' || user_bridge.linked_id('user', p_user_id)",
+        "w.kind || ' ' || w.holder_id = 'membership ' || p_account",
         "false",
         lambda pair: test_stale_pages.test_a_membership_that_a_page_brings_back_is_taken_again(
             test_stale_pages.team(pair), test_stale_pages.next_delivery_of_the_user
@@ -1810,8 +1810,8 @@ FAULTS += LOCKS + [
     Fault(
         "what LiteLLM wants again stays remembered",
         "entities/membership/openwebui/apply.sql.j2",
-        "DELETE FROM user_bridge.withdrawn AS w\n",
-        "UPDATE user_bridge.withdrawn AS w SET since = w.since\n",
+        "DELETE FROM user_bridge.withdrawn AS w WHERE w.ctid",
+        "UPDATE user_bridge.withdrawn AS w SET since = w.since WHERE w.ctid",
         lambda pair: test_stale_pages.test_what_litellm_wants_again_is_no_longer_remembered(
             test_stale_pages.team(pair), page_first=False, in_bulk=False
         ),

@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
         merged: dict[str, Any] | None = None
         first: dict[str, int] = {"done": 0}
         arguments = dict(self._task.args)
-        # Whoever waits sees soon that it goes on, whether on a terminal or in a log.
+        # The first progress line comes early, on a terminal and in a log.
         arguments.setdefault("chunk_seconds", 1)
         started = time.monotonic()
         spoken: float | None = None

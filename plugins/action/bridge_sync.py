@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _progress
 
 MODULE = "llmops.user_bridge.bridge_sync"
-# Whoever waits sees soon that it goes on.
+# The first progress line comes early, so that a waiting user sees that it works.
 FIRST_SECONDS, SECONDS = 1, 10
 # Options that belong to what the first call does besides draining.
 _ONCE = ("action", "backfill", "entity_types", "ids", "repair", "until")

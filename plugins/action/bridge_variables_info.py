@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from ansible_collections.llmops.user_bridge.plugins.plugin_utils import _variabl
 
 _COLLECTION = Path(__file__).parents[2]
 _ROLE = _COLLECTION / "roles" / "bridge"
-# What the installed SQL is made from: templates, and the code that reads, records and compares it.
-_SOURCES = (
-    _COLLECTION / "roles" / "triggers" / "templates",
-    _COLLECTION / "plugins" / "module_utils" / "_install",
-    _COLLECTION / "plugins" / "module_utils" / "_catalog",
-)
 
 
 class ActionModule(ActionBase):
@@ -63,7 +56,6 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "problems": [],
-            "sources": _digest(_SOURCES),
             "check_mode": bool(self._task.check_mode),
             **self._become(variables),
         }
@@ -89,17 +81,6 @@ class ActionModule(ActionBase):
             "become_user": str(plugin.get_option("become_user") or ""),
             "become_method": plugin.name,
         }
-
-
-def _digest(folders: Iterable[Path]) -> str:
-    """Of the names and contents of all files in these folders, without what Python has compiled."""
-    found = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(path for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file()):
-            content = path.read_bytes()
-            found.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode())
-            found.update(content)
-    return found.hexdigest()
 
 
 def _is_registered(value: Any) -> bool:

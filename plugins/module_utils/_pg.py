@@ -134,7 +134,7 @@ def open_connection(login: dict[str, Any]) -> Any:
 
 
 def _refuse_another_role(cur: Any, login: str) -> None:
-    """A database's owner can also have every login act as another role, which whoever deploys would then be."""
+    """A database's owner can set a role for every login (ALTER DATABASE ... SET role), for the deploying one too."""
     (now,) = rows(cur, "SELECT current_user::text AS role, current_database()::text AS database")
     if now["role"] != login and value(cur, _DATABASE_ROLE):
         raise BridgeError(

@@ -118,7 +118,7 @@ EXAMPLES = r"""
     login_db: litellm
   register: bridge_migrated
 
-- name: Fail when somebody could not be brought
+- name: Fail when a user could not be migrated
   ansible.builtin.assert:
     that: failed_users | length == 0
     fail_msg: "{{ failed_users }}"

@@ -56,7 +56,7 @@ options:
     description:
       - What to do where the bridge is paused, which delivers nothing then.
       - V(refuse) fails before anything is changed. V(queue) queues what O(action) and O(backfill) have to deliver, and
-        leaves it to whoever resumes the bridge.
+        leaves it to the playbook that resumes the bridge.
     type: str
     choices: [queue, refuse]
     default: refuse

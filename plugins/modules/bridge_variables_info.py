@@ -42,10 +42,6 @@ problems:
   elements: str
   sample:
     - bridge_sync_pasword is no variable of this collection; did you mean bridge_sync_password?
-sources:
-  description: A digest of the files that the SQL in both databases is made from.
-  returned: success
-  type: str
 check_mode:
   description: Whether the task runs in check mode, by option or by keyword.
   returned: success

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
 
 from e2e.litellm_server import MASTER_KEY, Proxy
 from e2e.webui_server import Server
@@ -52,28 +52,29 @@ def running() -> Iterator[Browser]:
 @contextmanager
 def window(browser: Browser, server: Server, width: int = SIZE["width"]) -> Iterator[Page]:
     """A window with cookies of its own, the sidebar open, at the page that a visitor gets first."""
-    size: ViewportSize = {**SIZE, "width": width}
-    context = browser.new_context(viewport=size, locale="en-US", base_url=server.url, color_scheme="light")
-    context.set_default_timeout(PATIENCE_MS)
-    context.add_init_script("localStorage.setItem('sidebar', 'true')")
-    try:
+    with _context(browser, server.url, width) as context:
+        context.add_init_script("localStorage.setItem('sidebar', 'true')")
         page = context.new_page()
         page.goto("/auth")
         yield page
-    finally:
-        context.close()
 
 
 @contextmanager
 def litellms_window(browser: Browser, proxy: Proxy, width: int) -> Iterator[Page]:
     """A window of LiteLLM's own pages, signed in with the master key as their administrator does."""
-    size: ViewportSize = {**SIZE, "width": width}
-    context = browser.new_context(viewport=size, locale="en-US", base_url=proxy.url, color_scheme="light")
-    context.set_default_timeout(PATIENCE_MS)
-    try:
+    with _context(browser, proxy.url, width) as context:
         signed_in = context.request.post("/v2/login", data={"username": "admin", "password": MASTER_KEY})
         assert signed_in.ok, signed_in.text()
         yield context.new_page()
+
+
+@contextmanager
+def _context(browser: Browser, url: str, width: int) -> Iterator[BrowserContext]:
+    size: ViewportSize = {**SIZE, "width": width}
+    context = browser.new_context(viewport=size, locale="en-US", base_url=url, color_scheme="light")
+    context.set_default_timeout(PATIENCE_MS)
+    try:
+        yield context
     finally:
         context.close()
 

@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import psycopg2
 import psycopg2.errors
 import psycopg2.extras
-import yaml
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils._render import render
 from psycopg2 import sql
 
 from kit import product
@@ -50,8 +49,9 @@ SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 # As the role `maintenance` makes its login, under a name that no deployment uses.
 DRAINER_ROLE = "drainer_of_tests"
-REGISTRY: dict[str, Any] = yaml.safe_load((TEMPLATES / "entities" / "registry.yml").read_text(encoding="utf-8"))
-SETTINGS: dict[str, Any] = yaml.safe_load((TEMPLATES / "settings.yml").read_text(encoding="utf-8"))["settings"]
+_DECLARED = render.declarations(TEMPLATES)
+REGISTRY: dict[str, Any] = _DECLARED["registry"]
+SETTINGS: dict[str, Any] = _DECLARED["settings"]
 # Every user and team has rights on models, which would only add to what a test counts: those about them follow them.
 # Without a drainer each new account costs 60 ms of hashing by default.
 DEFAULTS: Mapping[str, Any] = {"model_access": False, "password_cost": 4}
@@ -61,14 +61,6 @@ Mutate = Callable[[str, str], str]
 Texts = Mapping[Side, Mapping[str, str]]
 
 
-def environment() -> jinja2.Environment:
-    """As Ansible renders: an unknown variable is an error."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
-
-
 def render_sql(side: Side, **variables: Any) -> dict[str, str]:
     """Path below templates/ to SQL, in the order in which the files are applied.
 
@@ -76,15 +68,14 @@ def render_sql(side: Side, **variables: Any) -> dict[str, str]:
     """
     key = side, repr((REGISTRY, SETTINGS, sorted(variables.items())))
     if key not in _rendered:
-        _rendered[key] = _render(side, variables)
+        _rendered[key] = _rendered_with(variables, side)
     return dict(_rendered[key])
 
 
 _rendered: dict[tuple[Side, str], dict[str, str]] = {}
 
 
-def _render(side: Side, variables: Mapping[str, Any]) -> dict[str, str]:
-    templates = environment()
+def _rendered_with(variables: Mapping[str, Any], side: Side) -> dict[str, str]:
     values = {
         "dblink_schema": SCHEMA,
         "pgcrypto_schema": SCHEMA,
@@ -96,19 +87,7 @@ def _render(side: Side, variables: Mapping[str, Any]) -> dict[str, str]:
         "settings": SETTINGS,
         **variables,
     }
-    return {path: templates.get_template(path).render(values) for path in template_paths(side)}
-
-
-def template_paths(side: Side) -> list[str]:
-    """As the role triggers orders them: tables and types first, triggers on the programs' tables last."""
-    first, last = f"engine/{side}/state.sql.j2", f"engine/{side}/triggers.sql.j2"
-    folders = [f"entities/{name}/{side}" for name, sides in REGISTRY["folders"].items() if side in sides]
-    paths = [
-        path.relative_to(TEMPLATES).as_posix()
-        for folder in (f"engine/{side}", *folders)
-        for path in (TEMPLATES / folder).glob("*.sql.j2")
-    ]
-    return sorted(paths, key=lambda path: (path != first, path == last, path))
+    return render.render(TEMPLATES, side, values)
 
 
 @functools.cache
@@ -137,8 +116,7 @@ def templates_from(root: Path) -> Iterator[None]:
 def _read_templates(root: Path) -> None:
     global TEMPLATES, REGISTRY, SETTINGS
     TEMPLATES = root
-    REGISTRY = yaml.safe_load((root / "entities" / "registry.yml").read_text(encoding="utf-8"))
-    SETTINGS = yaml.safe_load((root / "settings.yml").read_text(encoding="utf-8"))["settings"]
+    REGISTRY, SETTINGS = render.declarations(root).values()
     _rendered.clear()
     _shipped.cache_clear()
     _digest_of_shipped.cache_clear()

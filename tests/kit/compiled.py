@@ -78,7 +78,8 @@ def keep_templates(folder: Path) -> None:
         def make() -> Any:
             return compile_source(self, source, name, filename, *more, **named)
 
-        if not isinstance(source, str) or not isinstance(self, AnsibleEnvironment) or more or named:
+        known = isinstance(self, AnsibleEnvironment) or type(self) is Environment
+        if not isinstance(source, str) or not known or more or named:
             return make()
         context = _TemplateCompileContext.current(optional=True)
         recipe = (

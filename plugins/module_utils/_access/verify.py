@@ -42,7 +42,7 @@ def _checks(site: Program, proxy: Program, who: Person, said: Mapping[str, Any],
     known = rights.models(said["models"])
     seen = openwebui.shown(site, who)
     granted = rights.choose(known, seen, True, said["granted_model"], "bridge_verify_granted_model")
-    # Whoever sees everything can still be refused by LiteLLM.
+    # A person who sees every model can still be refused by LiteLLM.
     hidden = frozenset() if who.is_admin else seen
     refused = rights.choose(known, hidden, False, said["refused_model"], "bridge_verify_refused_model")
     tried = None if reads_only else (site, proxy)

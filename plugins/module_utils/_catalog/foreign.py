@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What somebody else has put into the bridge's schema, where it would run with the rights of whoever comes by.
+"""Objects of others in the bridge's schema, where they would run with the rights of the role that calls them.
 
 This module_utils is PRIVATE to the collection. It can have breaking changes at any time.
 """

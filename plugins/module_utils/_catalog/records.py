@@ -55,6 +55,17 @@ def stamp(sources: str, version: str, objects: int, missing: Iterable[str]) -> s
     return " ".join([sources, version, str(objects), *sorted(missing)])
 
 
+def missing_tables(cur: Any, names: Iterable[str]) -> set[str]:
+    """Those of the program's tables that this version of it does not have."""
+    missing = _pg.rows(
+        cur,
+        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
+        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
+        {"tables": list(names)},
+    )
+    return {row["name"] for row in missing}
+
+
 def read_records(cur: Any, live: Container[tuple[str, str]]) -> dict[tuple[str, str], Record]:
     """The records by kind and label, none before the first installation. live: what there is, by kind and label."""
     if ("table", BOOKKEEPING_NAME) not in live:

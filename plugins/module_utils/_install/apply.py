@@ -22,6 +22,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.foreig
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live, live_objects
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import (
     Record,
+    missing_tables,
     read_records,
 )
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restored import restored_by
@@ -39,7 +40,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan i
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.preflight import preflight, recorded_version
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.restored import give_back
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored import (
-    missing_tables,
     write_records,
     write_settings,
     write_stamp,

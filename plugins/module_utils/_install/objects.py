@@ -36,7 +36,7 @@ def let_create(cur: Any, roles: Roles) -> None:
 
 
 def forbid_create(cur: Any, roles: Roles) -> None:
-    """Whoever runs code as the program role must not be able to replace a function."""
+    """Takes CREATE on the schema back: code that runs as the program role must not replace a function."""
     _pg.set_role(cur, roles.owner)
     cur.execute(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {quote(roles.program)}")
 

@@ -31,7 +31,7 @@ def give_back(cur: Any, roles: Roles) -> None:
     for each in _of(found, "table", "sequence", *ROUTINES):
         subject = each.subject
         _alter(cur, subject, f"{subject.kind} {subject.identity} OWNER TO {quote(roles.owner)}")
-    # An index may call a function, which is still whoever restored it's to have changed.
+    # An index may call a function, which the restoring role may have changed.
     for each in _of(found, "trigger", "index"):
         _drop(cur, [each])
     for kind in ("view", "materialized view"):

@@ -10,12 +10,15 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.live import Live
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import BOOKKEEPING_NAME, stamp
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import (
+    BOOKKEEPING_NAME,
+    missing_tables,
+    stamp,
+)
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.plan import Change, Wanted
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import quote
@@ -83,14 +86,3 @@ def write_stamp(cur: Any, wanted: Wanted) -> None:
         f"UPDATE {BOOKKEEPING_NAME} SET fingerprint = %(stamp)s WHERE kind = 'bridge' AND name = %(side)s",
         {"stamp": made_from, "side": wanted.side},
     )
-
-
-def missing_tables(cur: Any, names: Iterable[str]) -> set[str]:
-    """Those of the program's tables that this version of it does not have."""
-    missing = _pg.rows(
-        cur,
-        "SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name)"
-        " WHERE to_regclass('public.' || quote_ident(t.name)) IS NULL",
-        {"tables": list(names)},
-    )
-    return {row["name"] for row in missing}

@@ -19,7 +19,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import P
 
 # For the drainer's own session, a run of this collection, monitoring, a backup and an administrator.
 OTHERS = 5
-# The drainer's connection, one for LiteLLM's commits, and one for whoever looks.
+# The drainer's connection, one for LiteLLM's commits, and one for bridge_info and administrators.
 LEAST = 3
 # Beyond one for each backend of LiteLLM: the drainer's, and those of a migration or comparison.
 MORE = 4

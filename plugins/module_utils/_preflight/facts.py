@@ -72,7 +72,7 @@ WITH f AS (
 )
 SELECT (SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
          WHERE e.extname = %(extension)s) AS extension_schema,
-       -- Whoever owns the schema can put another one in its place. The owner of the database owns public from 15 on.
+       -- The owner of a schema can replace it. From 15 on, the owner of the database owns public.
        (SELECT o.rolname::text
           FROM pg_extension AS e
           JOIN pg_namespace AS n ON n.oid = e.extnamespace AND n.nspname <> '{SCHEMA}'

@@ -16,6 +16,7 @@ from typing import Any, Callable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED
+from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import missing_tables
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
@@ -201,7 +202,9 @@ def _look(
             if params["depth"] == "bridge":
                 if is_ours and facts["schema_owner"]:
                     roles, version = Roles(asked.owner_role, asked.program_role), _pg.server_version(connection)
-                    installed[side] = look_at_installed(cur, side, roles, version, _missing(asked, facts))
+                    installed[side] = look_at_installed(
+                        cur, side, roles, version, missing_tables(cur, _optional(asked))
+                    )
                 if side == "litellm" and is_ours and facts["schema_owner"]:
                     facts["lost_models"] = read_lost(cur, asked.owner_role, params["settings"])
                 if side == "openwebui":
@@ -227,9 +230,9 @@ def _look(
         connection.close()
 
 
-def _missing(asked: Asked, facts: dict[str, Any]) -> list[str]:
-    """The tables that not every version of the program has, and this one has not."""
-    return [name for name, declared in asked.tables.items() if "since" in declared and name not in facts["tables"]]
+def _optional(asked: Asked) -> list[str]:
+    """The tables that not every version of the program has."""
+    return [name for name, declared in asked.tables.items() if "since" in declared]
 
 
 def _wanted_settings(params: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any] | None:

@@ -66,7 +66,7 @@ class Checks:
     maintenance: str
     maintenance_db: str
     allow_no_admin: bool
-    # The sides where a password has to be set, and where a key has to be brought.
+    # The sides where a password has to be set, and where the key of the installation has to be stored.
     secrets: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
 

@@ -25,7 +25,7 @@ from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parents[3] / "roles" / "bridge" / "templates"
 _MADE = re.compile(r'<time id="made".*?</time>', re.DOTALL)
-_PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+_PLOT = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 
 
 def page(info: Mapping[str, Any], host: str, now: datetime) -> str:
@@ -55,8 +55,8 @@ def is_same(one: str, other: str) -> bool:
 
 
 def for_a_diff(text: str) -> str:
-    """A page with its pictures left out."""
-    return _PICTURE.sub("<svg>", text)
+    """A page with its plots left out."""
+    return _PLOT.sub("<svg>", text)
 
 
 def _plots(info: Mapping[str, Any], now: datetime) -> list[Plot]:

@@ -25,7 +25,7 @@ _FONT = 11
 
 
 class Plot(NamedTuple):
-    """What is plotted, the same in a sentence, and the picture; None where there is nothing to draw."""
+    """What is plotted, the same in a sentence, and the SVG; None where there is nothing to draw."""
 
     name: str
     title: str
@@ -166,7 +166,7 @@ def _whole(value: float) -> str:
 
 
 def _bare(root: Any) -> Any:
-    """Without script, style, ids and what a script would need; a mark says its value to whoever points at it."""
+    """Without script, style, ids and what a script would need; a mark has its value as a tooltip."""
     for parent in list(root.iter()):
         parent.attrib.pop("id", None)
         told = {}

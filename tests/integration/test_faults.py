@@ -1029,6 +1029,13 @@ LOCKS = [
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(
+        "what is locked with an entity is taken to be what it was",
+        "engine/litellm/locks.sql.j2",
+        "pg_current_snapshot()::text = v_snapshot THEN",
+        "true THEN",
+        _advisory.test_is_not_taken_for_what_has_changed_while_it_was_waited_for,
+    ),
+    Fault(
         "every write waits for a lock that nobody gives back",
         "engine/litellm/locks.sql.j2",
         "PERFORM user_bridge.lose_patience() WHERE v_waited;",

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 
 import psycopg2.errors
 import pytest
 
-from hard_support import lock_waits, log_lock_waits
+from hard_support import lock_waits, log_lock_waits, until
 from kit import openwebui, rows
 from kit.bridge import REGISTRY, hurried, install_bridge
 from kit.cluster import SUPERUSER
@@ -193,6 +194,26 @@ class TestAnAdvisoryLock:
         holder.close()
         drain(pair)
         assert queue(pair) == [] and named(pair, "New") == 2
+
+    def test_is_not_taken_for_what_has_changed_while_it_was_waited_for(self, pair: Pair) -> None:
+        """With another email it is another lock, which this one does not have."""
+        with_users(pair, 2)
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        lock = (
+            "SELECT busy FROM user_bridge.lock_entities(ARRAY['user'], ARRAY[%s], clock_timestamp() + interval '10 s')"
+        )
+        holder, waiter = (pair.connect("litellm", SUPERUSER, autocommit=False) for _number in range(2))
+        assert waiter.value(lock, ["u1"]) == []
+        holder.run(lock, ["u0"])
+        busy: list[object] = []
+        waiting = threading.Thread(target=lambda: busy.append(waiter.value(lock, ["u0"])))
+        waiting.start()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        until(lambda: pair.litellm_admin.value(waits, [waiter.pid]))
+        pair.litellm.run("UPDATE \"LiteLLM_UserTable\" SET user_email = 'other@example.com' WHERE user_id = 'u0'")
+        holder.rollback()
+        waiting.join()
+        assert busy == [[1]]
 
     def test_cannot_be_computed_by_others(self, pair: Pair) -> None:
         """The same names have other keys in another installation, on either side."""

@@ -139,7 +139,7 @@ def test_nothing_that_can_be_set_keeps_a_change_from_arriving(pair: Pair) -> Non
 
 
 def test_a_mark_that_can_be_forged_is_noticed(pair: Pair) -> None:
-    assert not arrives_at_once(pair, replaced("engine/litellm/queue.sql.j2", WOKEN, "'yes'"))
+    assert not arrives_at_once(pair, replaced("entities/user/litellm/enqueue.sql.j2", WOKEN, "'yes'"))
 
 
 @pytest.mark.parametrize(

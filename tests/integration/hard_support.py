@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kit.bridge import Mutate, hurried
@@ -40,14 +40,27 @@ def lock_waits(pair: Pair, side: Side) -> int:
     return len(re.findall(f"@{pair.database(side)} LOG: .* still waiting for ", log))
 
 
+@contextmanager
+def silent_target(pair: Pair) -> Iterator[None]:
+    """The backends that serve LiteLLM's sessions stand still, with their connections alive."""
+    found = pair.openwebui_admin.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
+    with ExitStack() as stack:
+        for row in found:
+            stack.enter_context(pair.cluster.frozen(row["pid"]))
+        yield
+
+
 def used_to_silence(pair: Pair, session: Session, user: str) -> None:
     """Have a session meet a target that does not answer: when it does so again, it has compiled what handles that."""
-    blocker = pair.connect("openwebui", autocommit=False)
-    blocker.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
-    with hurried(pair, 200):
-        session.run('UPDATE "LiteLLM_UserTable" SET user_alias = %s WHERE user_id = %s', ["Silence", user])
-    blocker.rollback()
+
+    def change(alias: str) -> None:
+        session.run('UPDATE "LiteLLM_UserTable" SET user_alias = %s WHERE user_id = %s', [alias, user])
+
+    change("With a connection")
+    with hurried(pair, 200), silent_target(pair):
+        change("Silence")
     drain_all(pair)
+    change("With a new one")
 
 
 def calls_ended(pair: Pair) -> None:

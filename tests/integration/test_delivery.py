@@ -12,7 +12,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from hard_support import calls_ended, threads, until, used_to_silence
+from hard_support import calls_ended, silent_target, threads, until, used_to_silence
 from kit import openwebui, rows
 from kit.bridge import hurried, install_bridge, request
 from kit.cluster import SUPERUSER
@@ -364,11 +364,9 @@ def test_a_statement_timeout_of_litellms_is_not_reached(pair: Pair) -> None:
     used_to_silence(pair, writer, "u1")
     writer.raw.autocommit = False
     writer.run("SET statement_timeout = '1s'; SET CONSTRAINTS ALL IMMEDIATE")
-    outage = TableLocked(pair)
-    outage.begin()
-    rows.change_user(writer, "u1", user_alias="Ann")
-    writer.commit()
-    outage.end()
+    with silent_target(pair):
+        rows.change_user(writer, "u1", user_alias="Ann")
+        writer.commit()
     assert pair.litellm.value("SELECT user_alias FROM \"LiteLLM_UserTable\" WHERE user_id = 'u1'") == "Ann"
     drain(pair)
     assert openwebui.accounts(pair) == {"ann@example.com": ("Ann", "user")}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import psycopg2
 import psycopg2.errors
 import pytest
 
-from hard_support import until
+from hard_support import threads, until
 from kit import openwebui, rows
 from kit.bridge import drainer, install_bridge
 from kit.cluster import SUPERUSER
@@ -127,7 +128,15 @@ def test_a_limit_for_transactions_is_for_others(bridged: Pair) -> None:
     leave_to_the_drainer(bridged, "u1")
     session = bridged.connect("litellm", SUPERUSER)
     session.run("SET transaction_timeout = '250ms'")
-    session.run("CALL user_bridge.drainer(0)")
+    holder = bridged.connect("openwebui", autocommit=False)
+    holder.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
+
+    def give_back() -> None:
+        time.sleep(0.6)
+        holder.rollback()
+
+    with threads(give_back):
+        session.run("CALL user_bridge.drainer(0)")
     assert arrived(bridged, "u1")
     assert session.value("SHOW transaction_timeout") == "250ms"
 

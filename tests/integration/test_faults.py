@@ -23,6 +23,7 @@ import test_crowd
 import test_delivery
 import test_drainer
 import test_flat_cost
+import test_hard_ceiling
 import test_held_changes
 import test_installation
 import test_locks
@@ -130,6 +131,15 @@ def _drainer(test: Catch) -> Catch:
     def catch(pair: Pair) -> None:
         install_bridge(pair, {"initial_password": "none"})
         test(pair)
+
+    return catch
+
+
+def _from_17(test: Catch) -> Catch:
+    def catch(pair: Pair) -> None:
+        usable = pair.cluster.major >= 17
+        with test_hard_ceiling.server_of(pair.cluster, usable, 18) as server, pairs.pair(server) as made:
+            test(made)
 
     return catch
 
@@ -971,6 +981,27 @@ LOCKS = [
         "SET lock_timeout = '50ms' AS $body$",
         "AS $body$",
         _row.test_fails_its_item_alone,
+    ),
+    Fault(
+        "a COMMIT waits for a locked table as long as the request may",
+        "engine/openwebui/door.sql.j2",
+        "ELSE least(v_stop, clock_timestamp() + interval '50 milliseconds') END",
+        "ELSE v_stop END",
+        lambda pair: test_hard_ceiling.test_a_table_locked_for_a_minute_costs_a_moment_each_backoff(pair, "user"),
+    ),
+    Fault(
+        "rights of whoever has no account differ",
+        "engine/litellm/reconcile.sql.j2",
+        "AND user_bridge.waits_for_followed(x.entity_type, x.entity_id)",
+        "AND false",
+        test_reconcile.test_rights_of_who_is_skipped_are_no_difference,
+    ),
+    Fault(
+        "a limit for transactions ends the drainer",
+        "engine/litellm/drainer.sql.j2",
+        "set_config('transaction_timeout', '0', false)",
+        "set_config('transaction_timeout', c_timeout, false)",
+        _from_17(_drainer(test_drainer.test_a_limit_for_transactions_is_for_others)),
     ),
     Fault(
         "each item of a request waits anew",

@@ -56,6 +56,11 @@ def _restored(pair: Pair) -> None:
     bridge_install.test_a_bridge_restored_without_owners_is_given_back_with_its_rows_only(pair, options)
 
 
+def _published(pair: Pair) -> None:
+    bridge_install.ensure_roles(pair)
+    bridge_install.test_a_publication_of_the_whole_schema_only_reads(pair, bridge_install.litellm_options(pair))
+
+
 def _masked(pair: Pair) -> None:
     with query_info.masking(pair, "litellm") as login:
         query_info.test_rows_are_as_the_server_has_them(login)
@@ -151,6 +156,13 @@ FAULTS = [
         lambda pair: bridge_sync.test_a_paused_bridge_only_queues_if_asked_to(
             bridge_sync.queues(pair), {"backfill": True}
         ),
+    ),
+    Fault(
+        "a publication of the schema is taken for somebody's code",
+        "_catalog/foreign.py",
+        "     AND d.classid::regclass::text <> 'pg_publication_namespace'\n",
+        "",
+        _published,
     ),
     Fault(
         "a pooler passes for a server",

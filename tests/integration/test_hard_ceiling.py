@@ -16,7 +16,7 @@ import psycopg2.errors
 import pytest
 
 from conftest import missing
-from hard_support import QUICK, calls_ended, replaced, threads, until, used_to_silence
+from hard_support import QUICK, calls_ended, replaced, silent_target, threads, until, used_to_silence
 from kit import binaries, openwebui, pairs, rows
 from kit.bridge import Mutate, change_settings, hurried, install_bridge
 from kit.cluster import Cluster, running
@@ -105,10 +105,7 @@ def _half_open(_: Pair, proxy: Proxy) -> Iterator[None]:
 
 @contextmanager
 def _frozen_backend(pair: Pair, _: Proxy) -> Iterator[None]:
-    found = pair.openwebui_admin.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", [SYNC_USER])
-    with contextlib.ExitStack() as stack:
-        for row in found:
-            stack.enter_context(pair.cluster.frozen(row["pid"]))
+    with silent_target(pair):
         yield
 
 
@@ -119,16 +116,8 @@ def _frozen_postmaster(pair: Pair, _: Proxy) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _locked_table(pair: Pair, _: Proxy | None) -> Iterator[None]:
-    blocker = pair.connect("openwebui", autocommit=False)
-    blocker.run('LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE')
-    yield
-    blocker.rollback()
-
-
 Fault = Callable[[Pair, Proxy], AbstractContextManager[None]]
-KEPT: list[Fault] = [_half_open, _frozen_backend, _locked_table]
+KEPT: list[Fault] = [_half_open, _frozen_backend]
 CONNECTING: list[Fault] = [_half_open, _frozen_postmaster]
 
 
@@ -160,7 +149,7 @@ def test_no_commit_is_held_longer_than_the_ceiling(pair: Pair, proxy: Proxy, fau
 
 
 @contextmanager
-def _server_of(usual: Cluster, usable: bool, major: int) -> Iterator[Cluster]:
+def server_of(usual: Cluster, usable: bool, major: int) -> Iterator[Cluster]:
     """The usual server where it will do, else one of this major version."""
     if usable:
         yield usual
@@ -181,13 +170,13 @@ def connecting(request: pytest.FixtureRequest) -> Fault:
 
 @pytest.fixture(scope="module")
 def server_before_16(server: Cluster) -> Iterator[Cluster]:
-    with _server_of(server, server.major < 16, 13) as usable:
+    with server_of(server, server.major < 16, 13) as usable:
         yield usable
 
 
 @pytest.fixture(scope="module")
 def server_from_16(server: Cluster) -> Iterator[Cluster]:
-    with _server_of(server, server.major >= 16, 18) as usable:
+    with server_of(server, server.major >= 16, 18) as usable:
         yield usable
 
 
@@ -244,19 +233,19 @@ def test_from_16_on_one_backend_waits_while_connecting_and_can_be_cancelled(from
 @pytest.fixture
 def from_17(server_from_16: Cluster) -> Iterator[Pair]:
     """transaction_timeout came with PostgreSQL 17."""
-    with _server_of(server_from_16, server_from_16.major >= 17, 18) as usable, pairs.pair(usable) as made:
+    with server_of(server_from_16, server_from_16.major >= 17, 18) as usable, pairs.pair(usable) as made:
         yield made
 
 
 def _under_a_transaction_timeout(pair: Pair, mutate: Mutate | None = None) -> None:
-    """A write beside a locked table, where PostgreSQL ends LiteLLM's session before the bridge would give up."""
+    """A write while the target is silent, where PostgreSQL ends LiteLLM's session before the bridge would give up."""
     install_bridge(pair, {**QUICK, "target_timeout_ms": 20_000}, mutate=mutate)
     rows.add_user(pair.litellm, "u1", "ann@example.com")
     session = pair.connect("litellm")
     # The bridge gives up 200 ms before it.
     used_to_silence(pair, session, "u1")
     session.run("SET transaction_timeout = '1s'")
-    with _locked_table(pair, None):
+    with silent_target(pair):
         rows.change_user(session, "u1", user_alias="Ann")
     drain_all(pair)
     assert differences(pair) == []
@@ -320,21 +309,25 @@ def test_a_waiting_commit_can_be_cancelled(pair: Pair, proxy: Proxy, fault: Faul
     assert _cancelled(pair, proxy, fault) < 0.5 + SCHEDULING
 
 
-def test_a_table_locked_for_a_minute_costs_one_timeout_each_backoff(pair: Pair, proxy: Proxy) -> None:
-    """A minute, at a tenth of its length: a writer goes on all the time, and waits for a fraction of it only."""
-    _install(pair, proxy, timeout_ms=200)
+@pytest.mark.parametrize("table", ["user", "access_grant"])
+def test_a_table_locked_for_a_minute_costs_a_moment_each_backoff(pair: Pair, table: str) -> None:
+    """A minute, at a tenth of its length: a writer goes on all the time, and hardly waits."""
+    install_bridge(pair, {**QUICK, "backoff_seconds": 1, "target_timeout_ms": 4000})
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    blocker = pair.connect("openwebui", autocommit=False)
+    blocker.run(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE')
     opened = "SELECT pg_sequence_last_value('user_bridge.breaker_until')"
-    with _locked_table(pair, proxy):
-        taken: list[float] = []
-        pauses = set()
-        started = time.monotonic()
-        while time.monotonic() - started < 6:
-            taken.append(_seconds(lambda: rows.change_user(pair.litellm, "u1", user_alias=f"{len(taken)}")))
-            pauses.add(pair.litellm_admin.value(opened))
-            time.sleep(0.01)
-    assert max(taken) < 0.3 + SCHEDULING
-    # Each second of backoff costs one timeout of 0.2 s, and begins with it.
-    assert 2 <= len(pauses) <= 6
+    taken: list[float] = []
+    pauses = set()
+    started = time.monotonic()
+    while time.monotonic() - started < 6:
+        taken.append(_seconds(lambda: rows.change_user(pair.litellm, "u1", user_alias=f"{len(taken)}")))
+        pauses.add(pair.litellm_admin.value(opened))
+        time.sleep(0.01)
+    blocker.rollback()
+    # The target would have tried for three seconds.
+    assert max(taken) < 0.1 + SCHEDULING
+    assert 2 <= len(pauses) <= 7
     drain_all(pair)
     assert differences(pair) == []
 

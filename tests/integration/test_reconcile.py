@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from hard_support import threads
-from kit import openwebui, rows
+from kit import model_rows, openwebui, rows
 from kit.bridge import copy_prepared, install_bridge
 from kit.drains import drain_on
 from kit.oracle import differences as oracle_differences
@@ -32,7 +32,7 @@ def found(pair: Pair, repair: bool = False) -> set[Difference]:
 
 
 def _plain(row: dict[str, Any]) -> Difference:
-    values = [str(value) if isinstance(value, dict) else value for value in (row["openwebui"], row["litellm"])]
+    values = [str(value) if isinstance(value, (dict, list)) else value for value in (row["openwebui"], row["litellm"])]
     return (row["entity_type"], row["entity_id"], row["field"], values[0], values[1])
 
 
@@ -396,3 +396,23 @@ def test_the_round_trips_of_a_comparison_do_not_grow_with_the_installation(pair:
     assert (many_equal, many_differ) == (few_equal, few_differ)
     # The bucket's entities, which of them differ, and the one that does.
     assert many_differ <= many_equal + 3
+
+
+def test_rights_of_who_is_skipped_are_no_difference(pair: Pair) -> None:
+    """Nobody can have them before he has an account; then they are delivered behind it."""
+    install_bridge(pair, {"initial_password": "none", "model_access": True, "models_for_everyone": ["m1"]})
+    model_rows.add_model(pair.litellm, "m1")
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    rows.add_user(pair.litellm, "skipped", None)
+    drain_on(pair)
+    # What everybody may use is new, and differs.
+    assert "skipped" not in {row[1] for row in found(pair, repair=True)}
+    drain_on(pair)
+    assert found(pair) == set()
+    # Of somebody with an account they are one.
+    pair.openwebui_admin.run("DELETE FROM user_bridge.entity WHERE (entity_type, entity_id) = ('user_models', 'u1')")
+    pair.openwebui_admin.run("DELETE FROM user_bridge.model_member WHERE user_id = 'u1'")
+    assert ("user_models", "u1") in {row[:2] for row in found(pair)}
+    rows.change_user(pair.litellm, "skipped", user_email="bob@example.com")
+    drain_on(pair)
+    assert "skipped" not in {row[1] for row in found(pair)}

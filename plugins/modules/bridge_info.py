@@ -673,10 +673,12 @@ models:
         - Models that are C(public), C(taken_over) or C(switched_off), and C(wider_presets), which people see who do not
           see the model below.
         - Models that are C(owned) by somebody who is no administrator, and who sees them without a grant.
+        - C(presets) of Open WebUI that have the id of a model, and the model that answers (C(base)). Nobody is granted
+          them.
         - Groups that the bridge made for rights alone, to which somebody else has C(added) people.
       type: dict
       sample: {models: 12, made: 12, grants: 40, not_written: 0, groups: 3, members: 25, public: [], owned: [],
-        added: [], taken_over: [], switched_off: [], wider_presets: []}
+        added: [], taken_over: [], switched_off: [], presets: [], wider_presets: []}
 enforcement:
   description:
     - What LiteLLM itself refuses, by rows of its table of end users. Null when it could not be seen.

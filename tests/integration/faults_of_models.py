@@ -398,6 +398,13 @@ RULE: list[Row] = [
         _caught(rule.test_the_word_for_teams_stands_for_the_names_of_deployments),
     ),
     (
+        "the word for teams stands for aliases of what only a star serves",
+        _LISTS,
+        "WHERE a.target IN (SELECT d.name FROM d\n",
+        "WHERE true OR a.target IN (SELECT d.name FROM d\n",
+        _caught(rule.test_the_word_for_teams_stands_for_the_names_of_deployments),
+    ),
+    (
         "a router alias of a team's alias is closed",
         _TEAM_RULES,
         "WHERE r.target IN (SELECT o.key FROM own AS o) AND",

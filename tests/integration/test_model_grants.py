@@ -241,6 +241,46 @@ def test_a_row_by_hand_is_adopted_and_only_gets_grants(people: Pair) -> None:
     assert row(people, "fake-a") == before and readers(people, "fake-a") == {CARL}
 
 
+def test_a_preset_with_a_models_id_is_not_the_model(people: Pair) -> None:
+    """Whoever may use it reaches the model below, which is another right."""
+    add_row(people, "fake-a", {CARL}, base_model_id="secret")
+    before = row(people, "fake-a")
+    (outcome, _rights) = send(people, model("fake-a"), user_models("alice", "fake-a"))
+    assert outcome["status"] == "SKIPPED" and "secret" in outcome["message"] and "openwebui_id" not in outcome
+    assert row(people, "fake-a") == before and readers(people, "fake-a") == {CARL}
+    assert report(people)["presets"] == [{"model_id": "fake-a", "base": "secret"}] and returned(people) == set()
+    explained = ask(people, explain_model={"user": "alice", "model": "fake-a"})["explain"]
+    assert "preset" in " ".join(explained["reasons"]) and not explained["sees"]
+    people.openwebui.run("UPDATE model SET base_model_id = NULL WHERE id = 'fake-a'")
+    assert returned(people) == {("model", "fake-a")}
+    send(people, model("fake-a"))
+    assert readers(people, "fake-a") == {ALICE, CARL} and returned(people) == set()
+    assert report(people)["presets"] == []
+
+
+@pytest.mark.parametrize("base", ["''", "'fake-a'"])
+def test_a_row_that_is_built_on_itself_is_the_model(people: Pair, base: str) -> None:
+    send(people, model("fake-a"), user_models("alice", "fake-a"))
+    people.openwebui.run(f"UPDATE model SET base_model_id = {base} WHERE id = 'fake-a'")
+    assert returned(people) == set()
+    send(people, model("fake-a"))
+    assert readers(people, "fake-a") == {ALICE}
+
+
+def test_a_row_that_becomes_a_preset_loses_the_grants(people: Pair) -> None:
+    """By an import of models, or by hand; and what a page brings back afterwards is taken again."""
+    send(people, model("fake-a"), user_models("alice", "fake-a"), team_models("blue", "fake-a"))
+    people.openwebui.run("UPDATE model SET base_model_id = 'secret' WHERE id = 'fake-a'")
+    assert returned(people) == {("model", "fake-a")}
+    assert send(people, model("fake-a"))[0]["status"] == "SKIPPED"
+    assert readers(people, "fake-a") == set() and returned(people) == set()
+    save_access(people, "fake-a", {ALICE, CARL})
+    send(people, user_models("alice", "fake-a"))
+    assert readers(people, "fake-a") == {CARL}
+    removed(people)
+    assert rows_of(people) == {"fake-a"}
+
+
 def test_a_row_by_hand_stays_though_it_looks_like_the_bridges(people: Pair) -> None:
     plain = {"name": "fake-a", "params": "{}", "meta": "{}", "user_id": ""}
     add_row(people, "fake-a", set(), **plain)
@@ -1161,6 +1201,7 @@ def test_the_report_counts_and_names(people: Pair) -> None:
         "owned": [],
         "added": [],
         "taken_over": [],
+        "presets": [],
         "switched_off": ["fake-b"],
         "wider_presets": [{"preset": "preset", "base": "fake-a", "people": 1}],
     }

@@ -654,6 +654,11 @@ def test_the_word_for_teams_stands_for_the_names_of_deployments(models: Pair) ->
     models.litellm_admin.run("SELECT user_bridge.refresh_entities()")
     rows.add_team(models.litellm, "odd", models=["all-team-models"], members_with_roles=members("u"))
     assert team_models(models, "odd", "u") == ALL | {"route/x", "b/x"}
+    # Of what only a star serves there is no deployment by which LiteLLM would find an alias.
+    configure(models.litellm, "router_settings", {"model_group_alias": {"short": "solo", "far": "a-far"}})
+    drain(models)
+    assert team_models(models, "odd", "u") == ALL | {"route/x", "b/x", "short"}
+    configure(models.litellm, "router_settings", {})
     for route in ("route/*", "a*/"):
         delete_model(models.litellm, route)
     change_settings(models, extra_models=[])

@@ -148,6 +148,7 @@ def info() -> dict[str, Any]:
                 "added": [{"group_name": MARKUP, "people": 2}],
                 "taken_over": [],
                 "switched_off": [],
+                "presets": [{"model_id": "poem", "base": "gpt-4o"}],
                 "wider_presets": [{"preset": "poet", "base": "gpt-4o", "people": 1}],
             },
         },

@@ -58,7 +58,8 @@ SELECT e.entity_id AS user_id, count(*) OVER () AS total,
 
 _NOT_LINKED = f"""
 SELECT e.entity_id AS user_id, e.not_linked AS reason, count(*) OVER () AS total
-  FROM {SCHEMA}.entity AS e WHERE e.not_linked IS NOT NULL ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
+  FROM {SCHEMA}.entity AS e WHERE e.not_linked IS NOT NULL AND e.entity_type = 'user'
+ ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
 
 _NO_SIGN_IN = f"""
 WITH s AS MATERIALIZED (SELECT * FROM {SCHEMA}.accounts_without_sign_in())

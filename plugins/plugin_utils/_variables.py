@@ -179,8 +179,8 @@ def converted(value: Any, option: Mapping[str, Any], secret: bool = False) -> An
 
 _TYPES = {
     "bool": "a boolean: set it to true or false",
-    "int": "a whole number",
-    "float": "a number",
+    "int": "a whole number: write it in digits",
+    "float": "a number: write it in digits",
     "list": "a list: write it as a list, or as text with commas",
     "dict": "a dictionary: write it as a dictionary, or as text like name=value,name=value",
 }
@@ -195,7 +195,8 @@ def parsed(value: Any, kind: str) -> Any:
         except TypeError as error:
             raise ValueError(str(error)) from None
     if kind in ("int", "float"):
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or (kind, type(value)) == ("int", float):
+        # Not by type(): a number of somebody's variables is of a class of Ansible's own.
+        if isinstance(value, bool) or not isinstance(value, (int, str) if kind == "int" else (int, float, str)):
             raise ValueError(kind)
         return int(value) if kind == "int" else float(value)
     if kind == "list":

@@ -158,6 +158,7 @@ KNOWN = {*OPTIONS}
         ("bridge_on_user_deletes", "bridge_on_user_delete"),
         ("bridge_host", "bridge_hosts"),
         ("bridge_litellm_database", "bridge_litellm_db"),
+        ("bridge_explain_user", "explain_user"),
     ],
 )
 def test_a_mistyped_name(name: str, meant: str) -> None:
@@ -184,6 +185,9 @@ def test_a_name_like_no_other() -> None:
     ("name", "meant"),
     [
         ("until", "bridge_pause_until or bridge_audit_until"),
+        ("untill", "bridge_pause_until or bridge_audit_until"),
+        ("aprove", "bridge_approve_ids"),
+        ("types", "bridge_reconcile_types or bridge_audit_types"),
         ("approve", "bridge_approve_ids"),
         ("state", "bridge_state"),
         ("sync_password", "bridge_sync_password"),

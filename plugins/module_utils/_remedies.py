@@ -17,6 +17,7 @@ import re
 from typing import NamedTuple
 
 DEPLOY = "run the playbook llmops.user_bridge.deploy_bridge"
+RECONCILE = "run the playbook llmops.user_bridge.reconcile_bridge"
 
 # What refusal_text() makes of an error of Open WebUI's server, whose message is in any language.
 _REFUSED = re.compile(r"the target refused \((\w{5})\)")

@@ -33,13 +33,14 @@ PREFIX = "bridge_"
 OTHERS = frozenset({"bridge_hosts", "bridge_litellm", "bridge_openwebui"})
 
 _QUESTION = ("explain_user", "explain_model")
-# What people write for an option whose name they remember in part.
+# What people write for an option whose name they remember in part, or nearly.
 _SHORT = {
     "absent": ("bridge_state",),
     "approve": ("bridge_approve_ids",),
     "drift": ("bridge_status_drift",),
     "reject": ("bridge_reject_ids",),
     "since": ("bridge_audit_since",),
+    "types": ("bridge_reconcile_types", "bridge_audit_types"),
     "until": ("bridge_pause_until", "bridge_audit_until"),
 }
 
@@ -103,7 +104,8 @@ def unknown(names: Collection[str], known: Collection[str], allowed: Any) -> lis
     """Names that nothing reads, each with the one that it was probably meant to be."""
     found = []
     for name in _not_allowed(set(names) - set(known) - OTHERS, allowed):
-        meant = get_close_matches(name, sorted({*known, *OTHERS}), 1)
+        meant = [each for each in _QUESTION if name == PREFIX + each]
+        meant = meant or get_close_matches(name, sorted({*known, *OTHERS}), 1)
         found.append(
             f"{name} is no variable of this collection{f'; did you mean {meant[0]}?' if meant else '.'} If it is one of"
             " your own, give it another name or add it to bridge_allow_unknown."
@@ -116,13 +118,18 @@ def unprefixed(extra: Collection[str], known: Collection[str], chosen: Collectio
 
     Those of an inventory may be somebody else's.
     """
-    meant = {name: _SHORT.get(name, (PREFIX + name,)) for name in extra}
+    meant = {name: _short(name) or (PREFIX + name,) for name in extra}
     taken = [name for name, options in meant.items() if set(options) <= set(known) and not set(options) & set(chosen)]
     return [
         f"{name} is an extra variable that this collection does not read; did you mean {' or '.join(meant[name])}?"
         " If it is one of your own, add it to bridge_allow_unknown."
         for name in _not_allowed(taken, allowed)
     ]
+
+
+def _short(name: str) -> tuple[str, ...]:
+    """Close enough that hardly anybody has a variable of his own with such a name: a pause must not last for ever."""
+    return next((_SHORT[each] for each in get_close_matches(name, _SHORT, 1, 0.85)), ())
 
 
 def half_a_question(names: Collection[str]) -> list[str]:
@@ -179,8 +186,8 @@ def converted(value: Any, option: Mapping[str, Any], secret: bool = False) -> An
 
 _TYPES = {
     "bool": "a boolean: set it to true or false",
-    "int": "a whole number",
-    "float": "a number",
+    "int": "a whole number: write it in digits",
+    "float": "a number: write it in digits",
     "list": "a list: write it as a list, or as text with commas",
     "dict": "a dictionary: write it as a dictionary, or as text like name=value,name=value",
 }
@@ -195,7 +202,8 @@ def parsed(value: Any, kind: str) -> Any:
         except TypeError as error:
             raise ValueError(str(error)) from None
     if kind in ("int", "float"):
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or (kind, type(value)) == ("int", float):
+        # Not by type(): a number of somebody's variables is of a class of Ansible's own.
+        if isinstance(value, bool) or not isinstance(value, (int, str) if kind == "int" else (int, float, str)):
             raise ValueError(kind)
         return int(value) if kind == "int" else float(value)
     if kind == "list":

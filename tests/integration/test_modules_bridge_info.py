@@ -246,7 +246,7 @@ def test_where_the_triggers_are_off(deployed: Pair) -> None:
     deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} SET session_replication_role = replica")
     found = info(deployed)
     assert found["triggers_off"] == [f"role litellm database {database}"] and found["health"]["status"] == "broken"
-    assert "bridge_sync with action reconcile" in " ".join(found["health"]["reasons"])
+    assert "llmops.user_bridge.reconcile_bridge" in " ".join(found["health"]["reasons"])
     assert said("session_replication_role is replica for …", found["health"]["reasons"])
     deployed.litellm_admin.run(f"ALTER ROLE litellm IN DATABASE {database} RESET session_replication_role")
 

@@ -531,6 +531,16 @@ def test_a_tag_alone_changes_nothing_that_is_there(bridges: Bridges, tmp_path: P
         assert (bare.changed, bare.failed) == FAILS and LACKS_THE_BRIDGE[tag] in bare.words, done.output
 
 
+def test_a_part_that_is_left_out(bridges: Bridges, tmp_path: Path) -> None:
+    """What it shares with other parts is not: they need it."""
+    hosts = {"deployed": {"deployed": bridges.variables("deployed")}}
+    leave = ("--skip-tags", "bridge_migration,bridge_monitoring")
+    done = play_hosts(shipped("deploy_bridge", "deployed"), hosts, tmp_path, *leave, env={**FREE, **READ_ONLY})
+    there = done.hosts["deployed"]
+    assert (there.changed, there.failed) == NOTHING, done.output
+    assert "Preflight | Look" in done.output and "monitoring :" not in done.output, done.output
+
+
 def test_a_run_that_begins_in_the_middle(bridges: Bridges, tmp_path: Path) -> None:
     runs = {"deploy_bridge": ("pristine",)}
     begin = ("--start-at-task", "llmops.user_bridge.triggers : Install or drop the SQL objects")

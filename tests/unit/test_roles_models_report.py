@@ -19,7 +19,7 @@ LINES = [
     "2 people see all of them only because no list says anything about them (bridge_model_unassigned)",
     "somebody has made public in Open WebUI, so that everybody sees (bridge_model_takeover): llama3",
     f'somebody else has put 2 people into the bridge\'s group "{reported.MARKUP}" in Open WebUI, who see its models',
-    "1 people may use the preset poet, but not the model that it is built on, gpt-4o",
+    "1 person may use the preset poet, but not the model that it is built on, gpt-4o",
     "nobody is granted: gpt-4o-audio",
     "Explained:   u1 is not granted gpt-4o by LiteLLM",
     "- team Blue: no, the team lists other models",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY, RECONCILE
 
 # A drainer looks several times a second: what waits longer is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300
@@ -78,14 +78,13 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if info["trigger_faults"]:
         degraded.append(
             f"triggers could not compare their columns {number(info['trigger_faults'], 'time')}, because LiteLLM has "
-            f"changed one that they know: upgrade the collection and {DEPLOY}, then run bridge_sync with action "
-            "reconcile and repair true, which finds what they may have missed and starts the count anew"
+            f"changed one that they know: upgrade the collection and {DEPLOY}, then {RECONCILE}, which finds what "
+            "they may have missed and starts the count anew"
         )
     for name in info["triggers_off"]:
         broken.append(
             f"session_replication_role is replica for {name}, so changes are not noticed: reset it (ALTER ROLE or "
-            "ALTER DATABASE ... RESET session_replication_role), then run bridge_sync with action reconcile and "
-            "repair true"
+            f"ALTER DATABASE ... RESET session_replication_role), then {RECONCILE}"
         )
     if info["removals"] and info["removals"]["total"]:
         degraded.append(
@@ -95,8 +94,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     if info["drift"] and info["drift"]["entities"]:
         degraded.append(
-            f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: "
-            "run bridge_sync with action reconcile and repair true"
+            f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: {RECONCILE}"
         )
     enforcement = info["enforcement"] or {}
     degraded += enforcement.get("missing", [])
@@ -111,8 +109,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         what = ", ".join(f"{number} of the type {name}" for name, number in lost.items())
         degraded.append(
             f"Open WebUI lacks {what} that the bridge made there: somebody deleted them, or a database was restored; "
-            "the drainer brings them back within ten "
-            "minutes, bridge_sync with action reconcile and repair true at once"
+            f"the drainer brings them back within ten minutes; to have them at once, {RECONCILE}"
         )
     if info["not_linked"] and info["not_linked"]["total"]:
         degraded.append(

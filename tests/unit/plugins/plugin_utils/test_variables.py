@@ -21,6 +21,10 @@ DEFAULTS = {name: value for name, value in readmes.load("bridge", "defaults").it
 LITERAL = {name: value for name, value in DEFAULTS.items() if "{{" not in json.dumps(value)}
 
 
+class Tagged(float):
+    """As ansible-core 2.19 and newer hand a number on."""
+
+
 def problems(**values: Any) -> str:
     return "\n".join(variables.wrong_values({**LITERAL, **values}, OPTIONS))
 
@@ -55,7 +59,7 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"bridge_login_port": "five"}, 'bridge_login_port is "five", not a whole number.'),
+        ({"bridge_login_port": "five"}, 'bridge_login_port is "five", not a whole number: write it in digits.'),
         ({"bridge_login_host": "db\n"}, "bridge_login_host has a line break, a tab or another control character in it"),
         ({"bridge_litellm_db": datetime(2026, 11, 28)}, "bridge_litellm_db is a date, not text: put it in quotes"),
         ({"bridge_sync_user": " sync"}, 'bridge_sync_user is " sync": it must not begin or end with a space'),
@@ -64,6 +68,7 @@ def test_what_is_no_boolean(name: str, value: Any) -> None:
         # It would compute for ever how long hashing takes.
         ({"bridge_password_cost": 10**9}, "bridge_password_cost must be from 4 to 16, not 1000000000"),
         ({"bridge_login_port": True}, "bridge_login_port is true, not a whole number"),
+        ({"bridge_login_port": Tagged(1.5)}, "bridge_login_port is 1.5, not a whole number"),
         ({"bridge_login_port": 70000}, "bridge_login_port is 70000: it must be from 0 to 65535"),
         ({"bridge_migrate_batch_size": 0}, "bridge_migrate_batch_size is 0: it must be from 1 to 2000"),
         ({"bridge_delivery": "eventually"}, 'is "eventually": it must be one of commit, queued'),
@@ -153,6 +158,7 @@ KNOWN = {*OPTIONS}
         ("bridge_on_user_deletes", "bridge_on_user_delete"),
         ("bridge_host", "bridge_hosts"),
         ("bridge_litellm_database", "bridge_litellm_db"),
+        ("bridge_explain_user", "explain_user"),
     ],
 )
 def test_a_mistyped_name(name: str, meant: str) -> None:
@@ -179,6 +185,9 @@ def test_a_name_like_no_other() -> None:
     ("name", "meant"),
     [
         ("until", "bridge_pause_until or bridge_audit_until"),
+        ("untill", "bridge_pause_until or bridge_audit_until"),
+        ("aprove", "bridge_approve_ids"),
+        ("types", "bridge_reconcile_types or bridge_audit_types"),
         ("approve", "bridge_approve_ids"),
         ("state", "bridge_state"),
         ("sync_password", "bridge_sync_password"),

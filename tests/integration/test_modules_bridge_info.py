@@ -351,7 +351,7 @@ def test_drift_on_request(deployed: Pair) -> None:
     deployed.openwebui.run("UPDATE \"user\" SET name = 'Mallory', role = 'pending' WHERE id = 'usr_u1'")
     found = info(deployed, drift=True)
     assert found["drift"] == {"entities": 2, "fields": 3, "by_type": {"team_member": 1, "user": 1}}
-    assert found["health"]["status"] == "degraded" and "repair true" in found["health"]["reasons"][0]
+    assert found["health"]["status"] == "degraded" and "bridge.reconcile_bridge" in found["health"]["reasons"][0]
     assert said("… not alike in LiteLLM and Open WebUI", found["health"]["reasons"])
     assert info(deployed)["drift"] is None
     deployed.litellm_admin.run("ALTER SERVER user_bridge_target OPTIONS (SET port '1')")

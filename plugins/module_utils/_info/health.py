@@ -94,7 +94,8 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     if info["drift"] and info["drift"]["entities"]:
         degraded.append(
-            f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: {RECONCILE}"
+            f"{number(info['drift']['entities'], 'entity', 'entities')} not alike in LiteLLM and Open WebUI: "
+            f"{RECONCILE}"
         )
     enforcement = info["enforcement"] or {}
     degraded += enforcement.get("missing", [])

@@ -391,6 +391,13 @@ RULE: list[Row] = [
         _caught(rule.test_an_invalid_pattern_in_an_access_group_fails_the_request_by_chance),
     ),
     (
+        "the word for teams opens what only a team calls so",
+        _LISTS,
+        """OR EXISTS (SELECT FROM public."LiteLLM_ModelTable")""",
+        "",
+        _caught(rule.test_the_word_for_teams_opens_no_name_that_is_only_a_teams),
+    ),
+    (
         "the word for teams stands for names only",
         _LISTS,
         "THEN user_bridge.names_for_teams() ELSE",

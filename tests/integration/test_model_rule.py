@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psycopg2.errors
 import pytest
 
 from kit import rows
@@ -261,22 +260,9 @@ def test_json_that_is_kept_as_text_is_read(models: Pair) -> None:
     assert by_list(models, {"texts": ["texts"]}) == {"texts": {"solo"}}
 
 
-def deepest(session: Session) -> int:
-    """How deep an array may be that PostgreSQL stores, about."""
-    fits, fails = 1000, 100_000
-    while fails - fits > 20:
-        depth = (fits + fails) // 2
-        try:
-            session.value("SELECT %s::jsonb IS NULL", ["[" * depth + "]" * depth])
-            fits = depth
-        except psycopg2.errors.StatementTooComplex:
-            fails = depth
-    return fits
-
-
 @pytest.mark.schemas(litellm="all")
 def test_the_deepest_json_that_can_be_stored_is_in_nobody_elses_way(models: Pair) -> None:
-    depth = deepest(models.litellm) - 40
+    depth = rows.deepest(models.litellm) - 40
     models.litellm.run('UPDATE "LiteLLM_ProxyModelTable" SET model_info = %s', ["[" * depth + "]" * depth])
     rows.add_user(models.litellm, "u", "u@example.com", models=["new"])
     add_model(models.litellm, "new")
@@ -667,6 +653,15 @@ def test_the_word_for_teams_stands_for_the_names_of_deployments(models: Pair) ->
     assert team_models(models, "t", "u") == ALL
     add_model(models.litellm, "solo(*")
     assert team_models(models, "t", "u") == {"fake-a", "fake-b"}
+
+
+def test_the_word_for_teams_opens_no_name_that_is_only_a_teams(models: Pair) -> None:
+    """Its alias is none of LiteLLM's names, which a scope with the word would have to list."""
+    set_aliases(models.litellm, 7, {"public": "solo"})
+    rows.add_team(models.litellm, "t", models=["later"], model_id=7, members_with_roles=members("u", "v"))
+    add_scope(models.litellm, "t", "u", ["all-team-models"])
+    add_scope(models.litellm, "t", "v", ["all-team-models", "public"])
+    assert (team_models(models, "t", "u"), team_models(models, "t", "v")) == (set(), {"solo"})
 
 
 def test_a_project_cuts_a_key(models: Pair) -> None:

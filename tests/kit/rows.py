@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from psycopg2.errors import StatementTooComplex
 from psycopg2.extras import Json
 
 from kit.pairs import Session
@@ -102,3 +103,16 @@ def flush_spend(session: Session, user_ids: list[str], amount: float) -> None:
             'UPDATE "LiteLLM_UserTable" SET spend = spend + %s, updated_at = now() WHERE user_id = %s',
             [amount, user_id],
         )
+
+
+def deepest(session: Session) -> int:
+    """How deep an array may be that PostgreSQL stores, about."""
+    fits, fails = 1000, 100_000
+    while fails - fits > 20:
+        depth = (fits + fails) // 2
+        try:
+            session.value("SELECT %s::jsonb IS NULL", ["[" * depth + "]" * depth])
+            fits = depth
+        except StatementTooComplex:
+            fails = depth
+    return fits

@@ -532,6 +532,31 @@ def test_a_column_that_litellm_renamed_fails_no_write_and_spend_queues_nothing(q
     assert openwebui.accounts(quick) == {}
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("LiteLLM_UserTable", "user_alias"),
+        ("LiteLLM_TeamTable", "team_alias"),
+        ("LiteLLM_OrganizationTable", "organization_alias"),
+        ("LiteLLM_VerificationToken", "key_alias"),
+    ],
+)
+def test_a_row_that_cannot_become_json_fails_no_write_either(quick: Pair, table: str, column: str) -> None:
+    """Where the fallback is needed, and the row is deeper than its session may go."""
+    rows.add_user(quick.litellm, "row", "ann@example.com")
+    rows.add_team(quick.litellm, "row")
+    rows.add_organization(quick.litellm, "row", "Row")
+    rows.add_key(quick.litellm, "row", "row")
+    depth = rows.deepest(quick.litellm)
+    quick.litellm.run(f'UPDATE "{table}" SET metadata = %s', ["[" * depth + "]" * depth])
+    quick.litellm.run(f'ALTER TABLE "{table}" RENAME COLUMN {column} TO renamed')
+    quick.litellm_admin.run("SET max_stack_depth = '512kB'")
+    assert quick.litellm_admin.run(f'UPDATE "{table}" SET renamed = %s', ["new"]) == 1
+    quick.litellm_admin.run("RESET max_stack_depth")
+    assert quick.litellm_admin.value("SELECT pg_sequence_last_value('user_bridge.losses')") == 1
+    quick.litellm.run(f'ALTER TABLE "{table}" RENAME COLUMN renamed TO {column}')
+
+
 AWKWARD = [
     "O'Hara; DROP TABLE auth; --",
     'double " quote',

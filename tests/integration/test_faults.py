@@ -768,9 +768,18 @@ FAULTS = [
     Fault(
         "no exception block in the trigger",
         "entities/user/litellm/enqueue.sql.j2",
-        "    PERFORM user_bridge.enqueue_whole_row('user'",
-        "    RAISE; PERFORM user_bridge.enqueue_whole_row('user'",
+        "    BEGIN\n        PERFORM user_bridge.enqueue_whole_row('user'",
+        "    RAISE; BEGIN\n        PERFORM user_bridge.enqueue_whole_row('user'",
         lambda pair: test_delivery.test_a_column_that_litellm_renamed_fails_no_write_and_spend_queues_nothing(pair),
+    ),
+    Fault(
+        "what the fallback cannot read fails the write",
+        "entities/user/litellm/enqueue.sql.j2",
+        "    EXCEPTION WHEN OTHERS THEN\n        -- Text or JSON",
+        "    EXCEPTION WHEN undefined_table THEN\n        -- Text or JSON",
+        lambda pair: test_delivery.test_a_row_that_cannot_become_json_fails_no_write_either(
+            pair, "LiteLLM_UserTable", "user_alias"
+        ),
     ),
     Fault(
         "no exception block at COMMIT",

@@ -860,8 +860,8 @@ def test_a_bug_in_any_function_harms_no_write_and_is_named(pair: Pair, pytestcon
         pytest.param(
             replaced(
                 "entities/user/litellm/enqueue.sql.j2",
-                "    PERFORM user_bridge.enqueue_whole_row('user'",
-                "    RAISE; --",
+                "    BEGIN\n        PERFORM user_bridge.enqueue_whole_row('user'",
+                "    RAISE; BEGIN\n        PERFORM user_bridge.enqueue_whole_row('user'",
             ),
             "enqueue",
             id="no exception block in the row trigger",

@@ -68,6 +68,13 @@ LOAD: list[Row] = [
         locks.TestWhatTakesTooLong().test_for_a_transaction_of_the_target_is_sent_in_parts,
     ),
     (
+        "the drainer pauses in a backlog of few entities",
+        "engine/litellm/drain.sql.j2",
+        "done >= c_limit OR v_is_more;",
+        "done >= c_limit;",
+        picking.test_what_few_have_changed_again_and_again_is_drained_without_a_pause,
+    ),
+    (
         "a crowd is forgotten at once",
         _CROWD,
         "user_bridge.now_ms() + user_bridge.crowd_ms());",

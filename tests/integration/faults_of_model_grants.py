@@ -106,13 +106,6 @@ MODEL_GRANTS: list[Row] = [
         _people(grants.test_a_row_has_the_prefix_of_the_connection_and_moves_with_it),
     ),
     (
-        "a row that is made again has no grants",
-        _APPLY,
-        "PERFORM user_bridge.take_model(p_link.entity_id, c_id);",
-        "",
-        _people(grants.test_a_row_that_somebody_deleted_comes_back_with_its_grants),
-    ),
-    (
         "a blocked model keeps its grants",
         _APPLY,
         "PERFORM user_bridge.take_model(p_link.entity_id, p_link.openwebui_id);",

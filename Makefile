@@ -25,7 +25,7 @@ comma := ,
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
-KIT := PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/.collections
+KIT := PYTHONPATH=$(CURDIR)/tests
 
 # The checkout is the collection; nothing of the user's own Ansible is read or written.
 export PATH := $(BIN):$(PATH)

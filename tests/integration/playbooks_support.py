@@ -98,9 +98,7 @@ def installed(line: str, tmp_path: Path) -> dict[str, str]:
     """Install the collection by a line of README.md; what a run needs in its environment to find only that one."""
     program, *arguments = shlex.split(line)
     own = {"ANSIBLE_HOME": str(tmp_path / "ansible"), "ANSIBLE_CONFIG": str(tmp_path / "none.cfg")}
-    # Where the collection is found by Python already, ansible-galaxy installs nothing.
-    kits = ("ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH")
-    env = {name: value for name, value in os.environ.items() if name not in kits} | own
+    env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_COLLECTIONS_PATH"} | own
     # Nobody is there: whoever wants the network fails at once.
     env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:1")
     command = [str(Path(sys.executable).parent / program), *arguments]

@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extras
-from ansible_collections.llmops.user_bridge.plugins.plugin_utils._render import render
 from psycopg2 import sql
 
 from kit import product
@@ -49,6 +50,19 @@ SCHEMA = "user_bridge"
 SERVER = "user_bridge_target"
 # As the role `maintenance` makes its login, under a name that no deployment uses.
 DRAINER_ROLE = "drainer_of_tests"
+
+
+def _renderer() -> ModuleType:
+    """The collection's own, by its file: who imports the kit need not have the collection among Python's packages."""
+    path = REPO / "plugins" / "plugin_utils" / "_render" / "render.py"
+    spec = importlib.util.spec_from_file_location("user_bridge_render", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+render = _renderer()
 _DECLARED = render.declarations(TEMPLATES)
 REGISTRY: dict[str, Any] = _DECLARED["registry"]
 SETTINGS: dict[str, Any] = _DECLARED["settings"]

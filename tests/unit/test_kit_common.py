@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,3 +89,11 @@ def test_templates_render_to_sql_without_template_marks(side: bridge.Side) -> No
     assert sorted(rendered) == sorted(path for path in on_disk if path.rpartition("/")[0].endswith(side))
     assert next(iter(rendered)) == f"engine/{side}/state.sql.j2"
     assert not [path for path, sql in rendered.items() if "{{" in sql or "{%" in sql]
+
+
+def test_the_kit_needs_nothing_but_its_own_folder() -> None:
+    """Programs outside of the project import it so."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(common.REPO / "tests")}
+    command = [sys.executable, "-c", "import kit.bridge"]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

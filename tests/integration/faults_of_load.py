@@ -75,6 +75,20 @@ LOAD: list[Row] = [
         picking.test_what_few_have_changed_again_and_again_is_drained_without_a_pause,
     ),
     (
+        "a row is delivered for each change of an entity",
+        "engine/litellm/pick.sql.j2",
+        "c_rows CONSTANT integer := p_limit * c_ahead;",
+        "c_rows CONSTANT integer := p_limit;",
+        picking.test_one_delivery_settles_what_an_entity_has_further_ahead,
+    ),
+    (
+        "what is behind the entities of a batch is passed over",
+        "engine/litellm/pick.sql.j2",
+        "v_last := coalesce(v_firsts[p_limit + 1] - 1, ",
+        "v_last := coalesce(",
+        _plain(picking.test_what_comes_after_one_entity_too_many_is_not_passed_over),
+    ),
+    (
         "a crowd is forgotten at once",
         _CROWD,
         "user_bridge.now_ms() + user_bridge.crowd_ms());",

@@ -321,3 +321,31 @@ def test_what_few_have_changed_again_and_again_is_drained_without_a_pause(pair: 
     state = pair.litellm_admin.value("SELECT user_bridge.drainer_round('{}')")
     assert state["pause"] == 0
     assert pair.litellm_admin.value("SELECT EXISTS (SELECT FROM user_bridge.sync_queue)")
+
+
+def test_one_delivery_settles_what_an_entity_has_further_ahead(pair: Pair) -> None:
+    """The first batch reads 400 rows of twenty entities, the next four times as many for as many entities."""
+    install_bridge(pair, {"initial_password": "none"})
+    for number in range(20):
+        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
+    pair.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id) "
+        "SELECT (n / 5 + 100)::text::xid8, 'user', 'u' || n % 20 FROM generate_series(0, 999) AS n"
+    )
+    state: dict[str, Any] = {}
+    left = []
+    while not left or left[-1]:
+        state = pair.litellm_admin.value("SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
+        left.append(pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue"))
+    assert left == [600, 0]
+
+
+def test_what_comes_after_one_entity_too_many_is_not_passed_over(bridged: Pair) -> None:
+    bridged.litellm_admin.run(
+        "INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id) "
+        "SELECT (n + 100)::text::xid8, 'user', (ARRAY['a', 'b', 'c', 'a', 'd', 'b'])[n] FROM generate_series(1, 6) AS n"
+    )
+    found = bridged.litellm_admin.rows("SELECT p.place, p.ids, p.txids FROM user_bridge.pick('{}', 2, 'infinity') AS p")[0]
+    assert found["ids"] == ["a", "b"]
+    assert sorted(found["txids"].strip("{}").split(",")) == ["101", "102", "104", "106"]
+    assert pick(bridged, found["place"], 2)[1] == ["c", "a"]

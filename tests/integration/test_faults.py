@@ -814,15 +814,15 @@ FAULTS = [
     Fault(
         "each portion of a drain counted by itself",
         "entities/user/litellm/removals.sql.j2",
-        "'removals_pending', CASE WHEN p_all THEN",
-        "'removals_pending', CASE WHEN false THEN",
+        "'removals_pending', CASE WHEN 'deletion' = ANY (p_kinds) OR",
+        "'removals_pending', CASE WHEN",
         lambda pair: test_removals.test_what_a_drain_takes_in_portions_counts_as_a_whole(pair),
     ),
     Fault(
         "an empty source believed",
         "entities/user/litellm/removals.sql.j2",
-        "'source_is_empty', NOT EXISTS (",
-        "'source_is_empty', false AND NOT EXISTS (",
+        "v_is_empty := NOT EXISTS (",
+        "v_is_empty := false AND NOT EXISTS (",
         lambda pair: test_removals.test_an_empty_source_removes_nobody_whatever_the_limit(pair),
     ),
     Fault(
@@ -1571,7 +1571,7 @@ FAULTS += LOCKS + [
     Fault(
         "what was queued before an incident counts against what comes after it",
         "engine/litellm/held_changes.sql.j2",
-        "AND q.enqueued_at > coalesce(v_since, '-infinity')\n",
+        "AND q.enqueued_at > c_since\n",
         "\n",
         test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
     ),

@@ -349,3 +349,19 @@ def test_what_comes_after_one_entity_too_many_is_not_passed_over(bridged: Pair) 
     assert found["ids"] == ["a", "b"]
     assert sorted(found["txids"].strip("{}").split(",")) == ["101", "102", "104", "106"]
     assert pick(bridged, found["place"], 2)[1] == ["c", "a"]
+
+
+def test_waiting_removals_are_counted_for_those_of_accounts_only(bridged: Pair) -> None:
+    """The count reads the whole queue."""
+    rows.add_user(bridged.litellm, "stays", "stays@example.com")
+    facts = "SELECT user_bridge.removal_facts(%s, NULL)"
+    membership = {"type": "team_member", "id": '["t", "u"]', "desired": None}
+    deletion, disabling = ({"type": "user", "id": "u", "desired": each} for each in (None, {"disabled": True}))
+    counted = [
+        {kind for kind, count in bridged.litellm_admin.value(facts, [json.dumps(items)]).items() if count is not None}
+        for items in ([membership], [membership, deletion], [disabling])
+    ]
+    known = {"source_is_empty"}
+    assert counted == [known, known | {"removals_pending"}, known | {"disablings_pending"}]
+    bridged.litellm.run('DELETE FROM "LiteLLM_UserTable"')
+    assert bridged.litellm_admin.value(facts, [json.dumps([membership])])["removals_pending"] is not None

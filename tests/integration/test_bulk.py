@@ -5,21 +5,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from hard_support import replaced
-from kit.bridge import install_bridge
+from kit.bridge import Mutate, install_bridge
 from kit.drains import drain_on
-from kit.pairs import Pair
+from kit.pairs import Pair, Session
 from kit.rows import add_organization, add_team, add_user, change_user, delete_user, join_organization
+from kit.story import tell
 
 EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 QUEUED = {"initial_password": "none", "delivery": "queued", "backoff_seconds": 1}
 COUNT = 60
+STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "20"))
 
 
 # The bridge without apply_bulk().
@@ -28,6 +31,31 @@ ONE_BY_ONE = replaced(
     "jsonb_array_length(p_request -> 'items') < 2",
     "jsonb_array_length(p_request -> 'items') > 0",
 )
+
+
+def _rewritten(session: Session, function: str, old: str, new: str) -> None:
+    """In place, so that a fault that is planted stays."""
+    text = session.value("SELECT pg_get_functiondef(%s::regproc)", [f"user_bridge.{function}"])
+    assert old in text, f"{function}() has changed: rewrite it anew"
+    session.run(text.replace(old, new))
+
+
+def in_parts(pair: Pair) -> None:
+    """Requests of three items, of which the target writes one while the next is made."""
+    least, size = "c_least CONSTANT integer := ", "c_size CONSTANT integer := "
+    _rewritten(pair.litellm_admin, "deliver_in_turn", f"{least}400;", f"{least}2;")
+    _rewritten(pair.litellm_admin, "take_turns", f"{size}250;", f"{size}3;")
+
+
+def third_fails(pair: Pair) -> None:
+    """A request fails as a whole, by what only it has."""
+    _rewritten(
+        pair.openwebui_admin,
+        "serve",
+        "PERFORM user_bridge.refuse_read_only();",
+        "PERFORM user_bridge.refuse_read_only(); IF p_request -> 'version' = '3' THEN"
+        " RAISE EXCEPTION USING ERRCODE = '22P05', MESSAGE = 'the third'; END IF;",
+    )
 
 
 def populate(pair: Pair) -> None:
@@ -84,10 +112,9 @@ def everything(pair: Pair) -> Iterator[list[dict[str, Any]]]:
     )
 
 
-@EVERY_SCHEMA
-def test_the_same_as_one_by_one(pair: Pair) -> None:
-    """The same story with and without apply_bulk()."""
-    install_bridge(pair, QUEUED, mutate=ONE_BY_ONE)
+def same(pair: Pair, one: Mutate | None, change: Callable[[Pair], None] | None = None) -> None:
+    """The same story ends the same with two bridges, of which the second one may be changed."""
+    install_bridge(pair, QUEUED, mutate=one)
     populate(pair)
     expected_results = drain(pair)
     expected = list(everything(pair))
@@ -102,6 +129,8 @@ def test_the_same_as_one_by_one(pair: Pair) -> None:
         pair.litellm_admin.run(f'DELETE FROM "LiteLLM_{table}"')
     pair.litellm_admin.run("TRUNCATE user_bridge.sync_queue")
     install_bridge(pair, QUEUED)
+    if change:
+        change(pair)
     populate(pair)
     results = drain(pair)
     found = list(everything(pair))
@@ -110,9 +139,41 @@ def test_the_same_as_one_by_one(pair: Pair) -> None:
         return row["entity_type"], row["entity_id"], row["result"], row["error_message"]
 
     assert sorted(map(str, map(key, results))) == sorted(map(str, map(key, expected_results)))
-    for one, other in zip(found, expected, strict=True):
-        assert one == other
+    for one_, other_ in zip(found, expected, strict=True):
+        assert one_ == other_
     assert len(found[0]) >= COUNT
+
+
+@EVERY_SCHEMA
+def test_the_same_as_one_by_one(pair: Pair) -> None:
+    """With and without apply_bulk()."""
+    same(pair, ONE_BY_ONE)
+
+
+def test_the_same_in_parts_as_at_once(pair: Pair) -> None:
+    """While the target writes one part, the states of the next are computed."""
+    same(pair, None, in_parts)
+
+
+@pytest.mark.weekly
+def test_in_parts_every_story_ends_as_the_oracle_says(pair: Pair) -> None:
+    install_bridge(pair, QUEUED)
+    in_parts(pair)
+    tell(pair, STORIES)
+
+
+def test_what_was_delivered_before_an_error_is_delivered_once_more(pair: Pair) -> None:
+    """All at once, for nobody knows what the error was about."""
+    install_bridge(pair, QUEUED)
+    in_parts(pair)
+    third_fails(pair)
+    for number in range(20):
+        add_user(pair.litellm, f"u{number:02}", f"u{number:02}@example.com")
+    assert {row["result"] for row in drain(pair)} == {"SUCCESS"}
+    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id LIKE 'usr%'") == 20
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
+    # Three parts, of seven, and then one request.
+    assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.delivery_version") == 3 + 1
 
 
 # What each statement inserts.

@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         if not where or where == variables.get("inventory_hostname"):
             return []
         return [
-            f"The role runs with delegate_to: {where}, which it cannot: run the play on {where} instead (hosts: {where},"
+            f"The role runs with delegate_to: {where}, which it cannot: run the play on {where} (hosts: {where},"
             f" or bridge_hosts={where} for the playbooks), or leave delegate_to out and name the servers with "
             "bridge_login_host and bridge_openwebui_login_host."
         ]

@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
         problems += _variables.unprefixed(extra, options, self._chosen(given), allowed)
         problems += _variables.half_a_question(variables)
         problems += _variables.wrong_values(values, options)
+        problems += self._delegated(variables)
         if problems:
             return {**result, "failed": True, "msg": "\n".join(problems), "problems": problems}
         return {
@@ -69,6 +70,17 @@ class ActionModule(ActionBase):
         """Those that are not as the role has them."""
         defaults = self._loader.load_from_file(str(_ROLE / "defaults" / "main.yml"))
         return {name for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+    def _delegated(self, variables: Mapping[str, Any]) -> list[str]:
+        """Whom a delegated task becomes is read from the other host's variables, which have nothing of this run."""
+        where = self._task.delegate_to
+        if not where or where == variables.get("inventory_hostname"):
+            return []
+        return [
+            f"The role runs with delegate_to: {where}, which it cannot: run the play on {where} (hosts: {where},"
+            f" or bridge_hosts={where} for the playbooks), or leave delegate_to out and name the servers with "
+            "bridge_login_host and bridge_openwebui_login_host."
+        ]
 
     def _become(self, variables: dict[str, Any]) -> dict[str, Any]:
         """As whom a task runs that does not say so itself, whether keywords or variables of the inventory decide it."""

@@ -239,7 +239,7 @@ _DELIVERY = (
     ),
     _UNREACHABLE,
 )
-_OTHER = Remedy("other", target="read the message; the entity is retried with growing pauses until it works")
+OTHER = Remedy("other", target="read the message; the entity is retried with growing pauses until it works")
 
 
 def connection_remedy(sqlstate: str, text: str, user: str = "", database: str = "") -> Remedy:
@@ -265,7 +265,7 @@ def delivery_remedy(sqlstate: str | None, message: str | None) -> Remedy:
     if found is None and (sqlstate or "") in CONNECTING:
         tried = _CONNECTING_AS.search(text)
         return connection_remedy("", _CONNECTING_AS.sub("", text), **(tried.groupdict() if tried else {}))
-    return found or _OTHER
+    return found or OTHER
 
 
 def server_reason(text: str) -> str:

@@ -9,13 +9,22 @@ This module_utils is PRIVATE to the collection. It can have breaking changes at 
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _secret
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import literal, quote
 from ansible_collections.llmops.user_bridge.plugins.module_utils._verifier import has_password
+
+_Result = TypeVar("_Result")
+_ATTEMPTS = 8
+# Roles belong to the whole server, and so to other hosts of the play: two sessions that alter one role at the same time
+# meet "tuple concurrently updated" (an internal error), a unique key, a role that is gone, or the short lock timeout of
+# what has a password.
+_BY_OTHERS = ("XX000", "23505", "42704", _pg.LOCK_NOT_AVAILABLE)
 
 # What a login of the bridge's must not have, by the column that says so.
 _RESTRICTED = {
@@ -58,6 +67,22 @@ def ensure(connection: Any, wanted: Wanted, check_mode: bool) -> Plan:
     """Make the role what is wanted; says what was done, or would be."""
     if not wanted.name:
         raise BridgeError("name is empty; give the role that is to log in")
+    return _once_alone(lambda: _ensure(connection, wanted, check_mode))
+
+
+def _once_alone(attempt: Callable[[], _Result]) -> _Result:
+    """Repeat, from the look on, what another session has prevented; the pauses of two are not alike."""
+    for number in range(1, _ATTEMPTS):
+        try:
+            return attempt()
+        except _pg.PgError as error:
+            if _pg.sqlstate(error) not in _BY_OTHERS:
+                raise
+        time.sleep(random.uniform(0.5, 1) * min(0.05 * 2**number, 1))
+    return attempt()
+
+
+def _ensure(connection: Any, wanted: Wanted, check_mode: bool) -> Plan:
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         plan = _plan(cur, wanted)
@@ -211,6 +236,10 @@ def _drop_owned(cur: Any, name: str) -> None:
 
 def absent(connection: Any, name: str, check_mode: bool) -> Removal:
     """Drop what a role owns and was granted in this database, and the role itself unless another database uses it."""
+    return _once_alone(lambda: _absent(connection, name, check_mode))
+
+
+def _absent(connection: Any, name: str, check_mode: bool) -> Removal:
     cur = _pg.cursor(connection)
     with _pg.transaction(cur, read_only=True):
         found = _uses(cur, name)

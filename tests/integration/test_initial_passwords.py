@@ -243,7 +243,7 @@ def test_a_drain_leaves_them_to_the_drainer_that_lives(alive: Pair) -> None:
 
 def test_whoever_waits_for_one_is_not_called_locked_out(alive: Pair) -> None:
     rows.add_user(alive.litellm, "u1", "ann@example.com")
-    locked_out = "SELECT count(*) FROM user_bridge.accounts_without_sign_in()"
+    locked_out = "SELECT count(*) FROM user_bridge.accounts_without_sign_in(10)"
     assert alive.openwebui_admin.value(locked_out) == 0
     alive.openwebui_admin.run("UPDATE user_bridge.entity SET password_due = password_due - interval '2 minutes'")
     assert alive.openwebui_admin.value(locked_out) == 1

@@ -442,11 +442,11 @@ def test_accounts_that_vanished(deployed: Pair) -> None:
     found = info(deployed)
     assert found["linked"]["user"] == {"linked": 3, "missing": 2}
     assert found["health"]["status"] == "degraded"
-    assert found["health"]["reasons"][0].startswith("Open WebUI lacks 2 of the type user ")
+    assert found["health"]["reasons"][0].startswith("Open WebUI lacks 2 users ")
     assert said("Open WebUI lacks … that the bridge made there", found["health"]["reasons"])
     # As after a restore: nobody there knows of them.
     deployed.openwebui_admin.run("DELETE FROM user_bridge.entity")
-    assert info(deployed)["health"]["reasons"][0].startswith("Open WebUI lacks 3 of the type user ")
+    assert info(deployed)["health"]["reasons"][0].startswith("Open WebUI lacks 3 users ")
 
 
 def test_settings_that_only_one_side_has(deployed: Pair) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
@@ -12,6 +13,7 @@ import pytest
 
 from kit.pairs import Pair
 from modules_support import READ_ONLY, login_options, run_module
+from playbooks_support import wait_until
 
 NAME = "some_login"
 
@@ -39,6 +41,40 @@ def test_the_connection_limit(pair: Pair) -> None:
         assert pair.openwebui_admin.value(limit) == -1
     finally:
         pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}")
+
+
+@pytest.mark.parametrize(
+    ("given", "meanwhile"),
+    [
+        ({"connection_limit": 5}, "ALTER ROLE {} CONNECTION LIMIT 4"),
+        ({"password": "new"}, "ALTER ROLE {} CONNECTION LIMIT 4"),
+        ({"state": "absent"}, "DROP ROLE {}"),
+    ],
+    ids=["limit", "password", "absent"],
+)
+def test_another_host_is_at_the_same_role(pair: Pair, given: dict[str, Any], meanwhile: str) -> None:
+    """As for another bridge on the server: PostgreSQL refuses the second of them, and only once."""
+    cluster, login = pair.cluster, login_options(pair, "openwebui")
+    cluster.execute(f"DROP ROLE IF EXISTS {NAME}", f"CREATE ROLE {NAME} LOGIN")
+    # Of what has a password the wait is a short one, with a pause after it.
+    is_stopped = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'llmops.user_bridge' AND (wait_event_type ="
+        " 'Lock' OR query = 'ROLLBACK' AND state = 'idle' AND state_change < clock_timestamp() - interval '20 ms')"
+    )
+    other = cluster.connect(pair.litellm_db)
+    try:
+        other.autocommit = False
+        other.cursor().execute(meanwhile.format(NAME))
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(run_module, "bridge_role", {**login, "name": NAME, **given})
+            wait_until(lambda: pair.openwebui_admin.value(is_stopped))
+            other.commit()
+            done = beside.result()
+    finally:
+        other.close()
+        cluster.execute(f"DROP ROLE IF EXISTS {NAME}")
+    assert done["role"] == ("unchanged" if "state" in given else "updated")
+    assert done["password"] == ("changed" if "password" in given else "unchanged")
 
 
 def test_a_role_goes(pair: Pair) -> None:

@@ -209,6 +209,21 @@ class Databases:
         }
 
 
+# With a host that does not fail: Ansible would end the run here.
+DELEGATED = {
+    "hosts": "from_afar:nothing_to_do",
+    "gather_facts": False,
+    "tasks": [
+        {
+            "ansible.builtin.include_role": {
+                "name": "llmops.user_bridge.bridge",
+                "apply": {"delegate_to": "nothing_to_do"},
+                "rolespec_validate": False,
+            },
+            "when": "inventory_hostname in groups.from_afar",
+        }
+    ],
+}
 HAS_SYSTEMD = Path("/run/systemd/system").exists()
 SERVICE = {"bridge_maintenance": "systemd", "bridge_maintenance_password": "of the service"}
 PROGRAMS = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}
@@ -252,8 +267,9 @@ def refusals(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> 
             **({} if HAS_SYSTEMD else {"a_service": variables(ready, **SERVICE)}),
         },
         "triggers_only": {"triggers_before_sync_user": variables(ready, bridge_owner_role="not_there")},
+        "from_afar": {"delegating": variables(ready)},
     }
-    plays = [on("deployed", DEPLOY), *role_play("triggers", hosts="triggers_only")]
+    plays = [on("deployed", DEPLOY), DELEGATED, *role_play("triggers", hosts="triggers_only")]
     looked_at = (ready, databases.without_admin)
     before = [snapshot(pair) for pair in looked_at]
     hosts = play_hosts(plays, inventory, folder)
@@ -294,6 +310,13 @@ def test_a_service_on_a_host_without_systemd(refusals: Refusals) -> None:
 
 def test_triggers_before_sync_user(refusals: Refusals) -> None:
     check(refusals.run.hosts["triggers_before_sync_user"], ["llmops.user_bridge.sync_user"])
+
+
+def test_a_role_that_is_delegated(refusals: Refusals) -> None:
+    done, words = refusals.run.hosts["delegating"], refusals.run.words
+    assert (done.changed, done.failed) == (0, 1), refusals.run.output
+    # Ansible names both hosts, so it is in the output of neither.
+    assert "delegate_to: nothing_to_do" in words and "run the play on nothing_to_do" in words
 
 
 def test_a_refusal_changes_nothing(refusals: Refusals) -> None:

@@ -810,9 +810,9 @@ class TestPasswords:
         for name, value in sso(quick, PROOF).items():
             quick.openwebui.run(f"UPDATE \"user\" SET {name} = %s WHERE id = 'usr_cem'", [value])
         rows.change_user(quick.litellm, "dee", metadata={"scim_active": False})
-        found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in()")
+        found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in(10)")
         assert [dict(row) for row in found] == [
-            {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com"}
+            {"user_id": "ann", "openwebui_id": "usr_ann", "email": "ann@example.com", "total": 1}
         ]
 
     def test_who_has_lost_the_address_is_named_too(self, quick: Pair) -> None:
@@ -824,9 +824,9 @@ class TestPasswords:
         rows.change_user(quick.litellm, "mal", user_email="ann@example.com")
         rows.change_user(quick.litellm, "bob", user_email="mal@example.com")
         drain(quick)
-        found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in()")
+        found = quick.openwebui_admin.rows("SELECT * FROM user_bridge.accounts_without_sign_in(10)")
         assert [dict(row) for row in found] == [
-            {"user_id": "mal", "openwebui_id": "usr_mal", "email": "moved+usr_mal@user-bridge.invalid"}
+            {"user_id": "mal", "openwebui_id": "usr_mal", "email": "moved+usr_mal@user-bridge.invalid", "total": 1}
         ]
 
 

@@ -35,7 +35,7 @@ def remedies() -> ModuleType:
 def page() -> str:
     """docs/operations.md as it should be."""
     found = remedies()
-    deliveries = dict.fromkeys((*found._DELIVERY, found._OTHER, *found._CONNECTION))
+    deliveries = dict.fromkeys((*found._DELIVERY, found.OTHER, *found._CONNECTION))
     logins = (*found._CONNECTION, found._UNREACHABLE)
     tables = {
         "causes": _table("the delivery", [(each, each.target.format(**_TARGET)) for each in deliveries]),

@@ -34,7 +34,7 @@ WITH found AS (
   SELECT d.classid, d.objid FROM pg_depend AS d
    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace('{SCHEMA}')
      AND d.classid <> 'pg_extension'::regclass
-     -- A publication of all tables in the schema is a superuser's, and only reads. By name: PostgreSQL 14 has none.
+     -- A publication of all tables in the schema belongs to a superuser and only reads. PostgreSQL 14 has none.
      AND d.classid::regclass::text <> 'pg_publication_namespace'
      AND NOT EXISTS (SELECT FROM pg_class AS c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
                         AND c.relkind IN ('r', 'p', 'S', 'v', 'm', 'i', 'I'))

@@ -62,9 +62,8 @@ SELECT e.entity_id AS user_id, e.not_linked AS reason, count(*) OVER () AS total
  ORDER BY 1 LIMIT greatest(1, %(limit)s)"""
 
 _NO_SIGN_IN = f"""
-WITH s AS MATERIALIZED (SELECT * FROM {SCHEMA}.accounts_without_sign_in())
-SELECT s.user_id, s.openwebui_id, s.email, (SELECT count(*) FROM s) AS total
-  FROM s ORDER BY s.user_id COLLATE "C" LIMIT greatest(1, %(limit)s)"""
+SELECT s.user_id, s.openwebui_id, s.email, s.total
+  FROM {SCHEMA}.accounts_without_sign_in(greatest(1, %(limit)s)) AS s"""
 
 _LINKED = f"SELECT l.entity_type AS type, l.linked, l.missing FROM {SCHEMA}.count_links() AS l ORDER BY 1"
 

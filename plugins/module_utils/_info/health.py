@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import PROGRAMS, SCHEMA
-from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY, RECONCILE
+from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import DEPLOY, OTHER, RECONCILE
 
 # A drainer looks several times a second: what waits longer is stuck.
 _QUEUE_MAX_AGE_SECONDS = 300
@@ -74,7 +74,10 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if queue and queue["failed"]:
         degraded.append(f"{queue['failed']} of {number(queue['depth'], 'queued change')} could not be delivered so far")
         for each in info["causes"]:
-            degraded.append(f"{number(each['entities'], 'entity', 'entities')}: {each['cause']}: {each['remedy']}")
+            # Whatever has no cause of its own is told by its message.
+            message = f": {each['examples'][0]}" if each["cause"] == OTHER.name and each["examples"] else ""
+            failing = number(each["entities"], "entity", "entities")
+            degraded.append(f"{failing}: {each['cause']}{message}: {each['remedy']}")
     if info["trigger_faults"]:
         degraded.append(
             f"triggers could not compare their columns {number(info['trigger_faults'], 'time')}, because LiteLLM has "
@@ -107,7 +110,7 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
         )
     lost = _lost(info)
     if lost:
-        what = ", ".join(f"{number} of the type {name}" for name, number in lost.items())
+        what = ", ".join(number(missing, name.replace("_", " ")) for name, missing in lost.items())
         degraded.append(
             f"Open WebUI lacks {what} that the bridge made there: somebody deleted them, or a database was restored; "
             f"the drainer brings them back within ten minutes; to have them at once, {RECONCILE}"
@@ -121,7 +124,10 @@ def health(info: dict[str, Any]) -> dict[str, Any]:
     if passwords and passwords["first"] and hours and passwords["first"][0]["seconds"] > (hours + 1) * 3600:
         degraded.append(f"initial passwords are older than initial_password_ttl_hours ({hours}): does a drainer run?")
     if queue and (queue["oldest_seconds"] or 0) > _QUEUE_MAX_AGE_SECONDS:
-        degraded.append(f"the oldest queued change has waited for {queue['oldest_seconds']} s: does a drainer run?")
+        # What a pause or a broken connection explains needs no question.
+        is_explained = info["pause"] or (connection and connection["state"] != "ok")
+        question = "" if is_explained else ": does a drainer run?"
+        degraded.append(f"the oldest queued change has waited for {queue['oldest_seconds']} s{question}")
     degraded += [f"could not see {item['what']}: {item['reason']}" for item in info["unseen"]]
     return {"status": "broken" if broken else "degraded" if degraded else "ok", "reasons": broken + degraded}
 

@@ -34,15 +34,16 @@ COUNTED = {
     "openwebui": frozenset({"auth", "group", "group_member", "user"}),
 }
 _LITELLM_COUNTS = """
-SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organizations,
-       (SELECT count(*) FROM public."LiteLLM_TeamTable") AS teams,
-       (SELECT count(*) FROM public."LiteLLM_UserTable") AS users,
-       (SELECT count(*) FROM public."LiteLLM_UserTable" WHERE btrim(user_email) <> '') AS users_with_email,
-       (SELECT count(*) FROM public."LiteLLM_OrganizationMembership") AS organization_members,
-       (SELECT coalesce(sum(CASE jsonb_typeof(members_with_roles)
-                            WHEN 'array' THEN jsonb_array_length(members_with_roles) END), 0)
-          FROM public."LiteLLM_TeamTable")::bigint AS team_members,
-       (SELECT count(*) FROM public."LiteLLM_VerificationToken") AS api_keys"""
+SELECT (SELECT count(*) FROM public."LiteLLM_OrganizationTable") AS organizations, t.teams, u.users,
+       u.users_with_email,
+       (SELECT count(*) FROM public."LiteLLM_OrganizationMembership") AS organization_members, t.team_members,
+       (SELECT count(*) FROM public."LiteLLM_VerificationToken") AS api_keys
+  FROM (SELECT count(*) AS users, count(*) FILTER (WHERE btrim(user_email) <> '') AS users_with_email
+          FROM public."LiteLLM_UserTable") AS u,
+       (SELECT count(*) AS teams,
+               coalesce(sum(CASE jsonb_typeof(members_with_roles)
+                            WHEN 'array' THEN jsonb_array_length(members_with_roles) END), 0)::bigint AS team_members
+          FROM public."LiteLLM_TeamTable") AS t"""
 
 _OPENWEBUI_COUNTS = """
 SELECT (SELECT count(*) FROM public."group") AS groups, count(*) AS users,

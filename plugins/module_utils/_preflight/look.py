@@ -16,7 +16,6 @@ from typing import Any, Callable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
 from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import PAUSED
-from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.records import missing_tables
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA, Roles
 from ansible_collections.llmops.user_bridge.plugins.module_utils._ownership.decide import Decision, decide
@@ -202,9 +201,8 @@ def _look(
             if params["depth"] == "bridge":
                 if is_ours and facts["schema_owner"]:
                     roles, version = Roles(asked.owner_role, asked.program_role), _pg.server_version(connection)
-                    installed[side] = look_at_installed(
-                        cur, side, roles, version, missing_tables(cur, _optional(asked))
-                    )
+                    missing = _optional(asked) - facts["tables"].keys()
+                    installed[side] = look_at_installed(cur, side, roles, version, missing)
                 if side == "litellm" and is_ours and facts["schema_owner"]:
                     facts["lost_models"] = read_lost(cur, asked.owner_role, params["settings"])
                 if side == "openwebui":
@@ -230,9 +228,9 @@ def _look(
         connection.close()
 
 
-def _optional(asked: Asked) -> list[str]:
+def _optional(asked: Asked) -> set[str]:
     """The tables that not every version of the program has."""
-    return [name for name, declared in asked.tables.items() if "since" in declared]
+    return {name for name, declared in asked.tables.items() if "since" in declared}
 
 
 def _wanted_settings(params: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any] | None:

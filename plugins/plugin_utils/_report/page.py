@@ -17,9 +17,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import number
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report import plots, series
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.plots import Plot
-from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.words import duration, instant, number, share
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.words import duration, instant, share
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 

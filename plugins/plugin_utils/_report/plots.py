@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.health import number
 from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.series import HOUR, Bucket
-from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.words import duration, number, unit
+from ansible_collections.llmops.user_bridge.plugins.plugin_utils._report.words import duration, unit
 
 LIBRARY = "pygal"
 # The page scales it: small enough that its texts can be read on a phone.

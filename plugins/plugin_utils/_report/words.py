@@ -14,11 +14,6 @@ import math
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
 
 
-def number(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
-
-
 def unit(seconds: float) -> tuple[float, str]:
     """The largest unit that it has one of, as its length and name."""
     return next((each for each in _UNITS if seconds >= each[0]), _UNITS[-1])

@@ -116,7 +116,7 @@ def test_what_is_on_its_way_is_not_lost() -> None:
     queue = {"depth": 3, "failed": 0, "oldest_seconds": 1, "by_type": {"user": 3}}
     assert health(info(linked=linked, mapped={"user": 5}, queue=queue))["status"] == "ok"
     found = health(info(linked=linked, mapped={"user": 6}, queue=queue))
-    assert found["reasons"][0].startswith("Open WebUI lacks 1 of the type user ")
+    assert found["reasons"][0].startswith("Open WebUI lacks 1 user ")
 
 
 def test_the_worst_comes_first() -> None:

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rights on models where something is odd in LiteLLM's database: rows that cannot be read as a whole are in nobody's way,
-and what a trigger cannot follow is found by comparing both sides.
+"""Rights on models where something is odd in LiteLLM's database: rows that cannot be read as a whole are in nobody's
+way, and what a trigger cannot follow is found by comparing both sides.
 """
 
 from __future__ import annotations

@@ -644,4 +644,31 @@ RULE: list[Row] = [
         "SELECT nextval('user_bridge.trigger_faults')",
         _caught(misses.test_what_could_not_be_recorded_is_found_at_once),
     ),
+    (
+        "where keys count a team's edit leads to no member's",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "c_policy = 'keys' OR k.access",
+        "k.access",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
+    (
+        "a team's edit leads to no member's key with access groups",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "OR k.access_group_ids <> '{}'",
+        "",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
+    (
+        "a team's edit leads to members only",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "AND m.team_id = k.team_id) IS NULL)",
+        "AND m.team_id = k.team_id) IS NOT NULL)",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
 ]

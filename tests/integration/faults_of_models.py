@@ -671,4 +671,11 @@ RULE: list[Row] = [
             rule.entangle(rule.stock(pair))
         ),
     ),
+    (
+        "a team's alias of nothing is the model of that name",
+        _TEAM_RULES,
+        "WHEN 'string' THEN a.value ELSE 'null' END AS value",
+        "WHEN 'string' THEN a.value ELSE to_jsonb(a.key) END AS value",
+        _caught(misses.test_odd_json_opens_nothing_and_is_in_nobodys_way),
+    ),
 ]

@@ -7,6 +7,7 @@ way, and what a trigger cannot follow is found by comparing both sides.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from kit.model_rows import (
     team_models,
 )
 from kit.pairs import Pair, Session
-from test_model_rule import delivered, entangle, stock
+from test_model_rule import ALL, delivered, entangle, stock
 
 prepare = stock
 
@@ -213,3 +214,64 @@ def test_what_could_not_be_recorded_is_found_at_once(models: Pair) -> None:
     assert team_models(models, "t", "v") == {"fake-a"}
     assert models.litellm_admin.rows("SELECT 1 FROM user_bridge.stale_user_models() AS s(id)") == []
     assert models.litellm_admin.rows("SELECT 1 FROM user_bridge.wrong_keys()") == []
+
+
+# JSON and names as nobody expects them
+
+ODD_LISTS = [None, {"grp": 1}, "grp", 7, True, [["grp"]], [{"grp": 1}], [None, 7, "GRP", "gr\u00fcp", "x" * 5000]]
+
+
+@pytest.mark.schemas(litellm="all")
+def test_odd_json_opens_nothing_and_is_in_nobodys_way(models: Pair) -> None:
+    session = models.litellm
+    rows.add_user(session, "u", "u@example.com", models=["grp"])
+    for odd in ODD_LISTS:
+        for info in ({"access_groups": odd}, json.dumps({"access_groups": odd}), odd, '{"access_groups": ["\\u0000"]}'):
+            session.run(
+                "UPDATE \"LiteLLM_ProxyModelTable\" SET model_info = %s WHERE model_id = 'solo'", [json.dumps(info)]
+            )
+            drain(models)
+            assert queued(models) == set() and own_models(models, "u") == {"fake-a", "fake-b"}, info
+    add_model(session, "mine")
+    for odd in ODD_LISTS:
+        set_aliases(session, 7, {"mine": odd, "own": "solo"} if odd != 7 else odd)
+        configure(session, "router_settings", {"model_group_alias": {"short": odd, "fine": "solo"}})
+        rows.delete_team(session, "t")
+        rows.add_team(session, "t", models=["mine", "own", "fine"], model_id=7, members_with_roles=members("u"))
+        drain(models)
+        # An alias of nothing is nothing, and those beside it are what they are.
+        assert desired(models, "model", "short") is None or odd == "grp", odd
+        assert delivered(models, "t") == ({"mine", "own", "fine"} if odd == 7 else {"fine", "solo"}), odd
+    assert models.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False
+
+
+def test_a_model_may_be_called_like_anything_else(models: Pair) -> None:
+    session = models.litellm
+    names = ["t", "u", "grp_team_t", "usr_u", "grp_models_x", "everyone", "user:*", "SOLO", "team_models"]
+    for name in names:
+        add_model(session, name)
+    rows.add_user(session, "u", "u@example.com", models=["usr_u", "t"])
+    rows.add_user(session, "usr_u", "other@example.com", models=["u", "SOLO"])
+    rows.add_team(session, "t", models=["grp_team_t", "everyone"], members_with_roles=members("u"))
+    rows.add_team(session, "grp_team_t", models=["user:*", "team_models"], members_with_roles=members("usr_u"))
+    drain(models)
+    assert own_models(models, "u") == {"usr_u", "t"} and own_models(models, "usr_u") == {"u", "SOLO"}
+    assert delivered(models, "t") == {"grp_team_t", "everyone"}
+    assert "grp_team_t" not in delivered(models, "grp_team_t") and "team_models" in delivered(models, "grp_team_t")
+    public = "SELECT count(*) FROM access_grant WHERE principal_id = '*'"
+    assert models.openwebui.value(public) == 0
+
+
+@pytest.mark.parametrize("policy", ["assigned", "effective", "teams", "user", "keys"])
+def test_an_administrator_who_is_none_any_more_has_what_he_had(models: Pair, policy: str) -> None:
+    change_settings(models, model_policy=policy)
+    rows.add_user(models.litellm, "u", "u@example.com", models=["solo"])
+    rows.add_key(models.litellm, "k", "u", models=["solo", "fake-a"])
+    rows.add_team(models.litellm, "t", models=["fake-b"], members_with_roles=members("u"))
+    drain(models)
+    before = (own_models(models, "u"), delivered(models, "t"))
+    rows.change_user(models.litellm, "u", user_role="proxy_admin")
+    drain(models)
+    assert own_models(models, "u") == ALL
+    rows.change_user(models.litellm, "u", user_role="internal_user")
+    assert queued(models) == set() and (own_models(models, "u"), delivered(models, "t")) == before

@@ -95,7 +95,7 @@ options:
       on_user_delete:
         description: >-
           What happens to the Open WebUI account of a user deleted in LiteLLM. Adopted accounts are disabled,
-          never deleted.
+          never deleted. One that is kept loses what LiteLLM gave, the admin role included.
         type: str
         choices: [delete, disable, keep]
       initial_password:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import test_model_misses as misses
 import test_model_rule as rule
 from kit.pairs import Pair
 
@@ -19,6 +20,7 @@ _HOLDERS = "entities/model/litellm/fan_out.sql.j2"
 _KEYS = "entities/api_key/litellm/enqueue.sql.j2"
 _LISTED = "entities/user_models/litellm/listed_member.sql.j2"
 _LISTS = "entities/model/litellm/lists.sql.j2"
+_LOSSES = "engine/litellm/losses.sql.j2"
 _PATTERNS = "entities/model/litellm/patterns.sql.j2"
 _TEAM = "entities/team_models/litellm/desired.sql.j2"
 _TEAM_RULES = "entities/team_models/litellm/rules.sql.j2"
@@ -106,8 +108,8 @@ RULE: list[Row] = [
     (
         "a scope of NULL is none",
         _TEAM_RULES,
-        "user_bridge.listed_texts(to_jsonb(x) -> 'allowed_models')",
-        "user_bridge.json_texts(to_jsonb(x) -> 'allowed_models')",
+        "(SELECT allowed_models FROM",
+        "(SELECT array_remove(allowed_models, NULL) FROM",
         _caught(rule.test_a_scope_cuts_what_the_team_gives),
     ),
     (
@@ -585,5 +587,95 @@ RULE: list[Row] = [
         "OR (SELECT s.model_policy IN ('user', 'keys') FROM user_bridge.settings AS s)",
         "",
         lambda pair: rule.test_where_personal_keys_follow_the_teams_so_do_the_members(rule.entangle(rule.stock(pair))),
+    ),
+    (
+        "one budget that is too deep stops its team",
+        _TEAM_RULES,
+        "(SELECT allowed_models FROM",
+        "(SELECT user_bridge.json_texts(to_jsonb(x) -> 'allowed_models') FROM",
+        _caught(misses.test_a_deep_budget_is_in_nobodys_way),
+    ),
+    (
+        "one budget that is too deep stops every model",
+        _HOLDERS,
+        "(SELECT x.budget_id, allowed_models FROM",
+        "(SELECT x.budget_id, user_bridge.json_texts(to_jsonb(x) -> 'allowed_models') FROM",
+        _caught(misses.test_a_deep_budget_is_in_nobodys_way),
+    ),
+    (
+        "one key that is too deep stops all keys",
+        "entities/api_key/litellm/known.sql.j2",
+        "access_group_ids, project_id, agent_id,\n                  user_bridge.has_config",
+        "access_group_ids, project_id, to_jsonb(t) ->> 'agent_id',\n                  user_bridge.has_config",
+        _caught(misses.test_a_deep_key_is_in_nobody_elses_way),
+    ),
+    (
+        "no change of a model that is too deep is followed",
+        "entities/model/litellm/enqueue.sql.j2",
+        "v_new_blocked := NEW.blocked;",
+        "v_new_blocked := (to_jsonb(NEW) ->> 'blocked')::boolean;",
+        _caught(misses.test_a_deep_deployment_is_followed),
+    ),
+    (
+        "what a trigger for rights could not follow waits for a repair",
+        _LOSSES,
+        "is_only_spend(p_old, p_new) THEN\n        PERFORM nextval('user_bridge.losses');",
+        "is_only_spend(p_old, p_new) THEN",
+        _caught(misses.test_what_a_trigger_could_not_follow_is_found_at_once),
+    ),
+    (
+        "each flush of spend is a reason to compare",
+        _LOSSES,
+        "AND NOT user_bridge.is_only_spend(p_old, p_new) THEN\n        PERFORM nextval('user_bridge.losses');",
+        "THEN\n        PERFORM nextval('user_bridge.losses');",
+        _caught(misses.test_spend_is_no_reason_to_compare_nor_is_anything_where_rights_are_not_followed),
+    ),
+    (
+        "rights that are not followed are a reason to compare",
+        _LOSSES,
+        "IF (SELECT s.model_access FROM user_bridge.settings AS s) AND NOT user_bridge.is_only_spend",
+        "IF NOT user_bridge.is_only_spend",
+        _caught(misses.test_spend_is_no_reason_to_compare_nor_is_anything_where_rights_are_not_followed),
+    ),
+    (
+        "what could not be recorded waits for a repair",
+        _LOSSES,
+        "SELECT nextval('user_bridge.trigger_faults'), nextval('user_bridge.losses')",
+        "SELECT nextval('user_bridge.trigger_faults')",
+        _caught(misses.test_what_could_not_be_recorded_is_found_at_once),
+    ),
+    (
+        "where keys count a team's edit leads to no member's",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "c_policy = 'keys' OR k.access",
+        "k.access",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
+    (
+        "a team's edit leads to no member's key with access groups",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "OR k.access_group_ids <> '{}'",
+        "",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
+    (
+        "a team's edit leads to members only",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "AND m.team_id = k.team_id) IS NULL)",
+        "AND m.team_id = k.team_id) IS NOT NULL)",
+        lambda pair: rule.test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(
+            rule.entangle(rule.stock(pair))
+        ),
+    ),
+    (
+        "a team's alias of nothing is the model of that name",
+        _TEAM_RULES,
+        "WHEN 'string' THEN a.value ELSE 'null' END AS value",
+        "WHEN 'string' THEN a.value ELSE to_jsonb(a.key) END AS value",
+        _caught(misses.test_odd_json_opens_nothing_and_is_in_nobodys_way),
     ),
 ]

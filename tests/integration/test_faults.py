@@ -773,6 +773,20 @@ FAULTS = [
         lambda pair: test_delivery.test_a_column_that_litellm_renamed_fails_no_write_and_spend_queues_nothing(pair),
     ),
     Fault(
+        "a deleted admin whose account is kept stays one",
+        "entities/user/openwebui/retire.sql.j2",
+        "'message', user_bridge.demote_account(p_now.id)",
+        "'message', NULL",
+        lambda pair: test_mapping.TestDeletion().test_keep_takes_the_admin_role(pair),
+    ),
+    Fault(
+        "a deleted admin whose account is kept loses the role though nobody else has it",
+        "entities/user/openwebui/retire.sql.j2",
+        "v_held := user_bridge.hold_last_admin(p_item, p_now,",
+        "v_held := CASE WHEN NOT c_keep THEN user_bridge.hold_last_admin(p_item, p_now, NULL) END; PERFORM (",
+        lambda pair: test_mapping.TestDeletion().test_keep_takes_the_admin_role(pair),
+    ),
+    Fault(
         "what the fallback cannot read fails the write",
         "entities/user/litellm/enqueue.sql.j2",
         "    EXCEPTION WHEN OTHERS THEN\n        -- Text or JSON",

@@ -506,6 +506,20 @@ class TestDeletion:
         # What LiteLLM granted goes all the same, although LiteLLM left the user in the team.
         assert openwebui.groups(quick) == {"grp_team_t1": ("Rockets", [])}
 
+    def test_keep_takes_the_admin_role(self, quick: Pair) -> None:
+        """In Open WebUI it opens every model, and LiteLLM gave it."""
+        write_settings(quick, {"initial_password": "none", "on_user_delete": "keep"})
+        rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann", user_role="proxy_admin")
+        rows.add_user(quick.litellm, "u2", "bob@example.com", user_alias="Bob", user_role="proxy_admin")
+        rows.delete_user(quick.litellm, "u1")
+        assert openwebui.accounts(quick)["ann@example.com"] == ("Ann", "user")
+        # But never from the last admin.
+        quick.openwebui.run("UPDATE \"user\" SET role = 'user' WHERE email = %s", [quick.admin.email])
+        rows.delete_user(quick.litellm, "u2")
+        assert openwebui.accounts(quick)["bob@example.com"] == ("Bob", "admin")
+        held = quick.litellm_admin.rows("SELECT kind FROM user_bridge.held_changes()")
+        assert [row["kind"] for row in held] == ["last_admin"]
+
     def test_a_user_deleted_in_open_webui_is_made_again_by_the_next_change(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com", user_alias="Ann")
         rows.add_team(quick.litellm, "t1", "Rockets", members_with_roles=members("u1"))

@@ -23,6 +23,8 @@ from kit.model_oracle import Judge, Pairs, Ways, World
 from kit.pairs import Pair, Session
 
 WORLDS = int(os.environ.get("USER_BRIDGE_WORLDS", "9"))
+# In these the bridge once opened more than the newest LiteLLM.
+DIFFERED = (5005, 5008)
 PEOPLE = 120
 WAYS = {
     "effective": ("role", "team", "user", "key"),
@@ -101,7 +103,7 @@ def test_the_rule_is_litellms(quick: Pair, litellm: Judge, pytestconfig: pytest.
     at_length = is_newest or in_full
     faults = FAULTS if in_full else FAULTS[::3]
     unseen = [fault for fault in faults if at_length and (is_newest or not fault.needs_newest)]
-    for number in range(WORLDS if at_length else WORLDS // 2):
+    for number in (*range(WORLDS if at_length else WORLDS // 2), *(DIFFERED if is_newest else ())):
         world = model_oracle.fitting(model_oracle.world(number, PEOPLE), columns)
         ways = litellm.ways(world)
         with model_oracle.written(quick, world) as session:

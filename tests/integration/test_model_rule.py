@@ -893,11 +893,24 @@ def test_fan_outs_lead_to_whoever_depends_on_it(paused: Pair) -> None:
         ("budget_members", "b"): {("team_models", "t"), ("user_models", "u")},
         ("access_group_holders", "ag"): {("team_models", "t"), ("user_models", "v")},
         ("project_key_owners", "p"): {("user_models", "v")},
-        ("team_key_owners", "t"): {("user_models", "v")},
         ("team_people", "t"): {("user_models", "u"), ("user_models", "v")},
         ("alias_teams", "7"): {("team_models", "t"), ("user_models", "v")},
     }
     assert {each: fanned_out(paused, *each) for each in examples} == examples
+
+
+def test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(paused: Pair) -> None:
+    session, owner = paused.litellm, {("user_models", "v")}
+    assert fanned_out(paused, "team_key_owners", "t") == set()
+    rows.update(session, *_KEY, {"access_group_ids": ["ag"]})
+    assert fanned_out(paused, "team_key_owners", "t") == owner
+    rows.update(session, *_KEY, {"access_group_ids": []})
+    change_settings(paused, model_policy="keys")
+    assert fanned_out(paused, "team_key_owners", "t") == owner
+    change_settings(paused, model_policy="effective")
+    assert fanned_out(paused, "team_key_owners", "t") == set()
+    rows.change_team(session, "t", members_with_roles=members("u"))
+    assert fanned_out(paused, "team_key_owners", "t") == owner
 
 
 def fanned_out(pair: Pair, entity_type: str, entity_id: str) -> set[tuple[str, str]]:

@@ -16,7 +16,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.common import REPO, REQUIREMENTS, KitError, as_program, cache_dir, pip_install, required_lines, run_logged, say
+from kit.common import REPO, REQUIREMENTS, KitError, as_program, cache_dir, install, required_lines, run_logged, say
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -35,14 +35,14 @@ def venv() -> None:
         return
     if not _has_ensurepip():
         apt_install(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
-    say("Making .venv with Ansible, linters and test tools (once, about 60 s)")
+    say("Making .venv with Ansible, linters and test tools (once, about 15 s)")
     started = time.monotonic()
     log = cache_dir() / "venv.log"
     log.unlink(missing_ok=True)
     run_logged([sys.executable, "-m", "venv", "--clear", VENV], log, "making .venv")
     pins = VENV / "constraints.txt"
     pins.write_text(constraints, encoding="utf-8")
-    pip_install(VENV / "bin" / "python", log, "installing", "-c", str(pins), "-r", str(REQUIREMENTS / "dev.txt"))
+    install(VENV / "bin" / "python", log, "installing", "-c", str(pins), "-r", str(REQUIREMENTS / "dev.txt"))
     # An empty one, so that no ansible.cfg of the user's takes part; Ansible refuses /dev/null.
     (VENV / "ansible.cfg").touch()
     stamp.write_text(wanted, encoding="utf-8")

@@ -16,7 +16,18 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.common import REPO, REQUIREMENTS, KitError, as_program, cache_dir, install, required_lines, run_logged, say
+from kit.common import (
+    REPO,
+    REQUIREMENTS,
+    KitError,
+    as_program,
+    cache_dir,
+    install,
+    locked,
+    required_lines,
+    run_logged,
+    say,
+)
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -71,9 +82,13 @@ def pins_with(name: str) -> list[str]:
 
 def apt_install(*packages: str) -> None:
     """Debian packages, as root or through sudo; those that are there already cost nothing."""
-    lacking = [name for name in packages if not _is_installed(name)]
-    if not lacking:
-        return
+    with locked(cache_dir() / "apt.lock"):
+        lacking = [name for name in packages if not _is_installed(name)]
+        if lacking:
+            _apt_install(lacking)
+
+
+def _apt_install(lacking: list[str]) -> None:
     if shutil.which("apt-get") is None:
         raise KitError(f"this machine has no apt-get: install by hand what Debian calls {' '.join(lacking)}")
     root = as_root()

@@ -121,15 +121,46 @@ def run_logged(
         raise KitError(f"{what} failed with exit code {process.returncode}; the end of {log}:\n{tail}")
 
 
-def pip_install(python: Path, log: Path, what: str, *arguments: str, into: Path | None = None) -> None:
-    """pip without its notices, and without looking at the user's own configuration of progress bars.
+def install(into: Path, log: Path, what: str, *arguments: str, linked: bool = True) -> None:
+    """Packages into the environment of this Python: by uv in an eighth of pip's time, by pip where uv cannot.
 
-    `into` is the Python of another environment, one without a pip.
+    uv does not read pip's configuration; it is told of an index that replaces PyPI, and pip knows the rest. `linked`:
+    environments share files, which nothing may write then.
     """
-    # What is imported is compiled then; that is a third of it.
-    options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off", "--no-compile"]
-    where: list[str | Path] = ["--python", into] if into else []
-    run_logged([python, "-m", "pip", *where, "install", *options, *arguments], log, what)
+    try:
+        env = {**_uv_settings(), "UV_LINK_MODE": "hardlink" if linked else "copy"}
+        run_logged([_uv(), "pip", "install", "--python", into, *arguments], log, what, env=env)
+    except KitError as error:
+        say(f"{error}\nOnce more with pip")
+        run_logged([*_PIP, "--python", into, "install", *_PIP_OPTIONS, *arguments], log, what)
+
+
+# Environments other than .venv have no pip of their own.
+_PIP: tuple[str | Path, ...] = (REPO / ".venv" / "bin" / "python", "-m", "pip")
+# What is imported is compiled then; that is a third of it.
+_PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--progress-bar=off", "--no-compile")
+
+
+def _uv() -> Path:
+    (pin,) = required_lines("uv.txt")
+    home = cache_dir() / pin.replace("==", "-")
+    with locked(cache_dir() / f"{home.name}.lock"):
+        if not (home / "bin" / "uv").exists():
+            where = ("--no-deps", "--only-binary=:all:", "--target", home)
+            log = cache_dir() / f"{home.name}.log"
+            run_logged([*_PIP, "install", *_PIP_OPTIONS, *where, pin], log, f"installing {pin}")
+    return home / "bin" / "uv"
+
+
+def _uv_settings() -> dict[str, str]:
+    asked = subprocess.run([*_PIP, "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
+    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip()
+    return {
+        **os.environ,
+        **({"UV_DEFAULT_INDEX": index} if index else {}),
+        "UV_CACHE_DIR": str(cache_dir() / "uv"),
+        "UV_NO_PROGRESS": "1",
+    }
 
 
 def npm(folder: Path, log: Path, what: str, *arguments: str) -> None:
@@ -149,6 +180,6 @@ def packages(name: str) -> Path:
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
             shutil.rmtree(home, ignore_errors=True)
             options = ("--no-deps", "--target", str(home), "-r", str(REQUIREMENTS / f"{name}.txt"))
-            pip_install(REPO / ".venv" / "bin" / "python", cache_dir() / f"{name}.log", f"installing {name}", *options)
+            install(REPO / ".venv" / "bin" / "python", cache_dir() / f"{name}.log", f"installing {name}", *options)
             stamp.write_text(wanted, encoding="utf-8")
     return home

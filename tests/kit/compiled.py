@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps what Ansible compiles: each task and each module is a process that compiles all of its templates or imports.
 
-Both are kept in a folder by their whole text, so that a text that has changed is compiled anew.
+Both are kept in a folder by their whole text, so that a text that has changed is compiled anew. Molecule's hosts have a
+copy of this file; there several users share the folder, and whoever cannot read or write in it compiles.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ def _made(folder: Path) -> Path:
 
 def _kept(folder: Path, recipe: tuple[Any, ...], make: Callable[[], CodeType]) -> CodeType:
     path = folder / hashlib.sha256(repr(recipe).encode()).hexdigest()
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         code: CodeType = marshal.loads(path.read_bytes())
         return code
     code = make()
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_bytes(marshal.dumps(code))
-    part.rename(path)
+    with contextlib.suppress(OSError):
+        part.write_bytes(marshal.dumps(code))
+        part.rename(path)
     return code
 
 

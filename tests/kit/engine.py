@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,12 +128,12 @@ def socket() -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """One layer of the stack: what it is built on, and the Dockerfile, with a script, that builds it."""
+    """One layer of the stack: what it is built on, and the Dockerfile that builds it, with the files that it copies."""
 
     name: str
     base: str
     dockerfile: str
-    script: str
+    files: Mapping[str, str]
 
 
 def images(distribution: str) -> tuple[Image, Image, Image]:
@@ -141,13 +142,15 @@ def images(distribution: str) -> tuple[Image, Image, Image]:
     A bare machine with a user who may sudo; the same with PostgreSQL as the distribution's package leaves it;
     PostgreSQL alone, which takes what its official image takes.
     """
-    bare = _image(distribution, _base_name(distribution), _DOCKERFILE, _PREPARE)
-    server = _image(distribution, bare.name, _DOCKERFILE, _INSTALL)
-    return bare, server, _image(distribution, server.name, _POSTGRES, ENTRYPOINT.read_text(encoding="utf-8"))
+    kept = Path(__file__).with_name("compiled.py").read_text(encoding="utf-8")
+    first, entrypoint = {"script": _PREPARE, "compiled.py": kept}, ENTRYPOINT.read_text(encoding="utf-8")
+    bare = _image(distribution, _base_name(distribution), _BARE, first)
+    server = _image(distribution, bare.name, _SERVER, {"script": _INSTALL})
+    return bare, server, _image(distribution, server.name, _POSTGRES, {"script": entrypoint})
 
 
-def _image(distribution: str, base: str, dockerfile: str, script: str) -> Image:
-    return Image(_tagged(distribution, base, dockerfile, script), base, dockerfile, script)
+def _image(distribution: str, base: str, dockerfile: str, files: Mapping[str, str]) -> Image:
+    return Image(_tagged(distribution, base, dockerfile, *files.values()), base, dockerfile, files)
 
 
 def _base_name(distribution: str) -> str:
@@ -180,6 +183,10 @@ systemctl mask console-getty.service getty@.service systemd-logind.service syste
     systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
 useradd --create-home admin
 echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
+# Each run of a module would compile anew whatever it imports.
+mkdir -m 1777 /var/tmp/compiled
+echo 'import pathlib, kept_compiled; kept_compiled.keep_modules(pathlib.Path("/var/tmp/compiled"))' \\
+    >/usr/lib/python3/dist-packages/kept_compiled.pth
 """
 
 _INSTALL = """
@@ -188,7 +195,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -q -y install --no-install-recommends postgresql python3-psycopg2 acl
 """
 
-_DOCKERFILE = """
+_SERVER = """
 FROM {base}
 COPY script /
 RUN sh /script && rm /script
@@ -197,6 +204,9 @@ STOPSIGNAL SIGRTMIN+3
 CMD ["/sbin/init"]
 """
 
+_BARE = f"""{_SERVER}
+COPY compiled.py /usr/lib/python3/dist-packages/kept_compiled.py
+"""
 
 _POSTGRES = """
 FROM {base}
@@ -230,7 +240,8 @@ def _has_image(name: str) -> bool:
 def _build(image: Image, log: Path) -> None:
     say(f"Making the image {image.name} (once, about 20 s)")
     with tempfile.TemporaryDirectory(prefix="user-bridge-image-") as context:
-        (Path(context) / "script").write_text(image.script, encoding="utf-8")
+        for name, text in image.files.items():
+            (Path(context) / name).write_text(text, encoding="utf-8")
         (Path(context) / "Dockerfile").write_text(image.dockerfile.format(base=image.base), encoding="utf-8")
         # The classic builder: Debian's package brings no other.
         environment = {**os.environ, "DOCKER_BUILDKIT": "0"}

@@ -17,10 +17,10 @@ from pathlib import Path
 from kit.common import (
     REQUIREMENTS,
     cache_dir,
+    install,
     locked,
     npm,
     pick_version,
-    pip_install,
     required_lines,
     run_logged,
     say,
@@ -40,15 +40,14 @@ def litellm_python(wanted: str = "new") -> Path:
     stamp, pins = home / "ready", requirements.read_text(encoding="utf-8")
     with locked(cache_dir() / f"{home.name}.lock"):
         if not _says(stamp, pins):
-            say(f"Installing LiteLLM {version} in {home.name} (once, about 50 s)")
+            say(f"Installing LiteLLM {version} in {home.name} (once, about 10 s)")
             shutil.rmtree(home, ignore_errors=True)
             log = home.with_name(f"{home.name}.log")
             log.unlink(missing_ok=True)
             what = f"installing {home.name}"
             run_logged([VENV / "bin" / "python", "-m", "venv", "--without-pip", home], log, what)
-            # The pins are complete, and two of them are not what LiteLLM asks for.
-            arguments = ["--no-deps", "-r", str(requirements)]
-            pip_install(VENV / "bin" / "python", log, what, *arguments, into=home / "bin" / "python")
+            # The pins are complete, and two of them are not what LiteLLM asks for. Prisma writes its client into them.
+            install(home / "bin" / "python", log, what, "--no-deps", "-r", str(requirements), linked=False)
             stamp.write_text(pins, encoding="utf-8")
     return home / "bin" / "python"
 

@@ -26,7 +26,7 @@ from kit.common import (
     KitError,
     as_program,
     cache_dir,
-    pip_install,
+    install,
     required_lines,
     run_logged,
     say,
@@ -113,13 +113,13 @@ def environment(core: Core, python: Path) -> Path:
         home.parent.mkdir(exist_ok=True)
         log = home.with_suffix(".install.log")
         log.unlink(missing_ok=True)
-        # Debian's Python comes without the pip that a new environment would get; the one of .venv installs into any.
+        # Debian's Python comes without the pip that a new environment would get.
         run_logged([python, "-m", "venv", "--clear", "--without-pip", home], log, f"making {home}")
         pins = home / "constraints.txt"
         pins.write_text("\n".join(constraints) + "\n", encoding="utf-8")
         packages = ["-c", str(pins), "-r", str(REQUIREMENTS / "matrix.txt")]
         what = f"installing ansible-core {core.version}"
-        pip_install(VENV / "bin" / "python", log, what, *packages, into=home / "bin" / "python")
+        install(home / "bin" / "python", log, what, *packages)
         (site,) = home.glob("lib/python*/site-packages")
         community = site / "ansible_collections" / "community"
         community.mkdir(parents=True)

@@ -16,7 +16,18 @@ import sysconfig
 import time
 from pathlib import Path
 
-from kit.common import REPO, REQUIREMENTS, KitError, as_program, cache_dir, pip_install, required_lines, run_logged, say
+from kit.common import (
+    REPO,
+    REQUIREMENTS,
+    KitError,
+    as_program,
+    cache_dir,
+    install,
+    locked,
+    required_lines,
+    run_logged,
+    say,
+)
 
 # Open WebUI 0.6.30 to 0.12.4 run on these, ansible 12 and 13 too.
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -35,14 +46,14 @@ def venv() -> None:
         return
     if not _has_ensurepip():
         apt_install(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
-    say("Making .venv with Ansible, linters and test tools (once, about 60 s)")
+    say("Making .venv with Ansible, linters and test tools (once, about 15 s)")
     started = time.monotonic()
     log = cache_dir() / "venv.log"
     log.unlink(missing_ok=True)
     run_logged([sys.executable, "-m", "venv", "--clear", VENV], log, "making .venv")
     pins = VENV / "constraints.txt"
     pins.write_text(constraints, encoding="utf-8")
-    pip_install(VENV / "bin" / "python", log, "installing", "-c", str(pins), "-r", str(REQUIREMENTS / "dev.txt"))
+    install(VENV / "bin" / "python", log, "installing", "-c", str(pins), "-r", str(REQUIREMENTS / "dev.txt"))
     # An empty one, so that no ansible.cfg of the user's takes part; Ansible refuses /dev/null.
     (VENV / "ansible.cfg").touch()
     stamp.write_text(wanted, encoding="utf-8")
@@ -71,9 +82,13 @@ def pins_with(name: str) -> list[str]:
 
 def apt_install(*packages: str) -> None:
     """Debian packages, as root or through sudo; those that are there already cost nothing."""
-    lacking = [name for name in packages if not _is_installed(name)]
-    if not lacking:
-        return
+    with locked(cache_dir() / "apt.lock"):
+        lacking = [name for name in packages if not _is_installed(name)]
+        if lacking:
+            _apt_install(lacking)
+
+
+def _apt_install(lacking: list[str]) -> None:
     if shutil.which("apt-get") is None:
         raise KitError(f"this machine has no apt-get: install by hand what Debian calls {' '.join(lacking)}")
     root = as_root()

@@ -97,3 +97,12 @@ def test_the_kit_needs_nothing_but_its_own_folder() -> None:
     command = [sys.executable, "-c", "import kit.bridge"]
     done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_pip_installs_where_uv_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "_uv", lambda: Path("/bin/false"))
+    monkeypatch.setattr(common, "_PIP", ("/bin/echo",))
+    log = tmp_path / "log"
+    common.install(Path("there"), log, "trying", "one==1")
+    said = log.read_text(encoding="utf-8")
+    assert said.startswith("--python there install ") and said.endswith(" one==1\n")

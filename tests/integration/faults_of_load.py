@@ -47,13 +47,6 @@ def _batch_of_few(pair: Pair) -> None:
 
 LOAD: list[Row] = [
     (
-        "an error in a part leaves what comes after it undelivered",
-        "engine/litellm/in_turn.sql.j2",
-        "        ELSIF v_state IN ('UB002', 'UB005', 'UB010', '57014') THEN",
-        "        ELSE",
-        bulk.test_what_was_delivered_before_an_error_is_delivered_once_more,
-    ),
-    (
         "a COMMIT reads all keys of whoever has thousands",
         "engine/litellm/commit.sql.j2",
         "\n               AND NOT user_bridge.leave_heavy(entity_type, entity_id)",

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +12,14 @@ from typing import Any
 import pytest
 
 from hard_support import replaced
-from kit.bridge import Mutate, install_bridge
+from kit.bridge import install_bridge
 from kit.drains import drain_on
 from kit.pairs import Pair
 from kit.rows import add_organization, add_team, add_user, change_user, delete_user, join_organization
-from kit.story import tell
 
 EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 QUEUED = {"initial_password": "none", "delivery": "queued", "backoff_seconds": 1}
 COUNT = 60
-STORIES = int(os.environ.get("USER_BRIDGE_STORIES", "20"))
 
 
 # The bridge without apply_bulk().
@@ -30,25 +27,6 @@ ONE_BY_ONE = replaced(
     "engine/openwebui/door.sql.j2",
     "jsonb_array_length(p_request -> 'items') < 2",
     "jsonb_array_length(p_request -> 'items') > 0",
-)
-
-# Requests of three items, of which the target writes one while the next is made.
-_LEAST, _SIZE = "c_least CONSTANT integer := ", "c_size CONSTANT integer := "
-
-
-def in_parts(each: str, text: str) -> str:
-    if each != "engine/litellm/in_turn.sql.j2":
-        return text
-    assert f"{_LEAST}400;" in text and f"{_SIZE}250;" in text
-    return text.replace(f"{_LEAST}400;", f"{_LEAST}2;").replace(f"{_SIZE}250;", f"{_SIZE}3;")
-
-
-# A request that fails as a whole, by what only it has.
-THIRD_FAILS = replaced(
-    "engine/openwebui/door.sql.j2",
-    "PERFORM user_bridge.refuse_read_only();",
-    "PERFORM user_bridge.refuse_read_only(); IF p_request -> 'version' = '3' THEN"
-    " RAISE EXCEPTION USING ERRCODE = '22P05', MESSAGE = 'the third'; END IF;",
 )
 
 
@@ -106,9 +84,10 @@ def everything(pair: Pair) -> Iterator[list[dict[str, Any]]]:
     )
 
 
-def same(pair: Pair, one: Mutate | None, other: Mutate | None) -> None:
-    """The same story ends the same with two bridges."""
-    install_bridge(pair, QUEUED, mutate=one)
+@EVERY_SCHEMA
+def test_the_same_as_one_by_one(pair: Pair) -> None:
+    """The same story with and without apply_bulk()."""
+    install_bridge(pair, QUEUED, mutate=ONE_BY_ONE)
     populate(pair)
     expected_results = drain(pair)
     expected = list(everything(pair))
@@ -122,7 +101,7 @@ def same(pair: Pair, one: Mutate | None, other: Mutate | None) -> None:
     for table in ("OrganizationMembership", "UserTable", "TeamTable", "OrganizationTable", "BudgetTable"):
         pair.litellm_admin.run(f'DELETE FROM "LiteLLM_{table}"')
     pair.litellm_admin.run("TRUNCATE user_bridge.sync_queue")
-    install_bridge(pair, QUEUED, mutate=other)
+    install_bridge(pair, QUEUED)
     populate(pair)
     results = drain(pair)
     found = list(everything(pair))
@@ -131,42 +110,9 @@ def same(pair: Pair, one: Mutate | None, other: Mutate | None) -> None:
         return row["entity_type"], row["entity_id"], row["result"], row["error_message"]
 
     assert sorted(map(str, map(key, results))) == sorted(map(str, map(key, expected_results)))
-    for one_, other_ in zip(found, expected, strict=True):
-        assert one_ == other_
+    for one, other in zip(found, expected, strict=True):
+        assert one == other
     assert len(found[0]) >= COUNT
-
-
-@EVERY_SCHEMA
-def test_the_same_as_one_by_one(pair: Pair) -> None:
-    """With and without apply_bulk()."""
-    same(pair, ONE_BY_ONE, None)
-
-
-def test_the_same_in_parts_as_at_once(pair: Pair) -> None:
-    """While the target writes one part, the states of the next are computed."""
-    same(pair, None, in_parts)
-
-
-@pytest.mark.weekly
-def test_in_parts_every_story_ends_as_the_oracle_says(pair: Pair) -> None:
-    install_bridge(pair, QUEUED, mutate=in_parts)
-    tell(pair, STORIES)
-
-
-def test_what_was_delivered_before_an_error_is_delivered_once_more(pair: Pair) -> None:
-    """All at once, for nobody knows what the error was about."""
-
-    def mutate(each: str, text: str) -> str:
-        return THIRD_FAILS(each, in_parts(each, text))
-
-    install_bridge(pair, QUEUED, mutate=mutate)
-    for number in range(20):
-        add_user(pair.litellm, f"u{number:02}", f"u{number:02}@example.com")
-    assert {row["result"] for row in drain(pair)} == {"SUCCESS"}
-    assert pair.openwebui.value("SELECT count(*) FROM \"user\" WHERE id LIKE 'usr%'") == 20
-    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") == 0
-    # Three parts, of seven, and then one request.
-    assert pair.litellm_admin.value("SELECT last_value FROM user_bridge.delivery_version") == 3 + 1
 
 
 # What each statement inserts.

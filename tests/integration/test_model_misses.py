@@ -218,7 +218,8 @@ def test_what_could_not_be_recorded_is_found_at_once(models: Pair) -> None:
 
 # JSON and names as nobody expects them
 
-ODD_LISTS: list[Any] = [None, {"grp": 1}, "grp", 7, True, [["grp"]], [{"grp": 1}], [None, 7, "GRP", "gr\u00fcp", "x" * 5000]]
+ODD_LISTS: list[Any] = [None, {"grp": 1}, "grp", 7, True, [["grp"]], [{"grp": 1}]]
+ODD_LISTS += [[None, 7, "GRP", "gr\u00fcp", "x" * 5000]]
 
 
 @pytest.mark.schemas(litellm="all")

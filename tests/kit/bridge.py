@@ -336,8 +336,8 @@ def drainer_session(pair: Pair) -> Session:
         if not admin.value("SELECT 1 FROM pg_roles WHERE rolname = %s", [DRAINER_ROLE]):
             admin.run(f"CREATE ROLE {DRAINER_ROLE} LOGIN PASSWORD '{DRAINER_ROLE}'")
         admin.run(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {DRAINER_ROLE}; {' '.join(grants)}")
-    # As the service sets it. It is needed here, too: PostgreSQL forgets a signal barrier that comes with a lock timeout, and
-    # DROP DATABASE waits for it until the session looks for something else.
+    # As the service sets it. PostgreSQL forgets a signal barrier that comes with a lock timeout, and DROP DATABASE
+    # waits for it until the session looks for something else.
     checks = "-c client_connection_check_interval=5000" if pair.cluster.major >= 14 else ""
     return Session(
         pair.cluster.connect(

@@ -333,7 +333,7 @@ def test_one_delivery_settles_what_an_entity_has_further_ahead(pair: Pair) -> No
         "SELECT (n / 5 + 100)::text::xid8, 'user', 'u' || n % 20 FROM generate_series(0, 999) AS n"
     )
     state: dict[str, Any] = {}
-    left = []
+    left: list[int] = []
     while not left or left[-1]:
         state = pair.litellm_admin.value("SELECT user_bridge.drainer_round(%s)", [json.dumps(state)])
         left.append(pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue"))

@@ -1585,8 +1585,8 @@ FAULTS += LOCKS + [
     Fault(
         "what was queued before an incident counts against what comes after it",
         "engine/litellm/held_changes.sql.j2",
-        "AND q.enqueued_at > c_since\n",
-        "\n",
+        "AND q.enqueued_at > p_since;",
+        ";",
         test_held_changes.test_who_goes_later_is_no_part_of_a_wave_that_is_still_queued,
     ),
     Fault(

@@ -59,9 +59,9 @@ def _change(pair: Pair, kind: str, number: int) -> None:
         rows.change_team(pair.litellm, f"t{number // 20 % (USERS // 20)}", models=sorted(set(models)))
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def _milliseconds(work: Callable[..., object], *arguments: object) -> float:
     start = time.perf_counter()
-    work()
+    work(*arguments)
     return (time.perf_counter() - start) * 1000
 
 
@@ -75,8 +75,8 @@ def _write_for(pair: Pair, kind: str, seconds: float, first: int) -> tuple[float
         time.sleep(max(0.0, begun + number / RATE - time.monotonic()))
         # By turns one that the COMMIT delivers, and one that is left to the drainer.
         if number % 2 == 0:
-            took.append(_milliseconds(lambda: _in_transaction(pair, kind, first + number, "READ COMMITTED")))
-            same.append(_milliseconds(lambda: pair.litellm.value("SELECT count(*) FROM generate_series(1, 10000)")))
+            took.append(_milliseconds(_in_transaction, pair, kind, first + number, "READ COMMITTED"))
+            same.append(_milliseconds(pair.litellm.value, "SELECT count(*) FROM generate_series(1, 10000)"))
         else:
             _in_transaction(pair, kind, first + number, "REPEATABLE READ")
     return statistics.median(took), statistics.median(same)

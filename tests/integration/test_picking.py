@@ -309,22 +309,7 @@ def test_delays_are_stored_when_it_ends(pair: Pair) -> None:
     assert delays(pair) == 1
 
 
-def test_what_few_have_changed_again_and_again_is_drained_without_a_pause(pair: Pair) -> None:
-    """A batch of a hundred rows names twenty entities then, and is full all the same."""
-    install_bridge(pair, {"initial_password": "none"})
-    for number in range(20):
-        rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
-    pair.litellm_admin.run(
-        "INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id) "
-        "SELECT (n / 5 + 100)::text::xid8, 'user', 'u' || n % 20 FROM generate_series(1, 1000) AS n"
-    )
-    state = pair.litellm_admin.value("SELECT user_bridge.drainer_round('{}')")
-    assert state["pause"] == 0
-    assert pair.litellm_admin.value("SELECT EXISTS (SELECT FROM user_bridge.sync_queue)")
-
-
-def test_one_delivery_settles_what_an_entity_has_further_ahead(pair: Pair) -> None:
-    """The first batch reads 400 rows of twenty entities, the next four times as many for as many entities."""
+def queue_fifty_changes_of_each_of_twenty(pair: Pair) -> None:
     install_bridge(pair, {"initial_password": "none"})
     for number in range(20):
         rows.add_user(pair.litellm, f"u{number}", f"u{number}@example.com")
@@ -332,6 +317,19 @@ def test_one_delivery_settles_what_an_entity_has_further_ahead(pair: Pair) -> No
         "INSERT INTO user_bridge.sync_queue (txid, entity_type, entity_id) "
         "SELECT (n / 5 + 100)::text::xid8, 'user', 'u' || n % 20 FROM generate_series(0, 999) AS n"
     )
+
+
+def test_what_few_have_changed_again_and_again_is_drained_without_a_pause(pair: Pair) -> None:
+    """A batch of a hundred rows names twenty entities then, and is full all the same."""
+    queue_fifty_changes_of_each_of_twenty(pair)
+    state = pair.litellm_admin.value("SELECT user_bridge.drainer_round('{}')")
+    assert state["pause"] == 0
+    assert pair.litellm_admin.value("SELECT EXISTS (SELECT FROM user_bridge.sync_queue)")
+
+
+def test_one_delivery_settles_what_an_entity_has_further_ahead(pair: Pair) -> None:
+    """The first batch reads 400 rows of twenty entities, the next four times as many for as many entities."""
+    queue_fifty_changes_of_each_of_twenty(pair)
     state: dict[str, Any] = {}
     left: list[int] = []
     while not left or left[-1]:

@@ -29,7 +29,6 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._catalog.restor
 from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import Definition, canonical
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.objects import (
-    check_body,
     create,
     drop,
     drop_all,
@@ -44,6 +43,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._install.stored
     write_settings,
     write_stamp,
 )
+from ansible_collections.llmops.user_bridge.plugins.module_utils._install.together import check_bodies, create_all
 from ansible_collections.llmops.user_bridge.plugins.module_utils._lock import deploying, lock_tables, retry
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import ROUTINES, SCHEMA
 from ansible_collections.llmops.user_bridge.plugins.module_utils._plain.prove import refuse
@@ -147,13 +147,9 @@ def _apply_present(cur: Any, wanted: Wanted, server_version: int) -> Plan:
         creates = any(definition.role for definition, _live in others)
         if creates:
             let_create(cur, wanted.roles)
-        for definition, live in others:
-            if definition.subject.kind != "schema":
-                create(cur, definition, live, wanted.owner)
+        create_all(cur, [each for each in others if each[0].subject.kind != "schema"], wanted.owner)
         cur.execute("SET LOCAL check_function_bodies = on")
-        for definition, _live in others:
-            if definition.subject.kind in ROUTINES:
-                check_body(cur, definition, wanted.owner)
+        check_bodies(cur, [each for each, _live in others if each.subject.kind in ROUTINES], wanted.owner)
         if plan.settings or any(definition.subject.label == SETTINGS_NAME for definition, _live in others):
             write_settings(cur, plan.settings, wanted.owner)
         # Triggers last: LiteLLM waits from here to the commit. Dropping one locks out readers as well.

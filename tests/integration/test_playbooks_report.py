@@ -74,7 +74,7 @@ def test_what_is_wrong_with_the_path_is_said_before_anything_else(checked: Run) 
     for host in ("astray", "folder", "one", "other"):
         assert checked.hosts[host].failed == 1, checked.output
     # No database was looked at but one.
-    _before, _title, after = checked.output.partition("Preflight | Read both databases")
+    _before, _title, after = checked.output.partition("Databases | Read both databases")
     assert after.partition("TASK [")[0].count("[") == 1, checked.output
     assert (
         "/no/page.html: the folder /" in checked.words

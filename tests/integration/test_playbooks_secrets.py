@@ -135,7 +135,7 @@ ELSEWHERE = {
     ("triggers", "Take back what nobody needs"): "an upgrade, or no enforcement; the login is its neighbours'",
     ("monitoring", "Timer | "): "with systemd only: its password file: tests/unit/test_role_secrets.py",
     ("monitoring", "Login | Show the statements"): "check mode: test_playbooks_monitoring",
-    ("maintenance", "Validate | Refuse a"): "with systemd only; the messages name variables only",
+    ("maintenance", "Systemd_host | Refuse a"): "with systemd only; the messages name variables only",
     (
         "maintenance",
         "Service | ",

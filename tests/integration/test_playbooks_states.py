@@ -538,7 +538,7 @@ def test_a_part_that_is_left_out(bridges: Bridges, tmp_path: Path) -> None:
     done = play_hosts(shipped("deploy_bridge", "deployed"), hosts, tmp_path, *leave, env={**FREE, **READ_ONLY})
     there = done.hosts["deployed"]
     assert (there.changed, there.failed) == NOTHING, done.output
-    assert "Preflight | Look" in done.output and "monitoring :" not in done.output, done.output
+    assert "Databases | Read both" in done.output and "monitoring :" not in done.output, done.output
 
 
 def test_a_run_that_begins_in_the_middle(bridges: Bridges, tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_every_playbook_leaves_the_check_of_variables_to_the_role() -> None:
                 assert role.get("tasks_from", "main") in specs[role["name"].rpartition(".")[2]], path
 
 
+def test_no_role_reads_the_specification_of_all_variables_to_check_none() -> None:
+    """The role bridge checks its variables itself; Ansible would read and copy the file for each import."""
+    for path in FILES:
+        for task in tasks(path):
+            role = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role") or {}
+            if role.get("name") == "llmops.user_bridge.bridge":
+                assert role["rolespec_validate"] is False, (path, task["name"])
+
+
 def expressions(data: Any, key: str = "") -> Iterator[str]:
     """Conditions, and what stands between braces; not a value that is handed on as it is."""
     if isinstance(data, dict):

@@ -50,6 +50,13 @@ options:
       - How many connections the role may have at a time, V(-1) any number. Without it the limit stays as it is.
       - A change ends sessions of the role that wait for work where it has more than that, if the login may.
     type: int
+  statements:
+    description:
+      - What is executed once the role is there, in one transaction, such as grants to it. It must not contain secrets.
+      - With O(state=present) only. Each statement counts as a change, so hand over only those that are needed.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -108,7 +115,7 @@ used_by:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _role
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _role, _statements
 
 
 def action(module: AnsibleModule) -> dict[str, Any]:
@@ -118,10 +125,13 @@ def action(module: AnsibleModule) -> dict[str, Any]:
     wanted = _role.Wanted(
         params["name"], params["password"] or "", params["restricted"], params["blind"], params["connection_limit"]
     )
-    plan = _role.ensure(_pg.connect(params), wanted, module.check_mode)
+    connection = _pg.connect(params)
+    plan = _role.ensure(connection, wanted, module.check_mode)
+    if not module.check_mode:
+        _statements.execute(connection, params["statements"])
     done = "created" if not plan.exists else "updated" if plan.changed else "unchanged"
     result: dict[str, Any] = {
-        "changed": plan.changed,
+        "changed": plan.changed or bool(params["statements"]),
         "role": done,
         "password": "changed" if plan.sets_password else "unchanged",
     }
@@ -163,6 +173,7 @@ def main() -> None:
         restricted={"type": "bool", "default": False},
         blind={"type": "bool", "default": True},
         connection_limit={"type": "int"},
+        statements=_statements.SPEC,
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, action)

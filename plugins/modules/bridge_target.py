@@ -54,6 +54,14 @@ options:
     type: str
     choices: [skip, connection, apply]
     default: skip
+  statements:
+    description:
+      - What is executed before anything else, in a transaction of its own, such as the grants without which the
+        connection cannot be made. It must not contain secrets.
+      - With O(state=present) only. Each statement counts as a change, so hand over only those that are needed.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -150,7 +158,7 @@ verified:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
+from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _statements
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import options as _options
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target import server as _target
 from ansible_collections.llmops.user_bridge.plugins.module_utils._target.state import SERVER
@@ -172,11 +180,14 @@ def action(module: AnsibleModule) -> dict[str, Any]:
             verify=params["verify"],
             check_mode=module.check_mode,
         )
-        done = _target.present(_pg.connect(params), wanted)
+        connection = _pg.connect(params)
+        if not module.check_mode:
+            _statements.execute(connection, params["statements"])
+        done = _target.present(connection, wanted)
     else:
         done = _target.absent(_pg.connect(params), params["owner"], module.check_mode)
     result: dict[str, Any] = {
-        "changed": done.changed,
+        "changed": done.changed or bool(params["statements"] and params["state"] == "present"),
         "database": done.database,
         "server": done.server,
         "user_mapping": done.user_mapping,
@@ -205,6 +216,7 @@ def main() -> None:
         sync_user={"type": "str"},
         sync_password={"type": "str", "no_log": True},
         verify={"type": "str", "choices": ["skip", "connection", "apply"], "default": "skip"},
+        statements=_statements.SPEC,
     )
     module = AnsibleModule(
         argument_spec=spec,

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from kit.pairs import Pair
-from modules_support import READ_ONLY, login_options, run_module
+from modules_support import READ_ONLY, ModuleFailed, login_options, run_module
 from playbooks_support import wait_until
 
 NAME = "some_login"
@@ -41,6 +41,21 @@ def test_the_connection_limit(pair: Pair) -> None:
         assert pair.openwebui_admin.value(limit) == -1
     finally:
         pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}")
+
+
+def test_statements_come_once_the_role_is_there(pair: Pair) -> None:
+    lets = f'GRANT SELECT ON public."user" TO {NAME}'
+    options: dict[str, Any] = {**login_options(pair, "openwebui"), "name": NAME, "statements": [lets]}
+    may = f"SELECT has_table_privilege('{NAME}', '\"user\"', 'SELECT')"
+    try:
+        assert run_module("bridge_role", options, check=True, env=READ_ONLY)["changed"]
+        with pytest.raises(ModuleFailed, match="^statements: GRANT nothing: .*; none was executed$"):
+            run_module("bridge_role", {**options, "statements": [lets, "GRANT nothing"]})
+        assert pair.openwebui_admin.value(may) is False
+        done = run_module("bridge_role", options)
+        assert (done["role"], done["changed"]) == ("unchanged", True) and pair.openwebui_admin.value(may) is True
+    finally:
+        pair.openwebui_admin.run(f"DROP OWNED BY {NAME}; DROP ROLE {NAME}")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,19 @@ def test_present_twice(pair: Pair, options: dict[str, Any], driver: str) -> None
     assert done["options"]["options"].endswith("-c synchronous_commit=off")
 
 
+def test_statements_come_first_and_stay_when_the_connection_fails(pair: Pair, options: dict[str, Any]) -> None:
+    """Without them the next attempt would have to begin with them."""
+    options["statements"] = [f'GRANT SELECT ON public."LiteLLM_UserTable" TO {OWNER_ROLE}']
+    may = f"SELECT has_table_privilege('{OWNER_ROLE}', '\"LiteLLM_UserTable\"', 'SELECT')"
+    assert target(options, check=True, env=READ_ONLY)["changed"]
+    assert pair.litellm_admin.value(may) is False
+    with pytest.raises(ModuleFailed):
+        target({**options, "sync_password": "another", "verify": "connection"})
+    assert pair.litellm_admin.value(may) is True
+    target({**options, "statements": []})
+    assert target(options)["changed"] and not target({**options, "statements": []})["changed"]
+
+
 def test_two_runs_at_once_do_the_work_once(options: dict[str, Any]) -> None:
     results: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: results.append(target(options))) for _ in range(3)]

@@ -70,6 +70,7 @@ _PYTHON: tuple[tuple[str, str], ...] = (
     ("*migration*", "modules_bridge_migration"),
     ("*progress*", "modules_bridge_migration"),
     ("*target*", "modules_bridge_target"),
+    ("*statements*", "modules_bridge_role modules_bridge_target"),
     ("*sync*", "modules_bridge_sync"),
     ("*audit_info*", "modules_listing"),
     ("*mapping_info*", "modules_listing"),

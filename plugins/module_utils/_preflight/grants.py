@@ -21,13 +21,12 @@ _OWNER_COMMENT = "Owns the schema user_bridge and all data in it; may do nothing
 _PROGRAM_COMMENT = "Runs the functions of the user bridge that touch {program}'s tables; owns nothing else"
 
 
-def statements(asked: Asked, facts: dict[str, Any], role_is_made: bool) -> list[str]:
-    """What is missing, in the order of one transaction.
-
-    role_is_made: the other side's statements create the owner role, because both databases are on one server.
+def statements(asked: Asked, facts: dict[str, Any]) -> list[str]:
+    """What is missing, in the order of one transaction. Where both databases are on one server, whichever side comes
+    first creates the owner role.
     """
     found = []
-    if asked.owner_role not in facts["roles"] and not role_is_made:
+    if asked.owner_role not in facts["roles"]:
         found.append(_create_role(quote(asked.owner_role), _OWNER_COMMENT))
     if asked.program_role not in facts["roles"]:
         found.append(_create_role(quote(asked.program_role), _PROGRAM_COMMENT.format(program=PROGRAMS[asked.side])))

@@ -95,9 +95,7 @@ def gather(params: dict[str, Any]) -> dict[str, Any]:
         sides = {side: replace(each, asked=replace(each.asked, timer_user="")) for side, each in sides.items()}
         plan["timer_user"] = False
     if complete and params["depth"] == "bridge":
-        plan["statements"] = {
-            side: statements(sides[side].asked, seen[side], one_server and side == "openwebui") for side in SIDES
-        }
+        plan["statements"] = {side: statements(sides[side].asked, seen[side]) for side in SIDES}
         if params["sync_connection_limit"] is not None:
             refused += _plan_connections(params, seen, one_server, plan)
         plan["installed"] = unchanged_sources(installed, _wanted_settings(params, plan))

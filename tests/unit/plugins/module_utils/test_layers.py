@@ -29,6 +29,7 @@ ORDER = (
     "_pg",
     "_plain",
     "_secret",
+    "_statements",
     "_verifier",
     "_role",
     "_causes",

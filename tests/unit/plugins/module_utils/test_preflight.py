@@ -103,13 +103,13 @@ def facts(side: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("side", ["litellm", "openwebui"])
 def test_nothing_missing_is_no_statement(side: str) -> None:
-    assert statements(asked(side), facts(side), False) == []
+    assert statements(asked(side), facts(side)) == []
     assert lacking_rights(asked(side), facts(side, is_superuser=False)) == []
 
 
 def test_a_restored_schema_is_the_owner_roles_before_anything_is_created_in_it() -> None:
     seen = facts("litellm", schema_owner="litellm", restored_by="litellm", extension_schema=None)
-    made = statements(asked("litellm"), seen, False)
+    made = statements(asked("litellm"), seen)
     assert made[:2] == ['ALTER SCHEMA user_bridge OWNER TO "own"', "CREATE EXTENSION dblink SCHEMA user_bridge"]
 
 
@@ -130,7 +130,7 @@ def bare(side: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_bare_side_in_the_order_of_one_transaction() -> None:
-    made = statements(asked("openwebui"), bare("openwebui"), False)
+    made = statements(asked("openwebui"), bare("openwebui"))
     assert [" ".join(statement.split()[:2]) for statement in made] == [
         "DO 'BEGIN",
         "DO 'BEGIN",
@@ -156,11 +156,6 @@ def test_what_the_first_version_granted_is_taken_away() -> None:
     assert revocations(asked("openwebui"), facts("openwebui")) == []
 
 
-def test_the_owner_role_is_created_once_on_one_server() -> None:
-    made = statements(asked("openwebui"), bare("openwebui"), True)
-    assert [statement.split()[4] for statement in made if "CREATE ROLE" in statement] == ['"prog"']
-
-
 @pytest.mark.parametrize(
     ("side", "changes", "statement"),
     [
@@ -184,7 +179,7 @@ def test_the_owner_role_is_created_once_on_one_server() -> None:
     ],
 )
 def test_one_thing_missing_is_one_statement(side: str, changes: dict[str, Any], statement: str) -> None:
-    made = statements(asked(side), facts(side, **changes), False)
+    made = statements(asked(side), facts(side, **changes))
     assert statement in made[-1] and len(made) == 1
 
 
@@ -193,14 +188,14 @@ def test_privileges_that_only_some_tables_lack() -> None:
         "user": {"owner": "openwebui", "is_mine": True, "held": ["SELECT"]},
         "group_member": {"owner": "openwebui", "is_mine": True, "held": []},
     }
-    assert statements(asked("openwebui"), facts("openwebui", tables=tables), False) == [
+    assert statements(asked("openwebui"), facts("openwebui", tables=tables)) == [
         'GRANT INSERT ON TABLE public."user" TO "prog"',
         'GRANT SELECT, INSERT ON TABLE public."group_member" TO "prog"',
     ]
 
 
 def test_names_are_quoted() -> None:
-    made = statements(asked("litellm", owner_role='My "own"'), bare("litellm"), False)
+    made = statements(asked("litellm", owner_role='My "own"'), bare("litellm"))
     assert 'CREATE ROLE "My ""own""" NOLOGIN' in made[0]
 
 

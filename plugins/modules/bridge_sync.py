@@ -86,6 +86,14 @@ options:
       - Role that owns the bridge's schema.
     type: str
     default: user_bridge_owner
+  report:
+    description:
+      - Whether to return RV(report) after the run, unless in check mode or RV(more).
+    type: bool
+    default: false
+  openwebui_login_db:
+    description:
+      - Open WebUI's database, for RV(report) only. Without it the report has nothing of that side.
 attributes:
   check_mode:
     support: full
@@ -100,6 +108,8 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._openwebui_login
+  - llmops.user_bridge._program_roles
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.actiongroup
 seealso:
@@ -284,6 +294,13 @@ differences_total:
   returned: success
   type: int
   sample: 1
+report:
+  description:
+    - Who sees models for which reasons, what LiteLLM itself refuses, and on whom it books, as
+      M(llmops.user_bridge.bridge_info) returns C(models), C(settings), C(enforcement) and C(attribution).
+  returned: with O(report=true)
+  type: dict
+  sample: {models: {litellm: {models: 12, unassigned: 2}, openwebui: {grants: 40}}}
 removals:
   description: The changes that are held, at most 1000; with an O(action) that decides, those that were held before it.
   returned: success
@@ -343,7 +360,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg
-from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED
+from ansible_collections.llmops.user_bridge.plugins.module_utils._bridge import MAX_LISTED, program_roles_spec
+from ansible_collections.llmops.user_bridge.plugins.module_utils._info.rights import look_at_rights
 from ansible_collections.llmops.user_bridge.plugins.module_utils._session import Session
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.differences import difference_lines
 from ansible_collections.llmops.user_bridge.plugins.module_utils._sync.held import held_lines
@@ -394,13 +412,15 @@ def action(module: AnsibleModule) -> dict[str, Any]:
         "removals": list(done.held[:MAX_LISTED]),
         "decided": list(done.decided[:MAX_LISTED]),
     }
+    if module.params["report"] and not module.check_mode and not done.drained.more:
+        result["report"] = look_at_rights(module.params)
     if module._diff:
         result["diff"] = diff(module.params["action"], done, session.database)
     return result
 
 
 def main() -> None:
-    spec = _pg.argument_spec()
+    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_"), **program_roles_spec()}
     spec.update(
         action={
             "type": "str",
@@ -416,6 +436,7 @@ def main() -> None:
         limit={"type": "int"},
         max_seconds={"type": "int"},
         owner={"type": "str", "default": "user_bridge_owner"},
+        report={"type": "bool", "default": False},
     )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     _pg.run(module, action)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kit.bridge import install_bridge
-from kit.pairs import OWNER_ROLE, PASSWORDS, SYNC_USER, Pair
+from kit.pairs import OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SYNC_USER, Pair
 from kit.rows import add_organization, add_user, change_user, join_organization
 from modules_support import DRIVERS, READ_ONLY, ModuleFailed, login_options, run_module, run_playbook
 
@@ -62,6 +62,18 @@ def synced(pair: Pair) -> Pair:
 
 def emails(pair: Pair) -> list[str]:
     return [row["email"] for row in pair.openwebui.rows("SELECT email FROM \"user\" WHERE role <> 'admin' ORDER BY 1")]
+
+
+def test_a_report_is_what_bridge_info_says(synced: Pair) -> None:
+    asks: dict[str, Any] = {"report": True, "openwebui_login_db": synced.openwebui_db}
+    assert "report" not in sync(synced, check=True, **asks)
+    found = sync(synced, **asks)["report"]
+    asked = {**login_options(synced, "litellm"), "openwebui_login_db": synced.openwebui_db}
+    info = run_module("bridge_info", asked)
+    assert found == {name: info[name] for name in found} and found["models"]["openwebui"] is not None
+    named = sync(synced, **asks, owner=OWNER_ROLE, reader=PROGRAM_ROLES["litellm"], writer=PROGRAM_ROLES["openwebui"])
+    assert named["report"] == found
+    assert sync(synced, report=True)["report"]["models"]["openwebui"] is None
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -16,7 +16,8 @@ description:
     or Open WebUI's database.
   - Compares every object with the catalog of the server, so that a dropped or disabled trigger, an edited function,
     a lost or an additional grant, another owner and a dropped table are found and repaired.
-  - Works in one transaction for each database. Without a difference it writes nothing at all.
+  - Works in one transaction for each database, of which it takes both where O(openwebui) is given. Without a difference
+    it writes nothing at all.
   - Touches nothing outside of schema C(user_bridge) but triggers named C(user_bridge_*).
 options:
   state:
@@ -93,6 +94,49 @@ options:
     type: list
     elements: str
     default: []
+  openwebui:
+    description:
+      - Open WebUI's side, which is brought to the same O(state) in the same run. With V(present) it comes before
+        LiteLLM's, which delivers to it, with V(absent) after it. O(side) must be V(litellm) then.
+      - What is not among these options is for both sides. Open WebUI's database is O(openwebui_login_db).
+    type: dict
+    suboptions:
+      program_role:
+        description:
+          - As O(program_role).
+        type: str
+      program_owner:
+        description:
+          - As O(program_owner).
+        type: str
+      definitions:
+        description:
+          - As O(definitions).
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description:
+              - Name of the file, for messages.
+            type: str
+            required: true
+          sql:
+            description:
+              - The rendered SQL. It must not contain secrets.
+            type: str
+            required: true
+      required_tables:
+        description:
+          - As O(required_tables).
+        type: list
+        elements: str
+        default: []
+      optional_tables:
+        description:
+          - As O(optional_tables).
+        type: list
+        elements: str
+        default: []
   sources:
     description:
       - A digest of all that O(definitions) was made from. It is recorded when something is changed, and
@@ -116,6 +160,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - llmops.user_bridge._login
+  - llmops.user_bridge._openwebui_login
   - llmops.user_bridge._settings
   - llmops.user_bridge._attributes
   - llmops.user_bridge._attributes.actiongroup
@@ -200,12 +245,18 @@ settings:
   type: list
   elements: str
   sample: [delivery]
+openwebui:
+  description: The same of Open WebUI's side, that is RV(database), RV(version), RV(objects) and RV(settings).
+  returned: with O(openwebui)
+  type: dict
+  sample: {database: openwebui, version: {before: null, after: 1.0.0}, objects: [], settings: []}
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.user_bridge.plugins.module_utils import _pg, _version
+from ansible_collections.llmops.user_bridge.plugins.module_utils._errors import BridgeError
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.apply import present
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.definitions import wanted_definitions
 from ansible_collections.llmops.user_bridge.plugins.module_utils._install.diff import diff
@@ -244,23 +295,48 @@ def wanted(params: dict[str, Any], check_mode: bool) -> Wanted:
     )
 
 
+def sides(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """The options of each side, in the order in which they are dealt with."""
+    if params["openwebui"] is None:
+        return [params]
+    if params["side"] != "litellm":
+        raise BridgeError("openwebui goes with side=litellm only; leave it out for side=openwebui")
+    login = _pg.second_login(params, "openwebui_")
+    other = {**params, **login, **params["openwebui"], "side": "openwebui", "prefix": "openwebui_"}
+    return [other, params] if params["state"] == "present" else [params, other]
+
+
 def action(module: AnsibleModule) -> dict[str, Any]:
-    params = module.params
-    check_timeout(params["lock_timeout_ms"])
-    if params["state"] == "present":
-        target = wanted(params, module.check_mode)
-        plan = present(_pg.connect(params), target)
-        version_after = target.version
+    check_timeout(module.params["lock_timeout_ms"])
+    todo = sides(module.params)
+    targets = [wanted(params, module.check_mode) if params["state"] == "present" else None for params in todo]
+    connections = [_pg.connect(params, params.get("prefix", "")) for params in todo]
+    done = {
+        params["side"]: brought(module, params, target, connection)
+        for params, target, connection in zip(todo, targets, connections)
+    }
+    result = done.pop(module.params["side"])
+    for name, other in done.items():
+        result["changed"] |= other.pop("changed")
+        if module._diff:
+            result["diff"] = other.pop("diff") + result["diff"]
+        result[name] = other
+    return result
+
+
+def brought(module: AnsibleModule, params: dict[str, Any], target: Wanted | None, connection: Any) -> dict[str, Any]:
+    """Bring one side to its state."""
+    if target:
+        plan = present(connection, target)
     else:
-        plan = absent(_pg.connect(params), params["side"], roles(params), params["lock_timeout_ms"], module.check_mode)
-        version_after = None
+        plan = absent(connection, params["side"], roles(params), params["lock_timeout_ms"], module.check_mode)
     for change in plan.objects:
         if change.warning:
             module.warn(f"database {plan.database}: {change.warning}")
     result = {
         "changed": plan.changed,
         "database": plan.database,
-        "version": {"before": plan.version_before, "after": version_after},
+        "version": {"before": plan.version_before, "after": target.version if target else None},
         "objects": [change.result for change in plan.objects],
         "settings": list(plan.settings),
     }
@@ -270,21 +346,24 @@ def action(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    spec = _pg.argument_spec()
-    spec.update(
-        state={"type": "str", "choices": ["present", "absent"], "default": "present"},
-        side={"type": "str", "choices": ["litellm", "openwebui"], "required": True},
-        owner={"type": "str", "default": "user_bridge_owner"},
-        program_role={"type": "str"},
-        program_owner={"type": "str"},
-        version={"type": "str"},
-        definitions={
+    of_a_side: dict[str, Any] = {
+        "program_role": {"type": "str"},
+        "program_owner": {"type": "str"},
+        "definitions": {
             "type": "list",
             "elements": "dict",
             "options": {"name": {"type": "str", "required": True}, "sql": {"type": "str", "required": True}},
         },
-        required_tables={"type": "list", "elements": "str", "default": []},
-        optional_tables={"type": "list", "elements": "str", "default": []},
+        "required_tables": {"type": "list", "elements": "str", "default": []},
+        "optional_tables": {"type": "list", "elements": "str", "default": []},
+    }
+    spec = {**_pg.argument_spec(), **_pg.argument_spec("openwebui_"), **of_a_side}
+    spec.update(
+        state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+        side={"type": "str", "choices": ["litellm", "openwebui"], "required": True},
+        owner={"type": "str", "default": "user_bridge_owner"},
+        version={"type": "str"},
+        openwebui={"type": "dict", "options": of_a_side},
         settings={"type": "dict", "options": SPEC},
         sources={"type": "str"},
         lock_timeout_ms={"type": "int", "default": 500},

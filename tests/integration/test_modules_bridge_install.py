@@ -24,7 +24,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._settings impor
 from kit import bridge
 from kit.bridge import render_sql
 from kit.cluster import Cluster
-from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, SIDES, SYNC_USER, Pair, Side
+from kit.pairs import OWN_ROLES, OWNER_ROLE, PASSWORDS, PROGRAM_ROLES, SIDES, SYNC_USER, Pair, Side
 from kit.pairs import pair as new_pair
 from modules_support import (
     DRIVERS,
@@ -504,6 +504,43 @@ def test_a_trigger_on_an_optional_table_comes_with_the_table(pair: Pair, options
         TRIGGER: "created"
     }
     assert not install(optional)["changed"]
+
+
+def test_both_sides_in_one_run(pair: Pair, options: dict[str, Any]) -> None:
+    """Open WebUI's is there before LiteLLM's, and goes after it."""
+    own = {
+        "program_role": PROGRAM_ROLES["openwebui"],
+        "program_owner": "openwebui",
+        "definitions": [
+            {"name": "own.sql", "sql": "CREATE TABLE IF NOT EXISTS user_bridge.own (id text PRIMARY KEY);"}
+        ],
+        "required_tables": ["user"],
+        "optional_tables": ["no_such_table"],
+    }
+    broken = {**own, "definitions": [{"name": "own.sql", "sql": "CREATE VIEW user_bridge.v AS SELECT nothing"}]}
+    # One that Open WebUI's side does not have.
+    settings = {"delivery": "queued"}
+    options |= {"openwebui_login_db": pair.openwebui_db, "openwebui": own, "settings": settings}
+    with pytest.raises(ModuleFailed, match="openwebui goes with side=litellm only"):
+        install({**options, "side": "openwebui"})
+    with pytest.raises(ModuleFailed, match="user_bridge.v .*could not be installed"):
+        install({**options, "openwebui": broken})
+    exists = "SELECT to_regnamespace('user_bridge') IS NOT NULL"
+    assert not pair.litellm_admin.value(exists) and not pair.openwebui_admin.value(exists)
+    check = install(options, check=True, diff=True, env=READ_ONLY)
+    done = install(options, diff=True)
+    for found in (check, done):
+        assert found["database"] == pair.litellm_db and found["openwebui"]["database"] == pair.openwebui_db
+        shown = [part["after_header"].partition(" (")[0] for part in found["diff"]]
+        assert shown.index("table user_bridge.own") < shown.index("table user_bridge.queue")
+        assert found["changed"] and "changed" not in found["openwebui"]
+    again = install(options, env=READ_ONLY)
+    assert not again["changed"] and again["openwebui"]["version"] == {"before": "1.0.0", "after": "1.0.0"}
+    pair.openwebui_admin.run("DROP TABLE user_bridge.own")
+    assert install(options)["changed"]
+    gone = install({**options, "state": "absent"})
+    assert gone["changed"] and gone["openwebui"]["version"]["after"] is None
+    assert not pair.litellm_admin.value(exists) and not pair.openwebui_admin.value(exists)
 
 
 def test_each_side_wants_its_own_database(pair: Pair, options: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ login at the socket, and all that a host keeps.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,9 +67,10 @@ def logging_everything(litellm: Database) -> Iterator[None]:
 def test_no_run_leaves_a_password_anywhere(host: Host, litellm: Database, tmp_path: Path) -> None:
     litellm.run("SELECT 'is this logged?'")
     assert "is this logged?" in server_log(host)
-    # A task that has a secret and fails.
-    failed = verbose(tmp_path, env=READ_ONLY, bridge_litellm_owner_password="canary-of-another-litellm")
-    assert failed.failed == 1 and "Create the owner or set its password" in failed.output, failed.output
+    # A task that has a secret and fails. On every push: tests/integration/test_playbooks_secrets.py.
+    if os.environ.get("USER_BRIDGE_WEEKLY"):
+        failed = verbose(tmp_path, env=READ_ONLY, bridge_litellm_owner_password="canary-of-another-litellm")
+        assert failed.failed == 1 and "Create the owner or set its password" in failed.output, failed.output
     rotated = verbose(tmp_path, bridge_sync_password="canary-of-another-day")
     assert rotated.failed == 0 and rotated.changed > 0, rotated.output
     assert [line for line in server_log(host).splitlines() if CANARY in line] == []

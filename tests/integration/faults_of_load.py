@@ -11,6 +11,7 @@ import test_bulk as bulk
 import test_crowd as crowd
 import test_flat_cost as flat_cost
 import test_locks as locks
+import test_long_lists as long_lists
 import test_model_grants as grants
 import test_picking as picking
 import test_plain_users as plain_users
@@ -20,6 +21,8 @@ from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
 
+_FOLLOWS = "entities/user_models/litellm/follow.sql.j2"
+_LISTS = "entities/model/litellm/lists.sql.j2"
 _CROWD = "engine/litellm/crowd.sql.j2"
 _NEW = "entities/user/openwebui/new.sql.j2"
 
@@ -52,6 +55,48 @@ LOAD: list[Row] = [
         "\n               AND NOT user_bridge.leave_heavy(entity_type, entity_id)",
         "",
         flat_cost.test_whoever_has_many_keys_gets_his_rights_from_the_drainer,
+    ),
+    (
+        "a COMMIT looks for thousands of a team's models",
+        _FOLLOWS,
+        "SELECT cardinality(p_list) > 1000",
+        "SELECT false",
+        lambda pair: long_lists.test_a_long_list_is_left_to_the_drainer(pair, long_lists.of_a_team, "team_models"),
+    ),
+    (
+        "a user's own long list is computed in a COMMIT",
+        _FOLLOWS,
+        "u.user_id = p_id AND user_bridge.is_long(u.models)",
+        "false",
+        lambda pair: long_lists.test_a_long_list_is_left_to_the_drainer(pair, long_lists.own, "user_models"),
+    ),
+    (
+        "a key's long list is computed in a COMMIT",
+        _FOLLOWS,
+        " OR coalesce(bool_or(user_bridge.is_long(k.models)), false)",
+        "",
+        lambda pair: long_lists.test_a_long_list_is_left_to_the_drainer(pair, long_lists.of_a_key, "user_models"),
+    ),
+    (
+        "a list stands beside each of its entries",
+        _LISTS,
+        "SELECT u.list, row_number() OVER () AS number FROM",
+        "SELECT u.list, u.list AS number FROM",
+        lambda pair: long_lists.test_a_long_list_fills_no_disk(pair, long_lists.own),
+    ),
+    (
+        "a clause stands beside each of its models",
+        _LISTS,
+        "SELECT u.clause, row_number() OVER () AS number,",
+        "SELECT u.clause, u.clause AS number,",
+        lambda pair: long_lists.test_a_long_list_fills_no_disk(pair, long_lists.of_a_key_in_a_team),
+    ),
+    (
+        "each entry of a long list is compared with each name",
+        _LISTS,
+        "SET enable_seqscan = on\nSET enable_nestloop = off AS $body$",
+        "SET enable_seqscan = on AS $body$",
+        long_lists.test_entries_are_not_compared_with_each_name,
     ),
     (
         "what a COMMIT leaves is noticed by no other",

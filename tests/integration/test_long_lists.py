@@ -1,0 +1,105 @@
+# Copyright (c) 2026, llmops.user_bridge contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lists of thousands of models, which LiteLLM takes from whoever may edit one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kit import rows
+from kit.bridge import install_bridge
+from kit.drains import drain_all
+from kit.pairs import Pair
+
+LONG = 1000
+
+
+def names(number: int) -> list[str]:
+    return [f"model-{n}" for n in range(number)]
+
+
+def installed(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none", "model_access": True, "model_policy": "effective"})
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+    drain_all(pair)
+    return pair
+
+
+def own(pair: Pair, models: list[str]) -> None:
+    rows.change_user(pair.litellm, "u1", models=models)
+
+
+def of_a_key(pair: Pair, models: list[str]) -> None:
+    rows.add_key(pair.litellm, f"key {len(models)}", "u1", models=models)
+
+
+def of_a_team(pair: Pair, models: list[str]) -> None:
+    rows.add_team(pair.litellm, f"t{len(models)}", "Team", models=models)
+
+
+def of_a_key_in_a_team(pair: Pair, models: list[str]) -> None:
+    """Where only what both lists have is open."""
+    rows.add_team(pair.litellm, "t1", "Team", models=[*models, "more"])
+    rows.add_key(pair.litellm, "key", "u1", models=models, team_id="t1")
+
+
+def _rights_in_queue(pair: Pair) -> list[str]:
+    found = pair.litellm_admin.rows(
+        "SELECT entity_type FROM user_bridge.sync_queue WHERE entity_type IN ('user_models', 'team_models')"
+    )
+    return [row["entity_type"] for row in found]
+
+
+@pytest.mark.parametrize(
+    ("write", "entity"), [(own, "user_models"), (of_a_key, "user_models"), (of_a_team, "team_models")]
+)
+def test_a_long_list_is_left_to_the_drainer(pair: Pair, write: Callable[[Pair, list[str]], None], entity: str) -> None:
+    installed(pair)
+    write(pair, names(LONG))
+    assert _rights_in_queue(pair) == []
+    write(pair, names(LONG + 1))
+    assert _rights_in_queue(pair) == [entity]
+    drain_all(pair)
+    assert _rights_in_queue(pair) == []
+
+
+@pytest.mark.parametrize("write", [own, of_a_team, of_a_key_in_a_team])
+def test_a_long_list_fills_no_disk(pair: Pair, write: Callable[[Pair, list[str]], None]) -> None:
+    """Temporary files are on the disk of LiteLLM's server: a list of 4,000 took three gigabytes."""
+    installed(pair)
+    write(pair, names(4000))
+    pair.litellm_admin.run("SET temp_file_limit = '16MB'")
+    drain_all(pair)
+    assert pair.litellm_admin.rows("SELECT entity_type, last_error FROM user_bridge.sync_queue") == []
+    granted = pair.openwebui_admin.value("SELECT count(DISTINCT model) FROM user_bridge.model_grant")
+    assert granted >= 4000
+
+
+def test_entries_are_not_compared_with_each_name(pair: Pair) -> None:
+    installed(pair)
+    pair.litellm.run(
+        'INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by) '
+        "SELECT n, n, '{}', 'admin', 'admin' FROM unnest(%s) AS n",
+        [names(100)],
+    )
+    drain_all(pair)
+    admin = pair.litellm_admin
+    admin.run("LOAD 'auto_explain'")
+    for setting in ("log_min_duration = 0", "log_analyze = on", "log_nested_statements = on", "log_format = json"):
+        admin.run(f"SET auto_explain.{setting}")
+    admin.run("SET auto_explain.log_level = notice")
+    del admin.raw.notices[:]
+    opened = admin.value("SELECT count(*) FROM user_bridge.entry_models(%s)", [names(3000)])
+    assert opened == 3000
+    plans = [json.loads(text[text.index("{") :]) for text in admin.raw.notices if "{" in text]
+    assert plans and sum(_compared_in_vain(plan["Plan"]) for plan in plans) < 3000
+
+
+def _compared_in_vain(plan: dict[str, Any]) -> int:
+    here = int(plan.get("Rows Removed by Join Filter", 0)) * int(plan.get("Actual Loops", 1))
+    return here + sum(_compared_in_vain(part) for part in plan.get("Plans", []))

@@ -248,7 +248,7 @@ RULE: list[Row] = [
     (
         "an alias gives the model of its name",
         _LISTS,
-        "WHERE NOT EXISTS (SELECT FROM renamed AS r WHERE r.clause = x.clause AND r.alias = x.model)",
+        "WHERE NOT EXISTS (SELECT FROM renamed AS r WHERE r.number = x.number AND r.alias = x.model)",
         "WHERE true",
         _caught(rule.test_a_teams_alias_gives_what_it_stands_for),
     ),

@@ -444,6 +444,13 @@ FAULTS = [
         lambda pair: test_mapping.TestEqualEmails().test_the_oldest_has_the_account_and_the_next_takes_over(pair),
     ),
     Fault(
+        "what others need again is done with their own transaction",
+        "engine/litellm/outcome.sql.j2",
+        "PERFORM user_bridge.delete_done(p_outcomes, p_txids);\n    PERFORM user_bridge.record_outcomes(p_outcomes);",
+        "PERFORM user_bridge.record_outcomes(p_outcomes);\n    PERFORM user_bridge.delete_done(p_outcomes, p_txids);",
+        lambda pair: test_mapping.TestKeys().test_a_key_that_comes_with_its_user_is_mapped(_plain(pair)),
+    ),
+    Fault(
         "email not lower-cased",
         "entities/user/litellm/desired.sql.j2",
         "'email', user_bridge.fold_email(u.user_email)",

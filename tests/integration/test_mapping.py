@@ -699,6 +699,13 @@ class TestKeys:
         drain_all(quick)
         assert len(self.keys(quick)) == 1
 
+    def test_a_key_that_comes_with_its_user_is_mapped(self, quick: Pair) -> None:
+        with quick.litellm.transaction():
+            rows.add_key(quick.litellm, self.TOKEN, "u1", models=["gpt"])
+            rows.add_user(quick.litellm, "u1", "ann@example.com")
+        drain_all(quick)
+        assert self.keys(quick) == [("u1", "usr_u1", ["gpt"])]
+
     def test_an_expired_key_goes_with_the_timer(self, quick: Pair) -> None:
         rows.add_user(quick.litellm, "u1", "ann@example.com")
         rows.add_key(quick.litellm, self.TOKEN, "u1", expires="2200-01-01")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_model_misses as misses
+import test_model_races as races
 import test_model_rule as rule
 from kit.pairs import Pair
 
@@ -28,6 +29,10 @@ _TEAM_RULES = "entities/team_models/litellm/rules.sql.j2"
 
 def _caught(test: Test) -> Test:
     return lambda pair: test(rule.stock(pair))
+
+
+def _raced(name: str) -> Test:
+    return lambda pair: races.look_at(pair, name)
 
 
 def _with(test: Callable[[Pair, dict[str, object]], None], state: dict[str, object]) -> Test:
@@ -677,5 +682,46 @@ RULE: list[Row] = [
         "WHEN 'string' THEN a.value ELSE 'null' END AS value",
         "WHEN 'string' THEN a.value ELSE to_jsonb(a.key) END AS value",
         _caught(misses.test_odd_json_opens_nothing_and_is_in_nobodys_way),
+    ),
+    (
+        "a team and a new model miss each other",
+        _TEAM,
+        "SELECT 'model_catalog', '', true",
+        "SELECT 'model_catalog', NULL::text, true",
+        _raced("a new model, and a team's pattern"),
+    ),
+    (
+        "a team's edit misses a key that is just made",
+        "entities/user_models/litellm/fan_out.sql.j2",
+        "SELECT 'team_models', p_id, false",
+        "SELECT 'team_models', NULL::text, false",
+        _raced("a new key, and its team's list"),
+    ),
+    (
+        "a key that is just made misses its team's edit",
+        "entities/user_models/litellm/desired.sql.j2",
+        "(SELECT DISTINCT 'team_models', k.team_id, true",
+        "(SELECT DISTINCT 'team_models', NULL::text, true",
+        _raced("a new key, and its team's list"),
+    ),
+    *(
+        (
+            f"nobody is locked: {name}",
+            "engine/litellm/locks.sql.j2",
+            "IF user_bridge.wait_for_lock(v_keys[v_number], v_shared[v_number], p_until) THEN",
+            "IF true THEN",
+            _raced(name),
+        )
+        for name in races.OF_ONE
+    ),
+    *(
+        (
+            f"what others depend on is not locked with the catalogue: {name}",
+            "entities/team_models/litellm/fan_out.sql.j2",
+            "SELECT 'model_catalog', '', false",
+            "SELECT 'model_catalog', NULL::text, false",
+            _raced(name),
+        )
+        for name in ("a scope, and a member whose it becomes", "a new key, and its access group")
     ),
 ]

@@ -31,7 +31,7 @@ from kit.model_rows import (
     team_models,
 )
 from kit.pairs import Pair, Session
-from test_model_rule import ALL, delivered, entangle, stock
+from test_model_rule import ALL, entangle, stock
 
 prepare = stock
 
@@ -42,6 +42,16 @@ def models(prepared: Pair) -> Pair:
 
 
 # The deepest JSON that PostgreSQL stores is too deep for it as a part of JSON
+
+
+def delivered(pair: Pair, team_id: str) -> set[str]:
+    query = (
+        "SELECT g.model FROM user_bridge.model_grant AS g "
+        "LEFT JOIN user_bridge.model_group AS m ON g.holder_type = 'group' AND m.group_id = g.holder_id "
+        "WHERE (g.holder_type, g.holder_id) = ('team', %(team)s) "
+        "OR (m.entity_type, m.entity_id) = ('team_models', %(team)s)"
+    )
+    return {row["model"] for row in pair.openwebui_admin.rows(query, {"team": team_id})}
 
 
 def deepen(pair: Pair, table: str, column: str, key: str, value: str) -> None:

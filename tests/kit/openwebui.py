@@ -78,3 +78,38 @@ def prove_address(pair: Pair, account_id: str) -> None:
     else:
         values = "oauth_sub", f"oidc@{account_id}"
     pair.openwebui.run(f'UPDATE "user" SET {values[0]} = %s WHERE id = %s', [values[1], account_id])
+
+
+def visible_models(pair: Pair) -> dict[str, set[str]]:
+    """Which models each account sees, by the way in which Open WebUI decides for somebody who is no administrator."""
+    joined: dict[str, set[str]] = {}
+    for group, (_name, members) in groups(pair).items():
+        for member in members:
+            joined.setdefault(member, set()).add(group)
+    readers = _readers(pair)
+    people = pair.openwebui.rows("SELECT id FROM \"user\" WHERE role <> 'pending'")
+    found: dict[str, set[str]] = {}
+    for row in people:
+        holders = {("user", row["id"]), ("user", "*"), *(("group", group) for group in joined.get(row["id"], ()))}
+        found[row["id"]] = {model for model, who in readers.items() if who & holders}
+    return found
+
+
+def _readers(pair: Pair) -> dict[str, set[tuple[str, str]]]:
+    """Who may read each model that has a row and is switched on, as (user or group, id); ("user", "*") is everybody."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    if pair.openwebui.value("SELECT to_regclass('public.access_grant') IS NOT NULL"):
+        for row in pair.openwebui.rows(
+            "SELECT m.id, g.principal_type, g.principal_id FROM model m JOIN access_grant g "
+            "ON g.resource_type = 'model' AND g.resource_id = m.id AND g.permission = 'read' WHERE m.is_active"
+        ):
+            found.setdefault(row["id"], set()).add((row["principal_type"], row["principal_id"]))
+        return found
+    for row in pair.openwebui.rows("SELECT id, access_control FROM model WHERE is_active"):
+        lists = row["access_control"]
+        read = {} if lists is None else lists.get("read", {})
+        by_hand = {("user", "*")} if lists is None else set()
+        found[row["id"]] = by_hand.union(
+            *({(kind, each) for each in read.get(f"{kind}_ids") or ()} for kind in ("user", "group"))
+        )
+    return found

@@ -29,6 +29,13 @@ def _people(test: Callable[..., None], *more: Any) -> Callable[[Pair], None]:
 
 MODEL_GRANTS: list[Row] = [
     (
+        "a takeover takes what was granted by hand",
+        _ACCESS,
+        "PERFORM user_bridge.delete_model_grants(ARRAY[p_model], '{user}', '{*}');",
+        "DELETE FROM public.access_grant AS g WHERE g.resource_type = 'model' AND g.resource_id = p_model;",
+        _people(grants.test_what_was_granted_by_hand_outlives_a_takeover_that_comes_again),
+    ),
+    (
         "nobody is told whose a model is",
         _TAKEOVER,
         "m.id = ANY (p_models) AND u.role <> 'admin'",
@@ -448,6 +455,13 @@ MODEL_GRANTS_BY_OLD: list[Row] = [
         "AND NOT user_bridge.hides_readers(m.access_control)",
         "",
         _people(grants.test_a_taken_model_that_cannot_be_read_is_not_given_back),
+    ),
+    (
+        "what was granted by hand is lost when a model is given back",
+        _ACCESS,
+        "WHERE m.id = $1 AND user_bridge.access_lists(m.access_control) = user_bridge.no_access()\n                AND",
+        "WHERE m.id = $1 AND",
+        _people(grants.test_what_was_granted_by_hand_outlives_a_takeover_that_comes_again),
     ),
     (
         "a row that cannot be read keeps its model",

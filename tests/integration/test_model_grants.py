@@ -914,6 +914,33 @@ def test_switching_the_feature_off_gives_back_what_a_takeover_took(people: Pair)
         assert people.openwebui_admin.value(f"SELECT count(*) FROM user_bridge.{table}") == 0
 
 
+def test_what_was_granted_by_hand_outlives_a_takeover_that_comes_again(people: Pair) -> None:
+    wanted = (model("fake-a"), team_models("blue", "fake-a"), user_models("alice", "fake-a"))
+    gone = (model("fake-a", gone=True), team_models("blue", gone=True), user_models("alice", gone=True))
+    # Of what is public an older version keeps no list.
+    by_hand = {ALICE, CARL} if has_grants(people) else set()
+    add_row(people, "fake-a", {PUBLIC, *by_hand})
+    for _ in range(2):
+        change_settings(people, model_access=True, model_takeover=True)
+        send(people, *wanted)
+        assert readers(people, "fake-a") == by_hand | {BLUE, ALICE} and returned(people) == set()
+        send(people, user_models("alice"))
+        # An administrator's page, and then a stale one.
+        loaded = readers(people, "fake-a")
+        assert loaded == by_hand | {BLUE}
+        by_hand |= {BOB}
+        save_access(people, "fake-a", loaded | {BOB})
+        send(people, team_models("blue"))
+        save_access(people, "fake-a", loaded | {BOB})
+        send(people, team_models("blue"))
+        assert readers(people, "fake-a") == by_hand and returned(people) == set()
+        change_settings(people, model_access=False)
+        send(people, *gone)
+        # Where a list says who may see it, it cannot be everybody's, too.
+        assert readers(people, "fake-a") == by_hand | ({PUBLIC} if has_grants(people) else set())
+        assert people.openwebui_admin.value("SELECT count(*) FROM user_bridge.model_taken_over") == 0
+
+
 def test_a_taken_model_whose_row_is_gone_is_not_given_back(people: Pair) -> None:
     """An administrator has deleted it: nothing is left that everybody could see."""
     change_settings(people, model_takeover=True)

@@ -185,9 +185,16 @@ ADOPTION: list[Row] = [
     (
         "the API keys of whoever knew the initial password open an admin's account",
         _APPLY,
-        "IF p_link.open_sessions OR v_expired IS NOT NULL THEN",
-        "IF p_link.open_sessions THEN",
-        lambda pair: trust.TestWhoElseIsIn().test_who_knew_the_initial_password_is_out_after_a_promotion(pair),
+        "IF p_link.open_sessions OR v_expired IS NOT NULL OR",
+        "IF p_link.open_sessions OR",
+        lambda pair: trust.TestWhoElseIsIn().test_who_knew_the_initial_password_is_out_after_a_promotion(pair, False),
+    ),
+    (
+        "so do those of whoever used it before it expired",
+        _APPLY,
+        "OR user_bridge.had_known_password(p_link, v_want, v_now, p_options) THEN",
+        "THEN",
+        lambda pair: trust.TestWhoElseIsIn().test_who_knew_the_initial_password_is_out_after_a_promotion(pair, True),
     ),
     (
         "an account without a sign-in gets a password that others know",

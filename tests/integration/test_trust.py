@@ -409,12 +409,18 @@ class TestWhoElseIsIn:
         drain_all(quick)
         assert role_of(quick, "usr_one") == "admin" and password(quick, "usr_one") == THEIRS and held(quick) == {}
 
-    def test_who_knew_the_initial_password_is_out_after_a_promotion(self, quick: Pair) -> None:
+    @pytest.mark.parametrize("expired", [False, True])
+    def test_who_knew_the_initial_password_is_out_after_a_promotion(self, quick: Pair, expired: bool) -> None:
         write_settings(quick, {"password_cost": 4})
         rows.add_user(quick.litellm, "ann", "ann@example.com")
         make_key(quick, NEW_ID)
         if has_stamp(quick):
             quick.openwebui.run("UPDATE auth SET session_stamp = 'a session' WHERE id = %s", [NEW_ID])
+        if expired:
+            old = "UPDATE user_bridge.entity SET initial_password_at = now() - interval '73 hours'"
+            quick.openwebui_admin.run(old)
+            quick.litellm_admin.run("SELECT user_bridge.maintain()")
+            assert password(quick, NEW_ID) == "" and keys(quick) == ["sk-their-own"]
         self.promote(quick)
         assert role_of(quick, NEW_ID) == "admin" and password(quick, NEW_ID) == "" and keys(quick) == []
         if has_stamp(quick):

@@ -47,6 +47,15 @@ def _side_by_side(write: str) -> Callable[[Pair], None]:
 
 SURROUNDINGS: list[Row] = [
     (
+        "a team whose deletion is taken back has nobody in it",
+        _JOURNAL,
+        "SELECT m.entity_type, m.entity_id FROM user_bridge.members_of(v_types, v_ids) AS m",
+        "SELECT NULL, NULL WHERE false",
+        lambda pair: savepoints.test_what_a_savepoint_takes_back_does_not_stay(
+            savepoints.peopled(_quick(pair)), savepoints.TAKEN_BACK["a team's deletion"], False
+        ),
+    ),
+    (
         "what a savepoint takes back counts as committed",
         "engine/litellm/commit.sql.j2",
         "v_queued.journal_txid, ARRAY[v_txid], s",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import test_model_misses as misses
+import test_model_oracle as oracle
 import test_model_races as races
 import test_model_rule as rule
 from kit.pairs import Pair
@@ -723,5 +724,12 @@ RULE: list[Row] = [
             _raced(name),
         )
         for name in ("a scope, and a member whose it becomes", "a new key, and its access group")
+    ),
+    (
+        "a team's edit changes nothing for its members",
+        _LISTED,
+        "PERFORM user_bridge.enqueue('team_models', ARRAY[p_new_id, p_old_id]),\n            user_bridge.enqueue(",
+        "PERFORM user_bridge.enqueue(",
+        oracle.walk_far,
     ),
 ]

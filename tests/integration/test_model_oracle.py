@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may see which model, by the bridge's rule and by LiteLLM's own functions, in random databases of both versions.
 
-USER_BRIDGE_WORLDS is how many databases there are for each version; `make worlds` takes many.
+USER_BRIDGE_WORLDS is how many databases there are for each version; `make worlds` takes many. USER_BRIDGE_WALKS is how
+many random walks between such databases there are weekly, under the live bridge.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
@@ -18,20 +20,18 @@ import pytest
 
 from conftest import missing
 from kit import model_oracle
+from kit.bridge import change_settings
+from kit.clear import Clearable
 from kit.common import KitError, pinned_versions
-from kit.model_oracle import Judge, Pairs, Ways, World
+from kit.model_oracle import Judge, Ways, World
+from kit.model_walk import Walk
 from kit.pairs import Pair, Session
 
+WALKS = int(os.environ.get("USER_BRIDGE_WALKS", "5"))
 WORLDS = int(os.environ.get("USER_BRIDGE_WORLDS", "9"))
 # In these the bridge once opened more than the newest LiteLLM.
 DIFFERED = (5005, 5008)
 PEOPLE = 120
-WAYS = {
-    "effective": ("role", "team", "user", "key"),
-    "teams": ("role", "team"),
-    "user": ("role", "user"),
-    "keys": ("role", "key"),
-}
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,27 @@ FAULTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def judges() -> Iterator[Callable[[str], Judge]]:
+    """LiteLLM's own functions by the version of the tables; starting them takes long."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def judge(version: str) -> Judge:
+            age = "old" if version == pinned_versions("litellm")[0] else "new"
+            try:
+                return stack.enter_context(model_oracle.judge(age))
+            except KitError as error:
+                missing(str(error))
+                raise
+
+        yield judge
+
+
 @pytest.fixture
-def litellm(schema_versions: tuple[str, str]) -> Iterator[Judge]:
-    """Its own functions, of the version whose tables the database has."""
-    age = "old" if schema_versions[0] == pinned_versions("litellm")[0] else "new"
-    try:
-        with model_oracle.judge(age) as judge:
-            yield judge
-    except KitError as error:
-        missing(str(error))
+def litellm(judges: Callable[[str], Judge], schema_versions: tuple[str, str]) -> Judge:
+    """Those of the version whose tables the database has."""
+    return judges(schema_versions[0])
 
 
 @pytest.mark.schemas(litellm="all")
@@ -108,26 +120,45 @@ def test_the_rule_is_litellms(quick: Pair, litellm: Judge, pytestconfig: pytest.
         ways = litellm.ways(world)
         with model_oracle.written(quick, world) as session:
             assert model_oracle.catalogue(session) == world.names, number
-            for policy in (*WAYS, "assigned"):
+            for policy in (*model_oracle.WAYS, "assigned"):
                 seen = model_oracle.visible(session, world, policy)
-                right = expected(world, ways, policy)
+                right = model_oracle.expected(world, ways, policy)
                 # What is too much is what must never be.
                 assert (number, policy, sorted(seen - right), sorted(right - seen)) == (number, policy, [], [])
-            assert seen <= model_oracle.pairs(ways, *WAYS["effective"]), number
+            assert seen <= model_oracle.pairs(ways, *model_oracle.WAYS["effective"]), number
             unseen = [fault for fault in unseen if not shows(session, world, ways, fault)]
     assert [(fault.function, fault.new) for fault in unseen] == []
 
 
-def expected(world: World, ways: Ways, policy: str) -> Pairs:
-    """By LiteLLM's own functions."""
-    return model_oracle.assigned(world, ways) if policy == "assigned" else model_oracle.pairs(ways, *WAYS[policy])
+@pytest.mark.schemas(litellm="all", openwebui="all", older="weekly")
+def test_a_walk_never_leaves_the_rule(quick: Pair, litellm: Judge, pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--weekly"):
+        walk(quick, litellm, 0, steps=8)
+        return
+    kept = Clearable(quick, {"initial_password": "none"})
+    for number in range(WALKS):
+        walk(quick, litellm, number, steps=30)
+        assert kept.clear()
+
+
+def walk(pair: Pair, judge: Judge, number: int, steps: int) -> None:
+    # The guard has tests of its own.
+    change_settings(pair, removal_accounts=1_000_000)
+    Walk(pair, judge, number).go(steps)
+
+
+def walk_far(pair: Pair) -> None:
+    """For a fault that a walk must notice."""
+    with model_oracle.judge("new") as judge:
+        walk(pair, judge, 2, steps=30)
 
 
 def shows(session: Session, world: World, ways: Ways, fault: Fault) -> bool:
     """Whether somebody would see other models in this database."""
     try:
         with planted(session, fault):
-            return model_oracle.visible(session, world, fault.policy) != expected(world, ways, fault.policy)
+            seen = model_oracle.visible(session, world, fault.policy)
+            return seen != model_oracle.expected(world, ways, fault.policy)
     except psycopg2.Error:
         return True
 

@@ -30,6 +30,13 @@ Pairs = frozenset[tuple[str, str]]
 # User to way to the models that it opens.
 Ways = Mapping[str, Mapping[str, Sequence[str]]]
 
+# What counts by each policy but `assigned`.
+WAYS = {
+    "effective": ("role", "team", "user", "key"),
+    "teams": ("role", "team"),
+    "user": ("role", "user"),
+    "keys": ("role", "key"),
+}
 _TOOL = Path(__file__).with_name("model_oracle_tool.py")
 _PAST, _FUTURE = "2020-01-01T00:00:00", "2100-01-01T00:00:00"
 # In the order in which foreign keys want them.
@@ -392,13 +399,18 @@ def written(pair: Pair, world: World) -> Iterator[Session]:
         )
         for table, rows in world.rows.items():
             for row in rows:
-                values = {**_required(table), **{name: _adapted(name, value) for name, value in row.items()}}
-                names, marks = ", ".join(f'"{name}"' for name in values), ", ".join(["%s"] * len(values))
-                session.run(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', list(values.values()))
+                insert(session, table, row)
         session.run("SELECT user_bridge.refresh_entities()")
         yield session
     finally:
         session.run("ROLLBACK")
+
+
+def insert(session: Session, table: str, row: Row) -> None:
+    """Of a world."""
+    values = {**_required(table), **{name: adapted(name, value) for name, value in row.items()}}
+    names, marks = ", ".join(f'"{name}"' for name in values), ", ".join(["%s"] * len(values))
+    session.run(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', list(values.values()))
 
 
 def catalogue(session: Session) -> list[str]:
@@ -464,6 +476,11 @@ def assigned(world: World, ways: Ways) -> Pairs:
     return pairs(ways, "role", "team", "listed key") | own
 
 
+def expected(world: World, ways: Ways, policy: str) -> Pairs:
+    """Who may see what by a policy."""
+    return assigned(world, ways) if policy == "assigned" else pairs(ways, *WAYS[policy])
+
+
 def _aliases(router_settings: Any) -> dict[str, str]:
     """Visible alias to what it stands for."""
     settings = json.loads(router_settings) if isinstance(router_settings, str) else router_settings
@@ -477,7 +494,8 @@ def _aliases(router_settings: Any) -> dict[str, str]:
 _JSON_COLUMNS = {"aliases", "config", "members_with_roles", "metadata", "model_info", "param_value"}
 
 
-def _adapted(name: str, value: Any) -> Any:
+def adapted(name: str, value: Any) -> Any:
+    """As a column takes it."""
     return Json(value) if name in _JSON_COLUMNS and value is not None else value
 
 

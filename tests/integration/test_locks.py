@@ -360,6 +360,18 @@ class TestLocksByBudget:
         assert len(openwebui.accounts(scarce)) == 240
 
 
+def slow_addresses(pair: Pair) -> None:
+    """Whoever is delivered next takes half a second on LiteLLM's side."""
+    pair.litellm_admin.run(
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END$$"
+    )
+    pair.litellm_admin.run(
+        "CREATE TRIGGER slow AFTER INSERT OR UPDATE ON user_bridge.address FOR EACH ROW EXECUTE FUNCTION public.slow()"
+    )
+    pair.litellm_admin.run("DELETE FROM user_bridge.address")
+
+
 class TestWhatTakesTooLong:
     def test_for_a_transaction_of_the_target_is_sent_in_parts(self, pair: Pair) -> None:
         """transaction_timeout of its database ends the session: for lack of time, and that is no outage."""
@@ -414,16 +426,8 @@ class TestWhatTakesTooLong:
     def test_nothing_is_sent_after_the_deadline(self, pair: Pair) -> None:
         """A local delay is no fault of the target's: the breaker stays closed."""
         install_bridge(pair, QUICK)
-        pair.litellm_admin.run(
-            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END$$"
-        )
         rows.add_user(pair.litellm, "u1", "u1@example.com")
-        pair.litellm_admin.run(
-            "CREATE TRIGGER slow AFTER INSERT OR UPDATE ON user_bridge.address FOR EACH ROW "
-            "EXECUTE FUNCTION public.slow()"
-        )
-        pair.litellm_admin.run("DELETE FROM user_bridge.address")
+        slow_addresses(pair)
         with hurried(pair, 300):
             rename(pair.litellm, range(1, 2), "New")
         assert [(row["attempts"], row["last_error"]) for row in queue(pair)] == [(0, None)]
@@ -431,6 +435,17 @@ class TestWhatTakesTooLong:
         pair.litellm_admin.run("DROP TRIGGER slow ON user_bridge.address")
         drain(pair)
         assert named(pair, "New") == 1
+
+    def test_on_litellms_side_keeps_no_drain_from_delivering(self, pair: Pair) -> None:
+        """It would take as long the next time: only what is sent has a deadline."""
+        with_users(pair, 2)
+        pair.litellm_admin.run("SELECT user_bridge.pause()")
+        rename(pair.litellm, range(2), "New")
+        pair.litellm_admin.run("SELECT user_bridge.resume()")
+        slow_addresses(pair)
+        with hurried(pair, 700):
+            assert len(drain(pair)) == 2
+        assert queue(pair) == [] and named(pair, "New") == 2
 
 
 HUGE = 20_000_000

@@ -44,7 +44,39 @@ def _waiting(heal: Callable[[Pair], object]) -> Callable[[Pair], None]:
     )
 
 
+def _lost(lose: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    return lambda pair: pages.test_who_leaves_while_account_or_group_is_not_there_is_in_it_no_more(pages.team(pair), lose)
+
+
 HEALING: list[Row] = [
+    (
+        "who leaves a group that somebody has deleted is brought back by a page",
+        "entities/membership/openwebui/apply.sql.j2",
+        "            PERFORM user_bridge.remember_lost(ARRAY[c_want]) WHERE FOUND;\n",
+        "",
+        _lost(pages.delete_the_group),
+    ),
+    (
+        "who leaves a group that is there again while he has no account is brought back",
+        "entities/group/openwebui/apply.sql.j2",
+        "IF v_lost <> '{}' THEN",
+        "IF false THEN",
+        _lost(pages.make_the_group_without_the_account),
+    ),
+    (
+        "whose account comes back while a group is not there is brought back into it",
+        "entities/user/openwebui/apply.sql.j2",
+        "m.user_id = p_link.entity_id AND m.written));\n        PERFORM user_bridge.leave_account",
+        "false));\n        PERFORM user_bridge.leave_account",
+        _lost(pages.delete_account_and_group),
+    ),
+    (
+        "whoever is gone, and whose account somebody has deleted, is in his groups when he returns",
+        "entities/user/openwebui/retire.sql.j2",
+        "WHERE p_link.openwebui_id IS NOT NULL;\n",
+        "WHERE false;\n",
+        _lost(pages.delete_the_account_of_who_goes),
+    ),
     (
         "whoever was in a deleted group to the end is brought back",
         "entities/group/openwebui/apply.sql.j2",

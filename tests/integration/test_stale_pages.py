@@ -16,6 +16,7 @@ from kit.bridge import change_settings, copy_prepared, install_bridge
 from kit.drains import drain_on
 from kit.pairs import Pair
 from test_delivery import drain
+from test_healing import delete_account, delete_group
 from test_reconcile import found
 
 EVERY_OPEN_WEBUI = pytest.mark.schemas(openwebui="all", older="weekly")
@@ -238,6 +239,71 @@ def test_nor_whoever_was_in_it_to_the_end(teamed: Pair) -> None:
         assert members(teamed) == ["by-hand", "usr_u2"]
     staff(teamed, "u1", "u2")
     assert members(teamed) == ["by-hand", "usr_u1", "usr_u2"] and remembered(teamed) == set()
+
+
+def delete_the_group(pair: Pair) -> None:
+    delete_group(pair, GROUP)
+    _deliver(pair, "team_member", '["t1", "u1"]')
+    staff(pair, "u2")
+
+
+def delete_the_account(pair: Pair) -> None:
+    delete_account(pair, "usr_u1")
+    _deliver(pair, "team_member", '["t1", "u1"]')
+    staff(pair, "u2")
+
+
+def delete_account_and_group(pair: Pair) -> None:
+    delete_group(pair, GROUP)
+    delete_account(pair, "usr_u1")
+    _deliver(pair, "user", "u1")
+    staff(pair, "u2")
+
+
+def delete_the_account_of_who_goes(pair: Pair) -> None:
+    delete_account(pair, "usr_u1")
+    rows.delete_user(pair.litellm, "u1")
+    staff(pair, "u2")
+    drain_on(pair)
+    rows.add_user(pair.litellm, "u1", "u1@example.com")
+
+
+def make_the_group_without_the_account(pair: Pair) -> None:
+    delete_group(pair, GROUP)
+    delete_account(pair, "usr_u1")
+    _deliver(pair, "team", "t1")
+    staff(pair, "u2")
+
+
+def _deliver(pair: Pair, kind: str, key: str) -> None:
+    """This alone: what it finds out about others waits."""
+    pair.litellm_admin.run("SELECT user_bridge.enqueue_entities(ARRAY[%s], ARRAY[%s])", [kind, key])
+    assert len(pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(1)")) == 1
+
+
+@EVERY_OPEN_WEBUI
+@pytest.mark.parametrize(
+    "lose",
+    [
+        delete_the_group,
+        delete_the_account,
+        delete_account_and_group,
+        delete_the_account_of_who_goes,
+        make_the_group_without_the_account,
+    ],
+)
+def test_who_leaves_while_account_or_group_is_not_there_is_in_it_no_more(
+    teamed: Pair, lose: Callable[[Pair], None]
+) -> None:
+    """Somebody has deleted it in Open WebUI, and both are made again: with the same ids, so that a page can name them."""
+    change_settings(teamed, delivery="queued")
+    lose(teamed)
+    drain_on(teamed)
+    look_out(teamed)
+    assert "u1@example.com" in openwebui.accounts(teamed) and "usr_u1" not in members(teamed)
+    save_page(teamed, "by-hand", "usr_u1", "usr_u2")
+    assert look_out(teamed) == 1
+    assert members(teamed) == ["by-hand", "usr_u2"] and found(teamed) == set()
 
 
 @EVERY_OPEN_WEBUI

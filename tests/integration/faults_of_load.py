@@ -10,6 +10,7 @@ from collections.abc import Callable
 import test_bulk as bulk
 import test_crowd as crowd
 import test_flat_cost as flat_cost
+import test_large_teams as large_teams
 import test_locks as locks
 import test_long_lists as long_lists
 import test_model_grants as grants
@@ -48,7 +49,53 @@ def _batch_of_few(pair: Pair) -> None:
     flat_cost.test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair, again=False)
 
 
+def _all_of_many(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    return _plain(lambda pair: test(large_teams.make_few_many(pair)))
+
+
 LOAD: list[Row] = [
+    (
+        "a drain whose own work takes long delivers nothing for ever",
+        "engine/litellm/deliver.sql.j2",
+        "THEN p_deadline ELSE user_bridge.delivery_deadline(s) END",
+        "THEN p_deadline ELSE p_deadline END",
+        locks.TestWhatTakesTooLong().test_on_litellms_side_keeps_no_drain_from_delivering,
+    ),
+    (
+        "everybody who joins a team with thousands is queued by LiteLLM's write",
+        "entities/membership/litellm/enqueue.sql.j2",
+        "SELECT cardinality(p_ids) > 2000",
+        "SELECT cardinality(p_ids) > 2000000",
+        _plain(lambda pair: large_teams.test_a_write_does_not_queue_each_of_them(pair, model_access=False)),
+    ),
+    (
+        "whose rights change with thousands is queued by LiteLLM's write",
+        "entities/user_models/litellm/listed_member.sql.j2",
+        "IF user_bridge.are_many(v_changed) THEN",
+        "IF false THEN",
+        _plain(lambda pair: large_teams.test_a_write_does_not_queue_each_of_them(pair, model_access=True)),
+    ),
+    (
+        "of thousands who left at once nobody does",
+        "entities/membership/litellm/fan_out.sql.j2",
+        "(SELECT k.id FROM known AS k EXCEPT SELECT l.id FROM listed AS l);",
+        "(SELECT k.id FROM known AS k WHERE false);",
+        _all_of_many(large_teams.test_all_of_them_are_delivered),
+    ),
+    (
+        "of thousands who joined at once nobody gets the rights of the team's members",
+        "entities/user_models/litellm/listed_member.sql.j2",
+        "        PERFORM user_bridge.record_again('user_models');\n    ELSE",
+        "        NULL;\n    ELSE",
+        _all_of_many(large_teams.test_all_of_them_are_delivered),
+    ),
+    (
+        "a list is read for each of many who changed",
+        "entities/user_models/litellm/listed_member.sql.j2",
+        "CASE WHEN cardinality(p_changed) = 1 THEN",
+        "CASE WHEN cardinality(p_changed) > 0 THEN",
+        _plain(large_teams.test_a_long_list_is_not_read_for_each_of_many),
+    ),
     (
         "a COMMIT reads all keys of whoever has thousands",
         "engine/litellm/commit.sql.j2",

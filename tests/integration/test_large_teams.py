@@ -104,8 +104,8 @@ def test_with_what_else_its_transaction_changes(prepared: Pair) -> None:
     assert openwebui.groups(prepared)["grp_team_t1"] == ("Blue", there) and is_equal(prepared)
 
 
-def test_what_many_cost_grows_with_their_number_only(quick: Pair) -> None:
-    """Not with its square: a list that is read for each of them takes sixteen times as long where it is four times longer."""
+def test_a_long_list_is_not_read_for_each_of_many(quick: Pair) -> None:
+    """Ten times as many of them would take ten times as long, and take little longer than reading the list once."""
     change_settings(quick, model_access=True)
     rows.add_team(quick.litellm, "t1", "Blue")
 
@@ -114,12 +114,11 @@ def test_what_many_cost_grows_with_their_number_only(quick: Pair) -> None:
         for _turn in range(3):
             started = time.monotonic()
             quick.litellm_admin.run(
-                "WITH l AS MATERIALIZED (SELECT array_agg('n' || n) AS ids FROM generate_series(1, %s) AS n) "
-                "SELECT user_bridge.write_listed_members('t1', ids, to_jsonb(ids)) FROM l",
+                "SELECT user_bridge.write_listed_members('t1', array(SELECT 'gone' || n FROM generate_series(1, %s) AS n), "
+                "(SELECT jsonb_agg('n' || n) FROM generate_series(1, 100000) AS n))",
                 [count],
             )
             found.append(time.monotonic() - started)
-            quick.litellm_admin.run("DELETE FROM user_bridge.listed_member")
         return min(found)
 
-    assert seconds(8000) < 8 * seconds(2000)
+    assert seconds(2000) < 4 * seconds(200)

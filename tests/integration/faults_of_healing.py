@@ -45,7 +45,9 @@ def _waiting(heal: Callable[[Pair], object]) -> Callable[[Pair], None]:
 
 
 def _lost(lose: Callable[[Pair], None]) -> Callable[[Pair], None]:
-    return lambda pair: pages.test_who_leaves_while_account_or_group_is_not_there_is_in_it_no_more(pages.team(pair), lose)
+    return lambda pair: pages.test_who_leaves_while_account_or_group_is_not_there_is_in_it_no_more(
+        pages.team(pair), lose
+    )
 
 
 HEALING: list[Row] = [

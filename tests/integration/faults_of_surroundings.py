@@ -65,6 +65,13 @@ SURROUNDINGS: list[Row] = [
         ),
     ),
     (
+        "a statement whose rows are delivered one by one is held by each of them",
+        "engine/litellm/commit.sql.j2",
+        "user_bridge.delivery_deadline(s) - user_bridge.time_spent();",
+        "user_bridge.delivery_deadline(s);",
+        savepoints.test_a_statement_is_held_no_longer_than_a_commit,
+    ),
+    (
         "a move of a transaction that did not commit is not taken back",
         "engine/litellm/journal.sql.j2",
         "IF v_move.outcome = 'in progress' THEN",

@@ -28,7 +28,7 @@ def queued(pair: Pair) -> int:
 def list_members(pair: Pair, first: int, count: int) -> None:
     """One write; the names are of nobody whom LiteLLM has."""
     pair.litellm.run(
-        "UPDATE \"LiteLLM_TeamTable\" SET members_with_roles = (SELECT coalesce(jsonb_agg(jsonb_build_object("
+        'UPDATE "LiteLLM_TeamTable" SET members_with_roles = (SELECT coalesce(jsonb_agg(jsonb_build_object('
         "'role', 'user', 'user_id', 'n' || n)), '[]') FROM generate_series(%s, %s) AS n) WHERE team_id = 't1'",
         [first, first + count - 1],
     )

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hard_support import QUICK
 from kit import openwebui, rows
-from kit.bridge import change_settings
+from kit.bridge import change_settings, install_bridge
 from kit.drains import drain_all
 from kit.model_rows import add_model, change_model, members
 from kit.oracle import differences
@@ -114,6 +115,28 @@ def test_what_was_queued_before_the_savepoint_is_delivered_once_more(people: Pai
         assert openwebui.accounts(people)["ann@example.com"] == ("Ann", "admin")
         people.litellm.run("ROLLBACK TO SAVEPOINT here")
     assert openwebui.accounts(people)["ann@example.com"] == ("Ann", "user")
+
+
+def test_a_statement_is_held_no_longer_than_a_commit(pair: Pair) -> None:
+    """Each row that it queues is a delivery, and Open WebUI may take long for each."""
+    install_bridge(pair, {**QUICK, "target_timeout_ms": 1000})
+    users = [f"u{number}" for number in range(20)]
+    for user in users:
+        rows.add_user(pair.litellm, user, f"{user}@example.com")
+    pair.openwebui_admin.run(
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END$$"
+    )
+    pair.openwebui_admin.run('CREATE TRIGGER slow AFTER UPDATE ON "user" FOR EACH ROW EXECUTE FUNCTION public.slow()')
+    with pair.litellm.transaction():
+        pair.litellm.run("SET CONSTRAINTS ALL IMMEDIATE")
+        pair.litellm.run("UPDATE \"LiteLLM_UserTable\" SET user_alias = 'New'")
+    # No more than five fit into the time of one COMMIT.
+    assert pair.litellm_admin.value("SELECT count(*) FROM user_bridge.sync_queue") >= len(users) - 5
+    pair.openwebui_admin.run('DROP TRIGGER slow ON "user"')
+    pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
+    drain_all(pair)
+    assert {name for name, _role in openwebui.accounts(pair).values()} == {"New"} and differences(pair) == []
 
 
 @pytest.mark.parametrize(

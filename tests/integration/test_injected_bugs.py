@@ -559,6 +559,17 @@ def _unrecorded(pair: Pair) -> None:
     pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
 
 
+def _many_at_once(pair: Pair) -> None:
+    """So many join a team that its list is queued."""
+    session = writer(pair)
+    rows.add_team(session, "many", "Many")
+    session.run(
+        'UPDATE "LiteLLM_TeamTable" SET members_with_roles = (SELECT jsonb_agg(jsonb_build_object('
+        "'role', 'user', 'user_id', 'n' || n)) FROM generate_series(1, 2001) AS n) WHERE team_id = 'many'"
+    )
+    pair.litellm_admin.rows("SELECT * FROM user_bridge.drain()")
+
+
 def _gave_way(pair: Pair) -> None:
     """A COMMIT beside another, while the drainer does not keep up."""
     other, session = writer(pair, autocommit=False), writer(pair)
@@ -632,6 +643,7 @@ PARTS: list[Part] = [
     _rekeyed,
     _taken_back,
     _unrecorded,
+    _many_at_once,
     _locked,
     _missed_account,
     _gave_way,

@@ -114,7 +114,7 @@ def test_a_long_list_is_not_read_for_each_of_many(quick: Pair) -> None:
         for _turn in range(3):
             started = time.monotonic()
             quick.litellm_admin.run(
-                "SELECT user_bridge.write_listed_members('t1', array(SELECT 'gone' || n FROM generate_series(1, %s) AS n), "
+                "SELECT user_bridge.write_listed_members('t1', array(SELECT 'x' || n FROM generate_series(1, %s) n), "
                 "(SELECT jsonb_agg('n' || n) FROM generate_series(1, 100000) AS n))",
                 [count],
             )

@@ -295,7 +295,7 @@ def _deliver(pair: Pair, kind: str, key: str) -> None:
 def test_who_leaves_while_account_or_group_is_not_there_is_in_it_no_more(
     teamed: Pair, lose: Callable[[Pair], None]
 ) -> None:
-    """Somebody has deleted it in Open WebUI, and both are made again: with the same ids, so that a page can name them."""
+    """Somebody has deleted it in Open WebUI, and both are made again with the same ids, which a page names."""
     change_settings(teamed, delivery="queued")
     lose(teamed)
     drain_on(teamed)

@@ -246,6 +246,8 @@ def _absent(connection: Any, name: str, check_mode: bool) -> Removal:
     if check_mode or not found.changed:
         return found
     with _pg.transaction(cur, read_only=False):
+        _alone_with(cur, name)
+        found = _uses(cur, name)
         role = quote(name)
         if found.used_here:
             if not found.usable:
@@ -255,6 +257,21 @@ def _absent(connection: Any, name: str, check_mode: bool) -> Removal:
         if not found.used_by:
             cur.execute(f"DROP ROLE {role}")
     return found
+
+
+def _alone_with(cur: Any, name: str) -> None:
+    """Until the transaction ends nobody else removes this role, from whichever database: each would see what the other
+    has there still, and leave the role to him. COMMENT has a lock for that which the whole server knows.
+    """
+    role = {"name": name}
+    comment = _pg.value(cur, "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %(name)s", role)
+    try:
+        with _pg.savepoint(cur):
+            cur.execute(f"COMMENT ON ROLE {quote(name)} IS {'NULL' if comment is None else literal(comment)}")
+    except _pg.PgError as error:
+        # Who may not comment on it may not drop it either.
+        if _pg.sqlstate(error) != _pg.INSUFFICIENT_PRIVILEGE:
+            raise
 
 
 def _uses(cur: Any, name: str) -> Removal:

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from kit.common import REPO
 from kit.pairs import MONITOR, Pair, Session
 from kit.prepare import apt_install
 from kit.recap import Run
-from playbooks_support import READ_ONLY, deploy, forget_roles, play, unchanged, variables
+from playbooks_support import READ_ONLY, deploy, forget_roles, play, unchanged, variables, wait_until
 
 FILES = REPO / "roles" / "monitoring" / "files"
 FOLDERS = ("collector", "rules", "dashboard")
@@ -102,6 +103,25 @@ def test_its_whole_life(pair: Pair, tmp_path: Path) -> None:
     removed = play(REMOVE, variables(pair, **options), tmp_path)
     assert (removed.failed, removed.changed > 0) == (0, True), removed.output
     assert not is_there(pair, tmp_path)
+
+
+def test_two_hosts_set_what_belongs_to_the_server(alone: Pair) -> None:
+    """At once, each for the bridge of another database."""
+    alone.cluster.execute(f"CREATE ROLE {MONITOR}")
+    role_vars = yaml.safe_load((REPO / "roles" / "monitoring" / "vars" / "main.yml").read_text(encoding="utf-8"))
+    lacking = role_vars["__monitoring_lacking"]
+    one, other = (alone.connect(side, "postgres", autocommit=False) for side in ("litellm", "openwebui"))
+    found = [[row["statement"] for row in each.rows(lacking, {"name": MONITOR})] for each in (one, other)]
+    of_role = [statement for statement in found[0] if f" ROLE {MONITOR} " in statement]
+    assert of_role and set(of_role) <= set(found[1])
+    one.run("; ".join(of_role))
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(other.run, "; ".join(of_role))
+        wait_until(lambda: alone.litellm_admin.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        one.raw.commit()
+        beside.result()
+    other.raw.commit()
+    assert not [row for row in one.rows(lacking, {"name": MONITOR}) if f" ROLE {MONITOR} " in row["statement"]]
 
 
 @pytest.mark.weekly

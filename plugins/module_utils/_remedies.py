@@ -149,6 +149,11 @@ _CONNECTION = (
     ),
     Remedy("role", ("role ",), login="check {user}", target="check bridge_sync_user"),
     Remedy(
+        "permission",
+        sqlstates=("42501",),
+        login="set {user} to a superuser, or let that role be a member of the bridge's owner role (bridge_owner_role)",
+    ),
+    Remedy(
         "driver",
         ("psycopg",),
         login="install the Python library psycopg2 for that interpreter, or set ansible_python_interpreter to one that "

@@ -169,6 +169,7 @@ QUOTED = PASSWORDS[SYNC_USER].replace("'", "''")
 ANOTHER_PASSWORD = sql(f"ALTER ROLE {SYNC_USER} PASSWORD 'new'", undo=f"ALTER ROLE {SYNC_USER} PASSWORD '{QUOTED}'")
 NO_LOGIN = sql(f"ALTER ROLE {SYNC_USER} NOLOGIN", undo=f"ALTER ROLE {SYNC_USER} LOGIN")
 NO_CONNECT = sql(f'REVOKE CONNECT ON DATABASE "{{db}}" FROM PUBLIC, {SYNC_USER}')
+NO_SCHEMA = sql(f"REVOKE USAGE ON SCHEMA user_bridge FROM {SYNC_USER}")
 LIMIT = sql(f"ALTER ROLE {SYNC_USER} CONNECTION LIMIT 0", undo=f"ALTER ROLE {SYNC_USER} CONNECTION LIMIT -1")
 # What docs/operations.md names, and how it comes about.
 DELIVERIES: dict[str, Damage] = {
@@ -288,6 +289,7 @@ LOGINS: dict[str, Callable[[Pair], AbstractContextManager[dict[str, Any]]]] = {
     "shutting down": led_to(a_server_that_shuts_down),
     "database": options(login_db="nowhere"),
     "role": on_the_server(rule("trust")),
+    "42501": on_the_server(NO_SCHEMA),
     "UB001": led_to(nobody),
 }
 

@@ -60,6 +60,7 @@ def test_connection_by_words_and_names(reason: str, name: str) -> None:
         ("53300", "too many connections"),
         ("57P03", "starting"),
         ("2F003", "pg_hba"),
+        ("42501", "permission"),
     ],
 )
 def test_connection_by_sqlstate_in_any_language(sqlstate: str, name: str) -> None:

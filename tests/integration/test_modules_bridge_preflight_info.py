@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from modules_support import (
     warnings,
     without_a_write,
 )
-from playbooks_support import forget_roles
+from playbooks_support import forget_roles, wait_until
 
 MODULE = "bridge_preflight_info"
 both_drivers = pytest.mark.parametrize("driver", DRIVERS)
@@ -97,6 +98,26 @@ def test_a_bare_pair_and_what_its_plan_makes_of_it(pair: Pair) -> None:
     after = look(pair)["plan"]
     assert after["statements"] == {"litellm": [], "openwebui": []} and after["sync_user"] is False
     assert after["connection"] is True
+
+
+def test_two_hosts_join_the_roles_at_once(pair: Pair) -> None:
+    """With a login that is no superuser, each for the bridge of another database; up to 15 the server refuses one."""
+    ensure_roles(pair)
+    pair.cluster.execute("DROP ROLE IF EXISTS joiner", "CREATE ROLE joiner CREATEROLE LOGIN PASSWORD 'of a joiner'")
+    found = look(pair, login_user="joiner", login_password="of a joiner")["plan"]["statements"]["litellm"]
+    joins = [statement for statement in found if "joiner" in statement]
+    one, other = (pair.connect(side, "postgres", autocommit=False) for side in SIDES)
+    one.run("; ".join(joins))
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(other.run, "; ".join(joins))
+        wait_until(lambda: pair.litellm_admin.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        one.raw.commit()
+        beside.result()
+    other.raw.commit()
+    member = "SELECT count(*) FROM pg_auth_members WHERE member = 'joiner'::regrole AND roleid = ANY (%s::regrole[])"
+    roles = [OWNER_ROLE, PROGRAM_ROLES["litellm"]]
+    assert pair.litellm_admin.value(member, [roles]) == len(joins) == 2
+    pair.cluster.execute("DROP ROLE joiner")
 
 
 def test_nothing_to_do(installed: Pair) -> None:

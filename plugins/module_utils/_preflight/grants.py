@@ -33,7 +33,7 @@ def statements(asked: Asked, facts: dict[str, Any]) -> list[str]:
     for role in (asked.owner_role, asked.program_role):
         if not facts["is_superuser"] and not facts["roles"].get(role, {}).get("login_may_become"):
             # A superuser may become any role; everybody else has to be a member to hand objects to it.
-            found.append(f"GRANT {quote(role)} TO {quote(facts['login'])}")
+            found.append(_unless_done(f"GRANT {quote(role)} TO {quote(facts['login'])}"))
     if facts["schema_owner"] is None:
         found.append(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {quote(asked.owner_role)}")
     elif facts["schema_owner"] != asked.owner_role:
@@ -45,11 +45,12 @@ def statements(asked: Asked, facts: dict[str, Any]) -> list[str]:
 
 
 def _create_role(role: str, comment: str) -> str:
-    """Another host of the play may create it at the same time, for another bridge on this server."""
-    body = (
-        f"BEGIN CREATE ROLE {role} NOLOGIN; COMMENT ON ROLE {role} IS {literal(comment)}; "
-        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
-    )
+    return _unless_done(f"CREATE ROLE {role} NOLOGIN; COMMENT ON ROLE {role} IS {literal(comment)}")
+
+
+def _unless_done(statements: str) -> str:
+    """Another host of the play may do the same to a role at the same time, for another bridge on this server."""
+    body = f"BEGIN {statements}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
     return f"DO {literal(body)}"
 
 

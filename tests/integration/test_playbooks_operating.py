@@ -45,23 +45,25 @@ def plays(*playbooks: tuple[str, str]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def previewed(lagging: Pair, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    own = variables(lagging)
+    own, folder = variables(lagging), tmp_path_factory.mktemp("preview")
     given = {
         "drains": {"drains": own},
         "compares": {
             "everything": own,
             "groups": {**own, "bridge_reconcile_types": "organization,team"},
         },
-        "audits": {"audits": own},
+        "audits": {"audits": {**own, "bridge_audit_path": str(folder / "audit.json")}},
     }
     steps = plays(("drain_bridge", "drains"), ("reconcile_bridge", "compares"), ("bridge_audit", "audits"))
-    return play_hosts(steps, given, tmp_path_factory.mktemp("preview"), "--check", "--diff", env=READ_ONLY)
+    run = play_hosts(steps, given, folder, "--check", "--diff", env=READ_ONLY)
+    assert not (folder / "audit.json").exists()
+    return run
 
 
 def test_check_mode_shows_what_would_change(previewed: Run) -> None:
     ended = {name: (host.changed, host.failed) for name, host in previewed.hosts.items()}
-    assert ended == {"drains": (1, 0), "everything": (1, 0), "groups": (0, 0), "audits": (0, 0)}, previewed.output
-    for line in ("+user u2 exists: true", '-user u1 name: "Mallory"', '+user u1 name: "Ann"'):
+    assert ended == {"drains": (1, 0), "everything": (1, 0), "groups": (0, 0), "audits": (1, 0)}, previewed.output
+    for line in ('+        "entity_id": "u1",', "+user u2 exists: true", '-user u1 name: "Mallory"', '+user u1 name: "Ann"'):
         assert line in previewed.output, previewed.output
     assert "- user: entities: 1, fields: 1 (name)" in previewed.words and "Fields that differed: 0" in previewed.words
 

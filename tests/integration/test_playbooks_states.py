@@ -218,7 +218,15 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "deploy_bridge": REPAIRED,
 }
 CHECKED = ("to_be_removed", "password_changed")
-CHECKS = (*(f"checks_remove_{state}" for state in CHECKED), "checks_absent", "checks_deploy", "checks_resume")
+# With a line of what each shows.
+CHECKS = {
+    **{f"checks_remove_{state}": "-what it owns and was granted here" for state in CHECKED},
+    "checks_absent": "-CREATE TRIGGER user_bridge_enqueue",
+    "checks_deploy": "+CREATE TABLE",
+    "checks_resume": "+delivers",
+    "checks_pause": "+paused until 2100-01-01",
+    "checks_rotate": "+password: (not shown, a new one)",
+}
 # A first deployment's check mode is in test_playbooks_deploy, and a login of its own goes as any other.
 RARE_CHECKS = ("checks_remove_password_changed", "checks_deploy")
 
@@ -391,6 +399,8 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory, pytestcon
         *shipped("deploy_bridge", "checks_absent", check_mode=True),
         *shipped("deploy_bridge", "checks_deploy", check_mode=True),
         *shipped("resume_bridge", "checks_resume", check_mode=True),
+        *shipped("pause_bridge", "checks_pause", check_mode=True),
+        *shipped("rotate_sync_password", "checks_rotate", check_mode=True),
     ]
     inventory = {
         **bridges.inventory(LOOKS if at_length else on_a_push(LOOKS)),
@@ -400,11 +410,13 @@ def looked(bridges: Bridges, tmp_path_factory: pytest.TempPathFactory, pytestcon
         "checks_absent": {"checks_absent": {**bridges.variables("deployed"), "bridge_state": "absent"}},
         "checks_deploy": {"checks_deploy": bridges.variables("pristine")},
         "checks_resume": {"checks_resume": bridges.variables("paused")},
+        "checks_pause": {"checks_pause": bridges.variables("to_be_paused")},
+        "checks_rotate": {"checks_rotate": {**bridges.variables("deployed"), "bridge_sync_password": "another day"}},
     }
     if not at_length:
         for group in inventory:
             inventory[group] = {name: host for name, host in inventory[group].items() if name not in RARE_CHECKS}
-    hosts = play_hosts([*plays(LOOKS), *checks], inventory, tmp_path_factory.mktemp("looks"))
+    hosts = play_hosts([*plays(LOOKS), *checks], inventory, tmp_path_factory.mktemp("looks"), "--diff")
     return Looked(hosts, before, bridges.snapshots())
 
 
@@ -433,6 +445,7 @@ def test_a_run_that_changes_nothing(looked: Looked, playbook: str, state: str, e
 def test_a_play_in_check_mode(looked: Looked, host: str) -> None:
     done = looked.run.hosts[host]
     assert (done.changed > 0, done.failed) == (True, 0), looked.run.output
+    assert CHECKS[host] in looked.run.output, looked.run.output
 
 
 @pytest.mark.parametrize("state", by_state([*STATES, "pristine", "deployed", "password_changed", "upstream_alone"]))

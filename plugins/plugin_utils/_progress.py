@@ -97,10 +97,12 @@ def drained_line(drained: dict[str, Any], queue: dict[str, Any], seconds: float)
 def taken_over_line(done: dict[str, Any]) -> str:
     """What bridge_takeover did, and how much is left to deliver."""
     linked, repaired = done["linked"], sum(done["repaired"].values())
-    return (
-        f"{linked['accounts']:,} accounts and {linked['groups']:,} groups taken over, {repaired:,} fields repaired, "
-        f"{done['queued']:,} entities to deliver"
-    )
+    taken = f"{_counted(linked['accounts'], 'account')} and {_counted(linked['groups'], 'group')} taken over"
+    return f"{taken}, {_counted(repaired, 'field')} repaired, {_counted(done['queued'], 'entity', 'entities')} to deliver"
+
+
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 # What only the first call of several can say: the others only drain.

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 import pytest
+from ansible_collections.llmops.user_bridge.plugins.filter.table import table
 
 from kit import reported
 from kit.common import REPO
@@ -27,10 +28,12 @@ LINES = [
 ]
 
 
-def lines(found: dict[str, Any]) -> str:
+def lines(found: dict[str, Any], name: str = "models.txt.j2") -> str:
     loader = jinja2.FileSystemLoader(REPO / "roles" / "bridge" / "templates")
     templates = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return templates.get_template("models.txt.j2").render(__bridge_info=found, explain_user="u1")
+    templates.filters["llmops.user_bridge.table"] = table
+    given = {"bridge_litellm_db": "litellm", "bridge_maintenance_name": "litellm", "bridge_report_path": ""}
+    return templates.get_template(name).render(__bridge_info=found, explain_user="u1", **given)
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -41,3 +44,8 @@ def test_each_of_them_is_said(line: str) -> None:
 def test_where_rights_are_not_followed_nothing_is_said() -> None:
     models = {"litellm": None, "openwebui": None}
     assert lines({**FACTS, "models": models, "enforcement": None, "explanation": None}).strip() == ""
+
+
+@pytest.mark.parametrize("line", ["- 2 entities, unreachable: ", "- 1 entity, refused by Open WebUI: "])
+def test_the_report_counts_entities(line: str) -> None:
+    assert line in lines(FACTS, "status.txt.j2")

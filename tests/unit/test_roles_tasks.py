@@ -71,14 +71,52 @@ def test_check_mode_can_be_a_keyword() -> None:
 
 def test_every_playbook_leaves_the_check_of_variables_to_the_role() -> None:
     """Ansible's own validation says one problem at a time, with the whole specification in the line."""
-    specs = {path.parts[-3]: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"] for path in SPECS}
     for path in REPO.glob("playbooks/*.yml"):
         for task in tasks(path):
             role = task.get("ansible.builtin.import_role")
             if role:
                 assert role["rolespec_validate"] is False, path
-                # What ansible-doc shows.
-                assert role.get("tasks_from", "main") in specs[role["name"].rpartition(".")[2]], path
+
+
+def test_what_a_playbook_runs_is_shown_by_ansible_doc() -> None:
+    specs = {path.parts[-3]: yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"] for path in SPECS}
+    for path in REPO.glob("playbooks/*.yml"):
+        (role,) = [task["ansible.builtin.import_role"] for task in tasks(path) if "ansible.builtin.import_role" in task]
+        found = specs[role["name"].rpartition(".")[2]].get(role.get("tasks_from", "main"))
+        assert found and found["short_description"] and found["description"], path
+
+
+# What delivers or compares for as long as there is something.
+TAKES_LONG = ("llmops.user_bridge.bridge_sync", "llmops.user_bridge.bridge_migration")
+
+
+def takes_long(task: dict[str, Any]) -> bool:
+    given = next((task[module] for module in TAKES_LONG if module in task), None)
+    return given is not None and given.get("action") not in ("pause", "reject_removals") and not task.get("check_mode")
+
+
+def test_what_takes_long_ends_with_a_line_of_what_it_did() -> None:
+    """Besides what bridge_sync and bridge_migration show meanwhile."""
+    found = 0
+    for path in REPO.glob("roles/*/tasks/*.yml"):
+        every = list(tasks(path))
+        said = {yaml.safe_dump(task) for task in every if "ansible.builtin.debug" in task} | {
+            "__bridge_delivered_text" for task in every if "delivered.yml" in str(task.get("ansible.builtin.include_tasks"))
+        }
+        for task in filter(takes_long, every):
+            found += 1
+            text = "__bridge_delivered_text" if task["register"] == "__bridge_delivered" else task["register"] + "."
+            assert any(text in each for each in said), (path, task["name"])
+    assert found > 6
+
+
+def test_nothing_is_decided_by_the_words_of_a_server() -> None:
+    """They are in its language: bridge_query_info and others return the cause."""
+    words = re.compile(r"\bin \(?\w+\.(conn_err_)?msg\b|\.(conn_err_)?msg\b[^}]*\bis (search|match|regex)\b|\bsaid\b")
+    for path in [*FILES, *REPO.glob("roles/*/vars/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        for expression in expressions(yaml.safe_load(text)):
+            assert not words.search(expression), (path, expression)
 
 
 def test_no_role_reads_the_specification_of_all_variables_to_check_none() -> None:

@@ -20,7 +20,8 @@ def parked(results: Mapping[str, int], database: str) -> list[str]:
     number = results.get("PARKED", 0)
     if not number:
         return []
+    noun, verb = ("removal", "waits") if number == 1 else ("removals", "wait")
     return [
-        f"{number} removals of what has gone from LiteLLM wait for approval, see user_bridge.held_changes() in "
+        f"{number} {noun} of what has gone from LiteLLM {verb} for approval, see user_bridge.held_changes() in "
         f"database {database}"
     ]

@@ -63,9 +63,9 @@ def test_it_delivers_by_bridge_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert done["delivered"] == {"SUCCESS": 4, "PARKED": 1}
     (warning,) = done["warnings"]
-    assert "1 removals" in warning and "database litellm" in warning
+    assert "1 removal of what has gone from LiteLLM waits for approval" in warning and "database litellm" in warning
     taken, delivered = calls.shown
-    assert taken == "db1: 3 accounts and 1 groups taken over, 2 fields repaired, 5 entities to deliver"
+    assert taken == "db1: 3 accounts and 1 group taken over, 2 fields repaired, 5 entities to deliver"
     assert delivered.startswith("db1: 4 delivered, 1 queued, ")
 
 

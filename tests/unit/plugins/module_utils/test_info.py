@@ -137,3 +137,18 @@ def test_the_cause_of_each_failure_comes_with_its_remedy() -> None:
         "2 entities: too long: shorten it",
         "1 entity: locked: wait",
     ]
+
+
+@pytest.mark.parametrize("state", ["litellm", "openwebui"])
+def test_half_a_deployment_is_named_by_the_program(state: str) -> None:
+    program = {"litellm": "LiteLLM", "openwebui": "Open WebUI"}[state]
+    (reason,) = health(info(**{state: side(installed=False)}))["reasons"]
+    assert reason == f"{program}'s database db has no bridge: run the playbook llmops.user_bridge.deploy_bridge"
+
+
+def test_a_reason_says_where_to_decide() -> None:
+    """Not a section that the report of a playbook may not have."""
+    queue = {"depth": 1, "failed": 1, "oldest_seconds": 1, "by_type": {}}
+    (failed, held) = health(info(queue=queue, removals={"total": 1, "first": [], "by_kind": {"deletion": 1}}))["reasons"]
+    assert failed == "1 of 1 queued change could not be delivered so far"
+    assert held.startswith("1 change held until somebody decides (1 deletion): the playbook llmops.user_bridge.review_c")

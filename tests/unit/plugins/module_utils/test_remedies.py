@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies import (
     _CONNECTION,
     _DELIVERY,
@@ -14,6 +16,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
     delivery_remedy,
     server_reason,
 )
+from kit.common import REPO
 
 # What libpq and PostgreSQL 15 say, the latter in the languages whose wording differs most.
 REFUSED = 'connection to server at "127.0.0.1", port 5432 failed: '
@@ -38,6 +41,7 @@ REFUSED = 'connection to server at "127.0.0.1", port 5432 failed: '
             "pg_hba",
         ),
         ("Peer-Authentifizierung für Benutzer »me« fehlgeschlagen", "peer"),
+        ('role "me" is not permitted to log in', "role"),
         ("server does not support SSL, but SSL was required", "TLS"),
         ("SSL connection has been closed unexpectedly", "unreachable"),
         ("sorry, too many clients already", "too many connections"),
@@ -65,6 +69,23 @@ def test_connection_by_words_and_names(reason: str, name: str) -> None:
 )
 def test_connection_by_sqlstate_in_any_language(sqlstate: str, name: str) -> None:
     assert connection_remedy(sqlstate, "etwas auf »mine«", "me", "mine").name == name
+
+
+def test_a_password_that_the_server_refuses_in_german_is_set_anew() -> None:
+    """By a login that cannot compare it: the role sync_user decides so by the cause, and is the same in every language."""
+    path = REPO / "roles" / "sync_user" / "vars" / "main.yml"
+    is_refused = jinja2.Template(yaml.safe_load(path.read_text(encoding="utf-8"))["__sync_user_is_refused"])
+    for reason, refused in (
+        ('password authentication failed for user "sync"', True),
+        ("Passwort-Authentifizierung für Benutzer »sync« fehlgeschlagen", True),
+        ("Datenbank »openwebui« existiert nicht", False),
+    ):
+        said = f"{REFUSED}FATAL:  {reason}"
+        target = {"failed": True, "msg": said, "cause": connection_remedy("", said, "sync", "openwebui").name}
+        for reads in (True, False):
+            seen = {"openwebui": {"reads_passwords": reads}}
+            done = is_refused.render(__bridge_seen=seen, __sync_user_target=target)
+            assert done.strip() == str(refused and not reads), reason
 
 
 def test_equal_names_leave_the_login_as_the_likelier_cause() -> None:

@@ -98,7 +98,9 @@ def taken_over_line(done: dict[str, Any]) -> str:
     """What bridge_takeover did, and how much is left to deliver."""
     linked, repaired = done["linked"], sum(done["repaired"].values())
     taken = f"{_counted(linked['accounts'], 'account')} and {_counted(linked['groups'], 'group')} taken over"
-    return f"{taken}, {_counted(repaired, 'field')} repaired, {_counted(done['queued'], 'entity', 'entities')} to deliver"
+    return (
+        f"{taken}, {_counted(repaired, 'field')} repaired, {_counted(done['queued'], 'entity', 'entities')} to deliver"
+    )
 
 
 def _counted(count: int, noun: str, plural: str = "") -> str:

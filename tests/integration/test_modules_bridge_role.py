@@ -122,11 +122,14 @@ def test_a_role_goes(pair: Pair) -> None:
 
 def test_two_hosts_remove_the_last_bridges_of_a_server(pair: Pair) -> None:
     """At once, each from its own database: the role goes with the later of them, and gets no right back."""
-    pair.cluster.execute(f"DROP ROLE IF EXISTS {NAME}", f"CREATE ROLE {NAME} LOGIN", f"COMMENT ON ROLE {NAME} IS 'It''s'")
+    pair.cluster.execute(
+        f"DROP ROLE IF EXISTS {NAME}", f"CREATE ROLE {NAME} LOGIN", f"COMMENT ON ROLE {NAME} IS 'It''s'"
+    )
     pair.litellm_admin.run(f"CREATE TABLE of_his (); ALTER TABLE of_his OWNER TO {NAME}")
     pair.openwebui_admin.run(f'GRANT CONNECT ON DATABASE "{pair.openwebui_db}" TO {NAME}')
     waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'llmops.user_bridge' AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'llmops.user_bridge' AND wait_event_type = 'Lock'"
     )
     holder = pair.connect("litellm", "postgres", autocommit=False)
     holder.run("LOCK TABLE of_his IN ACCESS SHARE MODE")

@@ -63,7 +63,12 @@ def previewed(lagging: Pair, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_check_mode_shows_what_would_change(previewed: Run) -> None:
     ended = {name: (host.changed, host.failed) for name, host in previewed.hosts.items()}
     assert ended == {"drains": (1, 0), "everything": (1, 0), "groups": (0, 0), "audits": (1, 0)}, previewed.output
-    for line in ('+        "entity_id": "u1",', "+user u2 exists: true", '-user u1 name: "Mallory"', '+user u1 name: "Ann"'):
+    for line in (
+        '+        "entity_id": "u1",',
+        "+user u2 exists: true",
+        '-user u1 name: "Mallory"',
+        '+user u1 name: "Ann"',
+    ):
         assert line in previewed.output, previewed.output
     assert "- user: entities: 1, fields: 1 (name)" in previewed.words and "Fields that differed: 0" in previewed.words
 

@@ -101,7 +101,9 @@ def test_what_takes_long_ends_with_a_line_of_what_it_did() -> None:
     for path in REPO.glob("roles/*/tasks/*.yml"):
         every = list(tasks(path))
         said = {yaml.safe_dump(task) for task in every if "ansible.builtin.debug" in task} | {
-            "__bridge_delivered_text" for task in every if "delivered.yml" in str(task.get("ansible.builtin.include_tasks"))
+            "__bridge_delivered_text"
+            for task in every
+            if "delivered.yml" in str(task.get("ansible.builtin.include_tasks"))
         }
         for task in filter(takes_long, every):
             found += 1

@@ -149,6 +149,10 @@ def test_half_a_deployment_is_named_by_the_program(state: str) -> None:
 def test_a_reason_says_where_to_decide() -> None:
     """Not a section that the report of a playbook may not have."""
     queue = {"depth": 1, "failed": 1, "oldest_seconds": 1, "by_type": {}}
-    (failed, held) = health(info(queue=queue, removals={"total": 1, "first": [], "by_kind": {"deletion": 1}}))["reasons"]
+    (failed, held) = health(info(queue=queue, removals={"total": 1, "first": [], "by_kind": {"deletion": 1}}))[
+        "reasons"
+    ]
     assert failed == "1 of 1 queued change could not be delivered so far"
-    assert held.startswith("1 change held until somebody decides (1 deletion): the playbook llmops.user_bridge.review_c")
+    assert held.startswith(
+        "1 change held until somebody decides (1 deletion): the playbook llmops.user_bridge.review_c"
+    )

@@ -16,6 +16,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._remedies impor
     delivery_remedy,
     server_reason,
 )
+
 from kit.common import REPO
 
 # What libpq and PostgreSQL 15 say, the latter in the languages whose wording differs most.
@@ -72,7 +73,7 @@ def test_connection_by_sqlstate_in_any_language(sqlstate: str, name: str) -> Non
 
 
 def test_a_password_that_the_server_refuses_in_german_is_set_anew() -> None:
-    """By a login that cannot compare it: the role sync_user decides so by the cause, and is the same in every language."""
+    """By a login that cannot compare it: the role sync_user decides by the cause, which has no language."""
     path = REPO / "roles" / "sync_user" / "vars" / "main.yml"
     is_refused = jinja2.Template(yaml.safe_load(path.read_text(encoding="utf-8"))["__sync_user_is_refused"])
     for reason, refused in (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from kit import binaries, litellm, pairs
 from kit.cluster import SUPERUSER, Cluster, running
 from kit.common import REPO
 from kit.drains import drain_on
-from kit.pairs import PASSWORDS, SYNC_USER, Pair
-from playbooks_support import READ_ONLY, Plays, play, variables
+from kit.pairs import MONITOR, OWN_ROLES, PASSWORDS, SYNC_USER, Pair
+from playbooks_support import READ_ONLY, Plays, described, forget_roles, play, play_hosts, shipped, variables
 
 SITE = REPO / "examples" / "site.yml"
 # One host after the other, task by task: both have roles on one of the servers.
@@ -133,3 +134,23 @@ def session_options(pair: Pair) -> str:
         "SELECT option_value FROM pg_foreign_server, pg_options_to_table(srvoptions) WHERE option_name = 'options'"
     )
     return str(options)
+
+
+@pytest.mark.weekly
+def test_several_bridges_of_one_server_at_once(pair: Pair, server: Cluster, tmp_path: Path) -> None:
+    """Each on a host of its own: what belongs to the whole server is made by one of them, and goes with the last.
+
+    On every push: what two of them do to one role, in test_modules_bridge_role and test_playbooks_monitoring.
+    """
+    forget_roles(pair)
+    with ExitStack() as stack:
+        every = [pair, *(stack.enter_context(pairs.pair(server)) for _ in range(2))]
+        before = [described(each) for each in every]
+        values = {f"host{number}": variables(each, bridge_monitoring=True) for number, each in enumerate(every)}
+        for playbook in ("deploy_bridge", "remove_bridge"):
+            for env in ({}, READ_ONLY):
+                done = play_hosts(shipped(playbook, "bridges"), {"bridges": values}, tmp_path, env=env)
+                assert (done.failed, done.changed > 0) == (0, env != READ_ONLY), done.output
+        assert [described(each) for each in every] == before
+        own = [*OWN_ROLES, SYNC_USER, MONITOR]
+        assert pair.litellm_admin.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [own]) == []

@@ -9,8 +9,8 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 PG ?=
 # The same for `make versions`: the oldest and the newest that are supported.
 VERSIONS ?= 13,18
-# Tests side by side; each of them has servers of its own. Three for two cores: a test waits a fifth of its time.
-JOBS ?= 3
+# Tests side by side; each of them has servers of its own.
+JOBS ?= 2
 # Series of ansible-core for `make matrix`: the oldest; "all" but the one of .venv, or "2.18,2.21".
 CORE ?= 2.18
 # Scenarios for `make molecule`: empty for all.

@@ -16,6 +16,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -321,6 +322,17 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it has not come about"
         time.sleep(0.05)
+
+
+def one_waits_for_the_other(pair: Pair, statements: str, one: Session, other: Session) -> None:
+    """Both execute this, each in a transaction of its own, of which the second goes on when the first has committed."""
+    one.run(statements)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(other.run, statements)
+        wait_until(lambda: pair.litellm_admin.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        one.raw.commit()
+        beside.result()
+    other.raw.commit()
 
 
 def forget_roles(pair: Pair) -> None:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ from modules_support import (
     warnings,
     without_a_write,
 )
-from playbooks_support import forget_roles, wait_until
+from playbooks_support import forget_roles, one_waits_for_the_other
 
 MODULE = "bridge_preflight_info"
 both_drivers = pytest.mark.parametrize("driver", DRIVERS)
@@ -107,13 +106,7 @@ def test_two_hosts_join_the_roles_at_once(pair: Pair) -> None:
     found = look(pair, login_user="joiner", login_password="of a joiner")["plan"]["statements"]["litellm"]
     joins = [statement for statement in found if "joiner" in statement]
     one, other = (pair.connect(side, "postgres", autocommit=False) for side in SIDES)
-    one.run("; ".join(joins))
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(other.run, "; ".join(joins))
-        wait_until(lambda: pair.litellm_admin.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        one.raw.commit()
-        beside.result()
-    other.raw.commit()
+    one_waits_for_the_other(pair, "; ".join(joins), one, other)
     member = "SELECT count(*) FROM pg_auth_members WHERE member = 'joiner'::regrole AND roleid = ANY (%s::regrole[])"
     roles = [OWNER_ROLE, PROGRAM_ROLES["litellm"]]
     assert pair.litellm_admin.value(member, [roles]) == len(joins) == 2

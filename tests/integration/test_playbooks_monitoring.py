@@ -15,7 +15,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from kit.common import REPO
 from kit.pairs import MONITOR, Pair, Session
 from kit.prepare import apt_install
 from kit.recap import Run
-from playbooks_support import READ_ONLY, deploy, forget_roles, play, unchanged, variables, wait_until
+from playbooks_support import READ_ONLY, deploy, forget_roles, one_waits_for_the_other, play, unchanged, variables
 
 FILES = REPO / "roles" / "monitoring" / "files"
 FOLDERS = ("collector", "rules", "dashboard")
@@ -114,13 +113,7 @@ def test_two_hosts_set_what_belongs_to_the_server(alone: Pair) -> None:
     found = [[row["statement"] for row in each.rows(lacking, {"name": MONITOR})] for each in (one, other)]
     of_role = [statement for statement in found[0] if f" ROLE {MONITOR} " in statement]
     assert of_role and set(of_role) <= set(found[1])
-    one.run("; ".join(of_role))
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(other.run, "; ".join(of_role))
-        wait_until(lambda: alone.litellm_admin.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        one.raw.commit()
-        beside.result()
-    other.raw.commit()
+    one_waits_for_the_other(alone, "; ".join(of_role), one, other)
     assert not [row for row in one.rows(lacking, {"name": MONITOR}) if f" ROLE {MONITOR} " in row["statement"]]
 
 

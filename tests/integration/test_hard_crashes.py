@@ -118,7 +118,8 @@ def test_a_drainer_delivers_on_after_a_server_was_killed(own_server: Pair) -> No
 
 def _uncompared(mutate: Mutate) -> Mutate:
     """The same mutant, of a bridge that does not compare both sides after a crash, which repairs what this loses."""
-    blind = replaced("engine/litellm/drain.sql.j2", "user_bridge.find_losses(v_reply ->> 'place', s)", "NULL")
+    call = "user_bridge.find_losses(concat_ws(' ', v_reply ->> 'place', user_bridge.source_place()), s)"
+    blind = replaced("engine/litellm/drain.sql.j2", call, "NULL")
     return lambda path, text: blind(path, mutate(path, text))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from kit import model_rows, rows
+from kit import model_rows, openwebui, rows
 from kit.bridge import before_the_bridge, install_bridge
 from kit.drains import drain_all
 from kit.oracle import differences
@@ -89,3 +89,17 @@ def test_one_comparison_puts_everything_right(pair: Pair, story: int) -> None:
     drain_all(pair)
     assert differences(pair) == []
     assert pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile()") == []
+
+
+def test_an_emptied_table_is_noticed_by_the_next_drain(pair: Pair) -> None:
+    """No row trigger sees a TRUNCATE."""
+    install_bridge(pair, SETTINGS)
+    rows.add_user(pair.litellm, "u1", "ann@example.com")
+    for team in ("t1", "t2"):
+        rows.add_team(pair.litellm, team, team, members_with_roles=model_rows.members("u1"))
+    drain_all(pair)
+    pair.litellm.run('TRUNCATE "LiteLLM_TeamTable" CASCADE')
+    rows.add_team(pair.litellm, "t2", "t2", members_with_roles=model_rows.members("u1"))
+    drain_all(pair)
+    assert differences(pair) == []
+    assert set(openwebui.groups(pair)) == {"grp_team_t2"}

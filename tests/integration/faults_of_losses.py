@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import test_delivery as delivery
 import test_locked_tables as tables
 import test_missed_changes as missed
+from hard_support import QUICK
+from kit.bridge import install_bridge
 from kit.pairs import Pair
 
 Row = tuple[str, str, str, str, Callable[[Pair], None]]
@@ -20,6 +23,11 @@ _USER = "entities/user/litellm/enqueue.sql.j2"
 
 def _each(table: str) -> Callable[[Pair], None]:
     return lambda pair: tables.test_it_is_waited_for_once_and_not_by_each_row(pair, table)
+
+
+def _who_left(pair: Pair) -> None:
+    install_bridge(pair, QUICK)
+    delivery.test_who_left_while_a_column_was_renamed_is_out_when_it_is_back(pair)
 
 
 LOSSES: list[Row] = [
@@ -71,5 +79,19 @@ LOSSES: list[Row] = [
         "    IF repair THEN\n        PERFORM user_bridge.enqueue_dependants",
         "    IF false THEN\n        PERFORM user_bridge.enqueue_dependants",
         lambda pair: missed.test_one_comparison_puts_everything_right(pair, 0),
+    ),
+    (
+        "a table that somebody emptied is no news",
+        "engine/litellm/drain.sql.j2",
+        "concat_ws(' ', v_reply ->> 'place', user_bridge.source_place())",
+        "v_reply ->> 'place'",
+        missed.test_an_emptied_table_is_noticed_by_the_next_drain,
+    ),
+    (
+        "who left while a column was renamed stays",
+        "engine/litellm/queue.sql.j2",
+        "    PERFORM nextval('user_bridge.losses');\n    FOREACH",
+        "    FOREACH",
+        _who_left,
     ),
 ]

@@ -532,6 +532,24 @@ def test_a_column_that_litellm_renamed_fails_no_write_and_spend_queues_nothing(q
     assert openwebui.accounts(quick) == {}
 
 
+def test_who_left_while_a_column_was_renamed_is_out_when_it_is_back(quick: Pair) -> None:
+    """What a row means to others is not known then: of a team its members, of a user the next one with that address."""
+    for user in ("first", "next", "third"):
+        rows.add_user(quick.litellm, user, "next@example.com" if user == "next" else "first@example.com")
+    team = [{"role": "user", "user_id": user} for user in ("first", "next")]
+    rows.add_team(quick.litellm, "t1", "Team", members_with_roles=team)
+    drain(quick)
+    quick.litellm.run('ALTER TABLE "LiteLLM_TeamTable" RENAME COLUMN blocked TO stopped')
+    quick.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN user_alias TO alias')
+    rows.change_team(quick.litellm, "t1", members_with_roles=team[1:])
+    rows.change_user(quick.litellm, "first", user_email="moved@example.com")
+    quick.litellm.run('ALTER TABLE "LiteLLM_TeamTable" RENAME COLUMN stopped TO blocked')
+    quick.litellm.run('ALTER TABLE "LiteLLM_UserTable" RENAME COLUMN alias TO user_alias')
+    for _ in range(2):
+        drain(quick)
+    assert differences(quick) == []
+
+
 @pytest.mark.parametrize(
     ("table", "column"),
     [

@@ -33,7 +33,8 @@ DEAD = (psycopg2.OperationalError, psycopg2.InterfaceError)
 @pytest.fixture
 def own_server(pg_major: int) -> Iterator[Pair]:
     """A server that nobody else uses."""
-    with cluster.running(binaries.find(pg_major)) as made, pairs.pair(made) as pair:
+    settings = {"max_prepared_transactions": "2"}
+    with cluster.running(binaries.find(pg_major), settings=settings) as made, pairs.pair(made) as pair:
         yield pair
 
 
@@ -258,3 +259,35 @@ def test_a_phantom_is_settled_by_whoever_commits_next_or_by_the_drain_and_only_o
     drain_all(pair)
     assert pair.openwebui_admin.value(left) == 0
     assert pair.connect("litellm", SUPERUSER).rows("SELECT * FROM user_bridge.drain()") == []
+
+
+def _delivered_of_prepared(pair: Pair, mutate: Mutate | None = None) -> list[str]:
+    """Whom Open WebUI has while two transactions are prepared, one of which commits later."""
+    install_bridge(pair, QUICK, mutate=mutate)
+    for user in ("comes", "does not"):
+        pair.litellm.run("BEGIN")
+        rows.add_user(pair.litellm, user, f"{user.replace(' ', '-')}@example.com")
+        pair.litellm.run(f"PREPARE TRANSACTION '{user}'")
+    return sorted(openwebui.accounts(pair))
+
+
+def test_what_is_only_prepared_is_delivered_when_it_has_committed(own_server: Pair) -> None:
+    assert _delivered_of_prepared(own_server) == []
+    # Whatever it kept locked, it would keep until somebody decides.
+    held = "SELECT count(*) FROM pg_locks WHERE pid IS NULL AND locktype = 'advisory'"
+    assert own_server.litellm_admin.value(held) == 0
+    own_server.cluster.kill()
+    _forget_sessions(own_server)
+    own_server.cluster.start()
+    own_server.litellm.run("COMMIT PREPARED 'comes'")
+    own_server.litellm.run("ROLLBACK PREPARED 'does not'")
+    drain_all(own_server)
+    assert sorted(openwebui.accounts(own_server)) == ["comes@example.com"]
+
+
+@pytest.mark.weekly
+def test_a_delivery_of_what_is_only_prepared_is_noticed(own_server: Pair) -> None:
+    mutate = replaced("engine/litellm/commit.sql.j2", "OR user_bridge.is_only_prepared()", "")
+    assert _delivered_of_prepared(own_server, mutate) != []
+    for user in ("comes", "does not"):
+        own_server.litellm.run(f"ROLLBACK PREPARED '{user}'")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import test_bulk as bulk
 import test_crowd as crowd
+import test_delivery as delivery
 import test_flat_cost as flat_cost
 import test_large_teams as large_teams
 import test_locks as locks
@@ -95,6 +96,20 @@ LOAD: list[Row] = [
         "CASE WHEN cardinality(p_changed) = 1 THEN",
         "CASE WHEN cardinality(p_changed) > 0 THEN",
         _plain(large_teams.test_a_long_list_is_not_read_for_each_of_many),
+    ),
+    (
+        "a COMMIT queues everybody for whom another's change stands",
+        "engine/litellm/backlog.sql.j2",
+        "\n       AND NOT user_bridge.stands_for_many(q.entity_type, q.entity_id)",
+        "",
+        _plain(delivery.test_a_commit_takes_over_nothing_that_stands_for_many),
+    ),
+    (
+        "a COMMIT asks Open WebUI for whom another's change stands",
+        "engine/litellm/backlog.sql.j2",
+        "q.entity_type <> ALL (user_bridge.types_beyond_commits())",
+        "true",
+        _plain(delivery.test_a_commit_takes_over_nothing_that_stands_for_many),
     ),
     (
         "a COMMIT reads all keys of whoever has thousands",

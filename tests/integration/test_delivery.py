@@ -658,6 +658,25 @@ def test_commits_empty_the_queue_little_by_little(quick: Pair) -> None:
     assert queue(quick) == []
 
 
+def test_a_commit_takes_over_nothing_that_stands_for_many(quick: Pair) -> None:
+    quick.litellm.run(
+        "INSERT INTO \"LiteLLM_UserTable\" (user_id, teams) SELECT 'u' || i, '{many}' FROM generate_series(1, 101) AS i"
+    )
+    rows.add_team(quick.litellm, "many", "Many")
+    rows.add_team(quick.litellm, "few", "Few")
+    drain(quick, 500)
+    left = {("team_name", "many"), ("team_list", "many"), ("team_roster", "many"), ("model_holders", "*")}
+    for kind, entity in {("team_name", "few"), *left}:
+        quick.litellm_admin.run("SELECT user_bridge.enqueue_for_drain(%s, ARRAY[%s])", [kind, entity])
+    rows.add_user(quick.litellm, "ann", "ann@example.com")
+    assert set(openwebui.accounts(quick)) == {"ann@example.com"}
+    queued = "SELECT entity_type, entity_id FROM user_bridge.sync_queue"
+    assert {(row["entity_type"], row["entity_id"]) for row in quick.litellm_admin.rows(queued)} == left
+    for _ in range(2):
+        drain(quick, 500)
+    assert quick.litellm_admin.rows(queued) == []
+
+
 def test_a_commit_waits_for_nobody_who_holds_the_backlog(quick: Pair) -> None:
     quick.litellm_admin.run("SELECT user_bridge.pause()")
     rows.add_user(quick.litellm, "u1", "u1@example.com")

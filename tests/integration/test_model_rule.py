@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,9 +125,38 @@ def test_an_invalid_pattern_fails_the_request(models: Pair) -> None:
         "with an access group": (["(*", "grp"], {"fake-a", "fake-b"}),
         "unbalanced, but balanced between other parentheses": (["solo)(*"], set()),
         "a letter that only PostgreSQL gives a meaning": ([r"solo\y*"], set()),
+        "a class that only PostgreSQL has": (["[[:alpha:]]*"], set()),
+        "in what is not such a class": (["[^][=s=]]*"], set()),
+        "a repetition that only Python has": (["{,2}|*"], set()),
+        "dots in brackets": (["fak[e]-[a]*", "fake[.]c*"], {"fake-a", "fake.c"}),
     }
     seen = by_list(models, {case: example[0] for case, example in examples.items()})
     assert seen == {case: example[1] for case, example in examples.items()}
+
+
+def test_a_pattern_opens_nothing_that_python_does_not_match(models: Pair) -> None:
+    names = ["mé", "é1", "m٣", "m1", "m\x1cx", "m\nx", "\nm", "m-x"]
+    patterns = [r"m\W*", r"*\D", r"*\S", r"m[^\w]*", r"m(?!\w)*", r"m[^\d]*", r"*\d", "m*", "*m", "m.x*", "*x", "m?*"]
+    rows_ = models.litellm_admin.rows(
+        "SELECT p AS pattern, n AS name FROM unnest(%s) AS p, unnest(%s) AS n WHERE user_bridge.matches(n, p)",
+        [patterns, names],
+    )
+    opened = {(row["pattern"], row["name"]) for row in rows_}
+    right = {(p, n) for p in patterns for n in names if re.match(f"^{p.replace('*', '.*')}$", n)}
+    assert opened - right == set()
+    assert {(r"m\W*", "m-x"), (r"*\d", "m1"), ("m*", "mé"), ("m.x*", "m-x")} <= opened
+
+
+# Each by PostgreSQL's own means takes seconds or minutes.
+SLOW = [f"({'a?' * 20}){{1,99}}*", f"{'(' * 8}a{{1,99}}{')+' * 8}*", f"{'a{0,255}' * 25}*"]
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_holds_no_commit(models: Pair, pattern: str) -> None:
+    admin = models.litellm_admin
+    admin.run("SET statement_timeout = '5s'")
+    assert admin.value("SELECT user_bridge.is_valid_pattern(%s)", [pattern]) is False
+    admin.run("RESET statement_timeout")
 
 
 def test_no_default_models_closes_the_personal_list(models: Pair) -> None:

@@ -140,6 +140,20 @@ LOAD: list[Row] = [
         lambda pair: long_lists.test_a_long_list_is_left_to_the_drainer(pair, long_lists.of_a_key, "user_models"),
     ),
     (
+        "a COMMIT compiles all regular expressions of a list",
+        _FOLLOWS,
+        "SELECT count(*) > 10 FROM",
+        "SELECT count(*) > 1000 FROM",
+        long_lists.test_many_regular_expressions_are_left_to_the_drainer,
+    ),
+    (
+        "each name is compared with each pattern",
+        _LISTS,
+        "WHERE starts_with(x.name, s.start) AND (",
+        "WHERE (",
+        long_lists.test_names_are_compared_with_patterns_only_where_they_begin_alike,
+    ),
+    (
         "a list stands beside each of its entries",
         _LISTS,
         "SELECT u.list, row_number() OVER () AS number FROM",

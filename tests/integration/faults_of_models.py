@@ -133,6 +133,13 @@ RULE: list[Row] = [
         lambda pair: rule.test_a_pattern_holds_no_commit(pair, rule.SLOW[0]),
     ),
     (
+        "a dot that a pattern begins with is a dot",
+        _LISTS,
+        "FROM '^[^*.]*'",
+        "FROM '^[^*]*'",
+        _caught(rule.test_a_list_opens_what_its_entries_open),
+    ),
+    (
         "patterns behind an invalid one are looked at",
         _LISTS,
         "unnest(v_list[:v_invalid - 1])",

@@ -30,6 +30,15 @@ def installed(pair: Pair) -> Pair:
     return pair
 
 
+def serve(pair: Pair, models: list[str]) -> None:
+    pair.litellm.run(
+        'INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by) '
+        "SELECT n, n, '{}', 'admin', 'admin' FROM unnest(%s) AS n",
+        [models],
+    )
+    drain_all(pair)
+
+
 def own(pair: Pair, models: list[str]) -> None:
     rows.change_user(pair.litellm, "u1", models=models)
 
@@ -68,6 +77,28 @@ def test_a_long_list_is_left_to_the_drainer(pair: Pair, write: Callable[[Pair, l
     assert _rights_in_queue(pair) == []
 
 
+def test_many_regular_expressions_are_left_to_the_drainer(pair: Pair) -> None:
+    """Compiling one takes up to some hundredths of a second."""
+    installed(pair)
+    of_a_team(pair, [f"model-[{number}]*" for number in range(10)] + ["model-*"])
+    assert _rights_in_queue(pair) == []
+    of_a_team(pair, [f"model-[{number}]*" for number in range(11)] + ["model-*"])
+    assert _rights_in_queue(pair) == ["team_models"]
+
+
+def test_names_are_compared_with_patterns_only_where_they_begin_alike(pair: Pair) -> None:
+    installed(pair)
+    serve(pair, names(100))
+    admin = pair.litellm_admin
+    admin.run("SET track_functions = 'all'; BEGIN")
+    entries = [f"model-{number}*" for number in range(300)]
+    # 10 begin with each of 1 to 9, and all are themselves.
+    assert admin.value("SELECT count(*) FROM user_bridge.entry_models(%s)", [entries]) == 190
+    calls = "SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'matches'"
+    assert admin.value(calls) == 190
+    admin.run("ROLLBACK")
+
+
 @pytest.mark.parametrize("write", [own, of_a_team, of_a_key_in_a_team])
 def test_a_long_list_fills_no_disk(pair: Pair, write: Callable[[Pair, list[str]], None]) -> None:
     """Temporary files are on the disk of LiteLLM's server: a list of 4,000 took three gigabytes."""
@@ -82,12 +113,7 @@ def test_a_long_list_fills_no_disk(pair: Pair, write: Callable[[Pair, list[str]]
 
 def test_entries_are_not_compared_with_each_name(pair: Pair) -> None:
     installed(pair)
-    pair.litellm.run(
-        'INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by) '
-        "SELECT n, n, '{}', 'admin', 'admin' FROM unnest(%s) AS n",
-        [names(100)],
-    )
-    drain_all(pair)
+    serve(pair, names(100))
     admin = pair.litellm_admin
     admin.run("LOAD 'auto_explain'")
     for setting in ("log_min_duration = 0", "log_analyze = on", "log_nested_statements = on", "log_format = json"):

@@ -98,6 +98,13 @@ RULE: list[Row] = [
         _caught(rule.test_an_invalid_pattern_fails_the_request),
     ),
     (
+        "a scope is read for each who has it",
+        _TEAM_RULES,
+        "SELECT DISTINCT s.allowed FROM s",
+        "SELECT s.allowed FROM s",
+        _caught(rule.test_a_scope_that_many_have_is_read_once),
+    ),
+    (
         "a class of PostgreSQL's is one of Python's",
         _PATTERNS,
         "^?]?[^]]*[[][.:=]'",

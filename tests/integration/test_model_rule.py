@@ -377,6 +377,20 @@ def test_a_scope_cuts_what_the_team_gives(models: Pair) -> None:
     assert [team_models(models, "t", each) for each in ("u", "v", "w")] == [{"fake-a"}, set(), whole]
 
 
+def test_a_scope_that_many_have_is_read_once(models: Pair) -> None:
+    """With all-team-models in it, that reads all deployments."""
+    users = [f"u{number}" for number in range(20)]
+    rows.add_team(models.litellm, "t", models=["grp"], members_with_roles=members(*users))
+    for user in users:
+        add_scope(models.litellm, "t", user, ["all-team-models"])
+    admin = models.litellm_admin
+    admin.run("SET track_functions = 'pl'; BEGIN")
+    scopes = admin.rows("SELECT DISTINCT scope FROM user_bridge.member_scopes('{t}')")
+    calls = "SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'entries_of'"
+    assert (len(scopes), admin.value(calls)) == (1, 1)
+    admin.run("ROLLBACK; RESET track_functions")
+
+
 def test_a_scope_of_somebody_who_left_leaves_the_teams_group_as_it_is(models: Pair) -> None:
     rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
     add_scope(models.litellm, "t", "left", ["fake-a"])

@@ -105,6 +105,20 @@ RULE: list[Row] = [
         _caught(rule.test_a_scope_that_many_have_is_read_once),
     ),
     (
+        "what opens nothing may be an access group",
+        _LISTS,
+        "ELSE chr(1) || 'nno-default-models' END",
+        "ELSE 'no-default-models' END",
+        _caught(rule.test_what_opens_nothing_is_no_access_group),
+    ),
+    (
+        "a model may have no name",
+        _CATALOG,
+        "length(s.name) BETWEEN 1 AND 255",
+        "length(s.name) <= 255",
+        _caught(rule.test_a_model_without_a_name_is_none),
+    ),
+    (
         "a class of PostgreSQL's is one of Python's",
         _PATTERNS,
         "^?]?[^]]*[[][.:=]'",
@@ -632,7 +646,7 @@ RULE: list[Row] = [
     (
         "a list of nothing but long texts is empty",
         _LISTS,
-        "ELSE 'no-default-models' END",
+        "ELSE chr(1) || 'nno-default-models' END",
         "ELSE NULL END",
         _caught(rule.test_a_list_opens_what_its_entries_open),
     ),

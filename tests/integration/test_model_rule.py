@@ -147,6 +147,23 @@ def test_a_pattern_opens_nothing_that_python_does_not_match(models: Pair) -> Non
     assert {(r"m\W*", "m-x"), (r"*\d", "m1"), ("m*", "mé"), ("m.x*", "m-x")} <= opened
 
 
+def test_what_opens_nothing_is_no_access_group(models: Pair) -> None:
+    change_model(models.litellm, "solo", model_info={"access_groups": ["no-default-models"]})
+    add_model(models.litellm, "no-default-models")
+    drain(models)
+    assert by_list(models, {"too long": ["x" * 256], "no text": [None]}) == {"too long": set(), "no text": set()}
+    rows.add_team(models.litellm, "t", models=["x" * 256], members_with_roles=members("u"))
+    assert team_models(models, "t", "u") == set()
+    rows.change_team(models.litellm, "t", models=["no-default-models"])
+    assert team_models(models, "t", "u") == {"solo", "no-default-models"}
+
+
+def test_a_model_without_a_name_is_none(models: Pair) -> None:
+    add_model(models.litellm, "")
+    drain(models)
+    assert desired(models, "model", "") is None
+
+
 # Each by PostgreSQL's own means takes seconds or minutes.
 SLOW = [f"({'a?' * 20}){{1,99}}*", f"{'(' * 8}a{{1,99}}{')+' * 8}*", f"{'a{0,255}' * 25}*"]
 

@@ -135,6 +135,7 @@ def install(into: Path, log: Path, what: str, *arguments: str, linked: bool = Tr
         run_logged([*_PIP, "--python", into, "install", *_PIP_OPTIONS, *arguments], log, what)
 
 
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Environments other than .venv have no pip of their own.
 _PIP: tuple[str | Path, ...] = (REPO / ".venv" / "bin" / "python", "-m", "pip")
 # What is imported is compiled then; that is a third of it.
@@ -156,6 +157,8 @@ def _uv_settings() -> dict[str, str]:
     asked = subprocess.run([*_PIP, "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
     index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip()
     return {
+        # Else it knows only its own, and none of a company's proxy that pip's configuration or the system names.
+        **({"UV_SYSTEM_CERTS": "1"} if SYSTEM_CERTIFICATES.exists() else {}),
         **os.environ,
         **({"UV_DEFAULT_INDEX": index} if index else {}),
         "UV_CACHE_DIR": str(cache_dir() / "uv"),

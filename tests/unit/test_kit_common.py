@@ -99,6 +99,22 @@ def test_the_kit_needs_nothing_but_its_own_folder() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_uv_knows_the_certificates_that_the_system_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "SYSTEM_CERTIFICATES", tmp_path)
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\necho "$UV_SYSTEM_CERTS"\n', encoding="utf-8")
+    uv.chmod(0o755)
+    monkeypatch.setattr(common, "_uv", lambda: uv)
+    log = tmp_path / "log"
+    for given, told in ((None, "1"), ("0", "0")):
+        monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
+        if given:
+            monkeypatch.setenv("UV_SYSTEM_CERTS", given)
+        log.unlink(missing_ok=True)
+        common.install(Path("there"), log, "trying", "one==1")
+        assert log.read_text(encoding="utf-8").split() == [told]
+
+
 def test_pip_installs_where_uv_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "_uv", lambda: Path("/bin/false"))
     monkeypatch.setattr(common, "_PIP", ("/bin/echo",))

@@ -15,7 +15,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from kit.binaries import pg_dump_for
-from kit.cluster import SUPERUSER, SUPERUSER_PASSWORD, Cluster
+from kit.cluster import SUPERUSER, SUPERUSER_PASSWORD, Cluster, quick_verifier
 from kit.common import pick_version
 from kit.schemas import Admin, Login, apply_litellm, apply_openwebui
 
@@ -247,7 +247,7 @@ def ensure_login(cluster: Cluster, role: str) -> None:
     with contextlib.closing(cluster.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
         verb = "ALTER" if cursor.fetchone() else "CREATE"
-        cursor.execute(f'{verb} ROLE "{role}" LOGIN PASSWORD %s', [PASSWORDS[role]])
+        cursor.execute(f'{verb} ROLE "{role}" LOGIN PASSWORD %s', [quick_verifier(PASSWORDS[role])])
         cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [role])
         (cluster.passwords[role],) = cursor.fetchone() or ("",)
 

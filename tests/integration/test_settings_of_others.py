@@ -246,6 +246,8 @@ def without_settings(server: Cluster, like: Pair) -> dict[str, Any]:
 
 def with_settings(pair: Pair, wanted: Mapping[str, str], ways: Iterable[str]) -> dict[str, Any]:
     install_bridge(pair, SETTINGS)
+    # As servers have it, but for those of tests.
+    set_for_databases(pair, {"jit": "on"})
     if "search_path" in wanted:
         plant(pair)
     if "database" in ways:

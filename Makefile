@@ -183,7 +183,7 @@ prefetch: venv ## Download and make what the tests need once: PostgreSQL servers
 
 # Containers and browsers leave half of two cores idle, and so do linters: see tests/kit/targets.py. What fills both comes
 # last in each lane, as it may be alone then.
-TARGETS ?= lint+sanity+unit,galaxy integration+matrix,molecule,e2e,versions
+TARGETS ?= lint+sanity+unit,galaxy integration,versions+matrix,molecule,e2e
 
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv

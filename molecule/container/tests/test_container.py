@@ -233,8 +233,10 @@ def test_a_changed_setting_makes_the_container_anew_and_loses_nothing(
     assert users(openwebui) == people
     add(litellm, "anew")
     assert users(openwebui) == sorted([*people, "usr_anew"])
-    again = play("deploy_bridge", "container", tmp_path, **changed)
-    assert (again.changed, again.failed) == (0, 0), again.output
+    # On every push Molecule's `idempotence` says it of the first container.
+    if os.environ.get("USER_BRIDGE_WEEKLY"):
+        again = play("deploy_bridge", "container", tmp_path, **changed)
+        assert (again.changed, again.failed) == (0, 0), again.output
 
 
 def wait_until_healthy() -> None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from e2e import webui_api as api
 from e2e.company import MODEL, OTHER_MODEL, Company
 from e2e.site import Person
@@ -56,6 +58,7 @@ def enforce(company: Company) -> None:
     company.litellm.post("/customer/delete", user_ids=["nobody"])
 
 
+@pytest.mark.parametrize("site", ["new", pytest.param("old", marks=pytest.mark.weekly)], indirect=True, scope="session")
 def test_a_person_tries_both_programs(company: Company, tmp_path: Path) -> None:
     ann, bob, eve = (company.hire(f"{name} Access", models=[MODEL]) for name in ("Ann", "Bob", "Eve"))
     drain_on(company.site.pair)

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from kit import access, bridge
@@ -83,7 +84,7 @@ def play(module: str, pair: Pair, programs: Mapping[str, str]) -> dict[str, Any]
     return {"name": module, "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
 
 
-def test_examples(server: Cluster, tmp_path: Path) -> None:
+def test_examples(server: Cluster, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     # Where an example's template lookup finds the role's templates.
     (tmp_path / "templates").symlink_to(REPO / "roles" / "triggers" / "templates")
     variables = {
@@ -105,7 +106,8 @@ def test_examples(server: Cluster, tmp_path: Path) -> None:
             "openwebui_url": stack.enter_context(answering(OPENWEBUI, None)).url,
         }
         plays = [play(module, stack.enter_context(make_pair(server)), programs) for module in MODULES]
-        for extra in (["--check", "--diff"], ["--diff"]):
+        # Check mode of each module, on every push: its own tests.
+        for extra in [["--check", "--diff"]] * pytestconfig.getoption("--weekly") + [["--diff"]]:
             done = run_plays(plays, tmp_path, "-v", *extra, variables=variables)
             assert done.returncode == 0 and "failed=0" in done.stdout, done.stdout + done.stderr
             assert re.findall(r"PLAY \[(\w+)\]", done.stdout) == MODULES

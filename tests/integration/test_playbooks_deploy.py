@@ -293,15 +293,19 @@ def test_tables_that_an_upgrade_makes_later_are_within_reach(deployed: Deployed)
 
 
 @pytest.mark.schemas(litellm="old", openwebui="old")
-def test_the_oldest_programs_and_extensions_that_are_somewhere_else(pair: Pair, tmp_path: Path) -> None:
+def test_the_oldest_programs_and_extensions_that_are_somewhere_else(
+    pair: Pair, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     for session, extension in ((pair.litellm_admin, "dblink"), (pair.openwebui_admin, "pgcrypto")):
         session.run("CREATE SCHEMA extensions")
         session.run(f"CREATE EXTENSION {extension} SCHEMA extensions")
     deploy(pair, tmp_path)
     assert user_arrives(pair, "first")
-    # Of somebody new the rights on models follow, by the drainer that is not here.
-    drain_on(pair)
-    assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
+    if pytestconfig.getoption("--weekly"):
+        # On every push with the newest; of the oldest's SQL in test_modules_bridge_install.
+        # Of somebody new the rights on models follow, by the drainer that is not here.
+        drain_on(pair)
+        assert deploy(pair, tmp_path, env=READ_ONLY).changed == 0
 
 
 def test_roles_alone_in_somebody_elses_play(pair: Pair, tmp_path: Path) -> None:
@@ -374,4 +378,3 @@ def test_absent_removes_the_objects_and_leaves_the_rows(deployed: Deployed, tmp_
         assert admin.value("SELECT to_regnamespace('user_bridge')") is None
     assert pair.openwebui.value('SELECT count(*) FROM "user"') == rows
     assert not user_arrives(pair, "unbridged")
-    assert deploy(pair, tmp_path, env=READ_ONLY, **absent).changed == 0

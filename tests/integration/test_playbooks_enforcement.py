@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kit import rows
+from kit.bridge import change_settings
 from kit.drains import drain_on
 from kit.pairs import Pair
 from playbooks_support import READ_ONLY, forget_roles, play, refused, snapshot, variables
@@ -72,7 +73,7 @@ def test_switched_on_and_off_and_removed(pair: Pair, tmp_path: Path, pytestconfi
     if pytestconfig.getoption("--weekly"):
         # On every push with enforcement, above, and without it in test_playbooks_deploy.
         deployed(pair, tmp_path, changes=False)
-    deployed(pair, tmp_path, bridge_enforce_models=True)
+    change_settings(pair, enforce_models=True)
     work(pair)
     assert len(pair.litellm_admin.rows(ROWS)) == 2
     done = play(RUN("remove"), variables(pair, bridge_maintenance="none"), tmp_path)

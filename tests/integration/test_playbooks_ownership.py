@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kit import litellm, openwebui, pairs
 from kit.bridge import install_bridge
 from kit.pairs import Pair
@@ -16,7 +18,9 @@ from playbooks_support import READ_ONLY, deploy, play, refused, unchanged, varia
 SETTINGS: dict[str, Any] = {"bridge_initial_password": "none"}
 
 
-def test_open_webui_changes_hands_only_where_that_is_wanted(pair: Pair, tmp_path: Path) -> None:
+def test_open_webui_changes_hands_only_where_that_is_wanted(
+    pair: Pair, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     install_bridge(pair, {"initial_password": "none"})
     litellm.new_user(pair.litellm, "ann", "ann@example.com")
     with pairs.pair(pair.cluster) as fresh:
@@ -37,8 +41,10 @@ def test_open_webui_changes_hands_only_where_that_is_wanted(pair: Pair, tmp_path
         assert check.failed == 1
         taken = deploy(second, tmp_path, bridge_take_ownership=True, **SETTINGS)
         assert taken.changed > 0
-        again = deploy(second, tmp_path, env=READ_ONLY, **SETTINGS)
-        assert again.changed == 0, again.output
+        if pytestconfig.getoption("--weekly"):
+            # On every push of the first owner, in test_playbooks_deploy.
+            again = deploy(second, tmp_path, env=READ_ONLY, **SETTINGS)
+            assert again.changed == 0, again.output
         litellm.new_user(second.litellm, "eve", "eve@example.com")
         assert "eve@example.com" in openwebui.accounts(pair)
         litellm.new_user(pair.litellm, "fay", "fay@example.com")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from kit import litellm
 from kit.pairs import Pair
 from playbooks_support import READ_ONLY, forget_roles, play, snapshot, variables, wait_until
 
 
-def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
+def test_removal_with_the_data(pair: Pair, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """What the bridge made goes, what people made and whom it adopted stays, and nobody is delivered meanwhile."""
     forget_roles(pair)
     catalogs = snapshot(pair)
@@ -23,7 +25,7 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
     litellm.new_user(pair.litellm, "made", "made@example.com")
     litellm.new_user(pair.litellm, "adopted", people[0]["email"], role="proxy_admin")
     assert pair.openwebui.value('SELECT count(*) FROM "user"') == len(people) + 1
-    changes_the_prefix(pair, people[0]["id"], tmp_path)
+    changes_the_prefix(pair, people[0]["id"], tmp_path, pytestconfig)
 
     values = variables(pair, bridge_remove_data=True)
     runs = []
@@ -45,15 +47,17 @@ def test_removal_with_the_data(pair: Pair, tmp_path: Path) -> None:
     assert (again.changed, again.failed) == (0, 0), again.output
 
 
-def changes_the_prefix(pair: Pair, adopted: str, tmp_path: Path) -> None:
+def changes_the_prefix(pair: Pair, adopted: str, tmp_path: Path, config: pytest.Config) -> None:
     """Everybody keeps the account, and a deployment says whom LiteLLM cannot book on by it."""
     values = variables(pair, bridge_user_id_prefix="", bridge_attribution="user_id")
     done = play("llmops.user_bridge.deploy_bridge", values, tmp_path)
     assert (done.changed > 0, done.failed) == (True, 0), done.output
     assert "the id of 2 of 2 accounts is not that of their user in LiteLLM" in done.words, done.output
     assert "adopted, made" in done.words and "header_name: X-OpenWebUI-User-Id" in done.words, done.output
-    again = play("llmops.user_bridge.deploy_bridge", values, tmp_path, env=READ_ONLY)
-    assert (again.changed, again.failed) == (0, 0), again.output
+    if config.getoption("--weekly"):
+        # On every push with the usual prefix, in test_playbooks_deploy.
+        again = play("llmops.user_bridge.deploy_bridge", values, tmp_path, env=READ_ONLY)
+        assert (again.changed, again.failed) == (0, 0), again.output
     litellm.new_user(pair.litellm, "later", "later@example.com")
     sql = "SELECT openwebui_id FROM user_bridge.sync_mapping WHERE litellm_type = 'user' ORDER BY litellm_id"
     assert [row["openwebui_id"] for row in pair.litellm_admin.rows(sql)] == [adopted, "later", "usr_made"]

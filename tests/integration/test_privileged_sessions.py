@@ -324,7 +324,8 @@ def test_a_database_cannot_give_a_playbook_its_search_path(pair: Pair, tmp_path:
     set_search_path(pair)
 
     def run_all() -> None:
-        names = ("deploy_bridge", "pause_bridge", "resume_bridge", "remove_bridge")
+        # What the others call: each module, above.
+        names = ("deploy_bridge", "remove_bridge")
         plays = [{"ansible.builtin.import_playbook": f"llmops.user_bridge.{name}"} for name in names]
         done = play(plays, variables(pair), tmp_path)
         assert done.failed == 0, done.output

@@ -118,7 +118,7 @@ coverage: venv ## How much of plugins/ the unit tests and the modules' own tests
 .PHONY: versions
 versions: venv ## What depends on PostgreSQL's version, on the oldest and the newest (VERSIONS=14,16 or VERSIONS=all)
 	$(call say,PostgreSQL $(VERSIONS))
-	@USER_BRIDGE_STORIES=$(or $(STORIES),10) $(PYTEST) tests/integration/test_{delivery,security,oracle}.py \
+	@USER_BRIDGE_STORIES=$(or $(STORIES),5) $(PYTEST) tests/integration/test_{delivery,security,oracle}.py \
 	  --numprocesses $(JOBS) --dist loadfile --schemas new --pg $(VERSIONS)
 
 .PHONY: docker

@@ -766,7 +766,9 @@ def _closing_sessions(pair: Pair) -> Iterator[None]:
         pair.opened.remove(session)
 
 
-def _reached(pair: Pair, hits: Hits, found: list[Function], every_part: bool) -> dict[tuple[str, int], list[Part]]:
+def _reached(
+    pair: Pair, hits: Hits, found: list[Function], every_part: bool, first: Part
+) -> dict[tuple[str, int], list[Part]]:
     """For each function the parts that call it; or, where that is enough, some."""
     reached: dict[tuple[str, int], list[Part]] = {}
     by_themselves = [
@@ -784,7 +786,8 @@ def _reached(pair: Pair, hits: Hits, found: list[Function], every_part: bool) ->
 
     for function in found:
         admin(pair, function.side).run(function.counting)
-    for part in PARTS:
+    # What only an old Open WebUI needs is mostly about rights on models.
+    for part in PARTS if every_part else sorted(PARTS, key=lambda part: part is not first):
         if every_part or any(function.key not in reached for function in found):
             look(part)
             _mended(pair)
@@ -823,7 +826,7 @@ def _each_function(pair: Pair, share: int, signatures: set[str] | None = None) -
     every = [function for side in SIDES for function in functions(pair, side)]
     found = [each for each in every if signatures is None or each.signature in signatures]
     hits = Hits(pair)
-    reached = _reached(pair, hits, found, every_part=share == 1)
+    reached = _reached(pair, hits, found, share == 1, _writes if signatures is None else _models_there)
     # A second part where a function is not called each time, as one that takes a little of the backlog now and then.
     left = {
         function.signature

@@ -1069,17 +1069,17 @@ LOCKS = [
         _row.test_does_not_keep_the_passwords_of_others_from_expiring,
     ),
     Fault(
-        "what another session delivers is in the way of the rest",
-        "engine/litellm/drain.sql.j2",
-        "        v_place := v_batch.place;\n",
-        "",
-        _advisory.test_of_an_open_drain_leaves_the_others_free,
-    ),
-    Fault(
         "one entity that is not free keeps its whole transaction",
         "engine/litellm/deliver.sql.j2",
         "WHERE k.ord <= v_locked.last AND k.ord <> ALL (v_locked.busy);",
         "WHERE k.ord <= v_locked.last AND v_locked.busy = '{}';",
+        _advisory.test_of_an_open_drain_leaves_the_others_free,
+    ),
+    Fault(
+        "what another session delivers is in the way of the rest",
+        "engine/litellm/drain.sql.j2",
+        "        v_place := v_batch.place;\n",
+        "",
         _advisory.test_of_an_open_drain_leaves_the_others_free,
     ),
     Fault(

@@ -523,8 +523,8 @@ FAULTS = [
     Fault(
         "who claims an email is not looked up again",
         "entities/user/litellm/desired.sql.j2",
-        "ON u.user_id = a.user_id AND user_bridge.fold_email(u.user_email) = a.email",
-        "ON u.user_id = a.user_id",
+        "WHERE u.user_id = a.user_id AND user_bridge.fold_email(u.user_email) = a.email OFFSET 0",
+        "WHERE u.user_id = a.user_id OFFSET 0",
         test_addresses.TestTheRecord().test_a_record_that_is_out_of_date_gives_nothing,
     ),
     Fault(
@@ -572,7 +572,7 @@ FAULTS = [
     Fault(
         "emails looked up without the index",
         "entities/user/litellm/fan_out.sql.j2",
-        "SELECT a.user_id FROM user_bridge.address AS a WHERE a.email = ANY (p_ids)",
+        "SELECT c.user_id FROM unnest(p_ids) AS e(email) CROSS JOIN LATERAL user_bridge.claims(e.email, 1) AS c",
         'SELECT u.user_id FROM public."LiteLLM_UserTable" AS u '
         "WHERE user_bridge.fold_email(u.user_email) = ANY (p_ids)",
         test_flat_cost.check,
@@ -610,7 +610,7 @@ FAULTS = [
     Fault(
         "an older user who appears later does not take over",
         "entities/user/litellm/desired.sql.j2",
-        "THEN claim.user_ids[2:] END",
+        "THEN user_bridge.passed_over(u.user_id, claim.email) END",
         "THEN NULL::text[] END",
         lambda pair: test_mapping.TestEqualEmails().test_an_older_user_who_appears_later_takes_the_account_over(pair),
     ),

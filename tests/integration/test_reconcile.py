@@ -16,7 +16,7 @@ import pytest
 from hard_support import threads
 from kit import model_rows, openwebui, rows
 from kit.bridge import copy_prepared, install_bridge
-from kit.drains import drain_on
+from kit.drains import drain_all, drain_on
 from kit.oracle import differences as oracle_differences
 from kit.pairs import Pair
 from kit.story import tell
@@ -301,6 +301,28 @@ def test_what_is_equal_costs_no_preview(synced: Pair) -> None:
     drain(synced)
     assert named("suspects_by_digest", ["organization", "team", "user"]) == {("user", "u1")}
     assert named("find_suspects", None) == set()
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_what_takes_too_long_at_once_is_compared_in_parts(quick: Pair) -> None:
+    many = 600
+    quick.litellm_admin.run("UPDATE user_bridge.settings SET target_timeout_ms = 1500")
+    quick.litellm.run(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email) '
+        "SELECT 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, %s) AS n",
+        [many],
+    )
+    drain_all(quick)
+    web = quick.openwebui_admin
+    slow = "BEGIN PERFORM pg_sleep(5) WHERE jsonb_array_length(p_request -> 'suspects') > 400;"
+    definition = web.value("SELECT pg_get_functiondef('user_bridge.unequal_items(jsonb)'::regprocedure)")
+    web.run(definition.replace("BEGIN", slow, 1))
+    assert web.run("UPDATE \"user\" SET name = 'x' WHERE id LIKE 'usr_u%'") == many
+    assert len(found(quick)) == many
+    # Where not even few are answered nothing is.
+    web.run(definition.replace("BEGIN", slow.replace("> 400", "> 0"), 1))
+    with pytest.raises(psycopg2.Error, match="did not answer in time"):
+        found(quick)
 
 
 @EVERY_OPEN_WEBUI

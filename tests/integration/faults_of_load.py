@@ -18,6 +18,7 @@ import test_model_grants as grants
 import test_picking as picking
 import test_plain_users as plain_users
 import test_queue_rules as queue_rules
+import test_reconcile as reconcile
 from kit.bridge import install_bridge
 from kit.pairs import Pair
 
@@ -25,6 +26,7 @@ Row = tuple[str, str, str, str, Callable[[Pair], None]]
 
 _FOLLOWS = "entities/user_models/litellm/follow.sql.j2"
 _LISTS = "entities/model/litellm/lists.sql.j2"
+_DESIRED = "entities/user/litellm/desired.sql.j2"
 _CROWD = "engine/litellm/crowd.sql.j2"
 _NEW = "entities/user/openwebui/new.sql.j2"
 
@@ -564,6 +566,41 @@ LOAD: list[Row] = [
         "v_last - v_first + 1 >= c_least",
         "false",
         bulk.test_one_bad_item_fails_alone,
+    ),
+    (
+        "all who share an email are looked at for each of them",
+        _DESIRED,
+        "LIMIT p_number;",
+        "LIMIT (SELECT count(*) FROM user_bridge.address);",
+        flat_cost.test_those_who_share_an_email,
+    ),
+    (
+        "whoever has an email's account tells the others at each change",
+        _DESIRED,
+        "m.sync_data ->> 'email' = p_email) THEN",
+        "m.sync_data ->> 'email' = '') THEN",
+        flat_cost.test_those_who_share_an_email,
+    ),
+    (
+        "each who leaves an email has all others of it delivered",
+        "entities/user/litellm/fan_out.sql.j2",
+        "user_bridge.claims(e.email, 1)",
+        "user_bridge.claims(e.email, 10000)",
+        flat_cost.test_those_who_share_an_email,
+    ),
+    (
+        "an account that goes is looked for among all users",
+        "entities/user/openwebui/adopt.sql.j2",
+        "WHERE e.made_id = p_link.openwebui_id AND",
+        "WHERE e.entity_type = p_link.entity_type AND e.made_id = p_link.openwebui_id AND",
+        flat_cost.test_those_who_share_an_email,
+    ),
+    (
+        "a busy server is never asked for fewer at once",
+        "engine/litellm/compare.sql.j2",
+        "program_limit_exceeded OR SQLSTATE 'UB002' THEN",
+        "program_limit_exceeded THEN",
+        _plain(reconcile.test_what_takes_too_long_at_once_is_compared_in_parts),
     ),
     (
         "nobody is told that a request was split",

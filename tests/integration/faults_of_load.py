@@ -596,11 +596,11 @@ LOAD: list[Row] = [
         flat_cost.test_those_who_share_an_email,
     ),
     (
-        "scopes of any number of members are computed in a COMMIT",
+        "a scope among any number of members is written in a COMMIT",
         _FOLLOWS,
-        "OR (SELECT count(*) > 1000\n",
-        "OR (SELECT count(*) > 1000000\n",
-        long_lists.test_scopes_of_many_members_are_left_to_the_drainer,
+        "AND (SELECT count(*) > 1000\n",
+        "AND (SELECT count(*) > 1000000\n",
+        long_lists.test_scopes_among_many_members_are_left_to_the_drainer,
     ),
     (
         "a busy server is never asked for fewer at once",

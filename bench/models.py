@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from bench import cpu
 from bench.place import SETTINGS, Place
 from bench.table import Figure, median
 from kit.bridge import change_settings, drainer, install_bridge
+from kit.cpu import microseconds
 from kit.pairs import SIDES, Pair, Session, pair
 
 USERS, TEAMS, MODELS = 10_000, 200, 222
@@ -112,9 +112,9 @@ def drains(where: Place) -> list[Figure]:
             each.litellm.run(_MANY, {"queued": QUEUED})
             each.litellm_admin.run("VACUUM ANALYZE")
             session = each.litellm_admin
-            before = cpu.microseconds([session.pid, *_delivering(each)])
+            before = microseconds([session.pid, *_delivering(each)])
             seconds = _drain(each)
-            computed = (cpu.microseconds([session.pid, *_delivering(each)]) - before) / QUEUED
+            computed = (microseconds([session.pid, *_delivering(each)]) - before) / QUEUED
             what = f"drain of {QUEUED:,} queued users, {word}"
             figures += [
                 Figure(what, QUEUED / seconds, "users/s", 5000, ">=", note="drain(1000), password none"),
@@ -205,7 +205,7 @@ def _added(pairs: dict[str, Pair], what: str, write: Write, bound: float | None)
 
 
 def _computed(each: Pair, session: Session) -> float:
-    return cpu.microseconds([session.pid, *_delivering(each)])
+    return microseconds([session.pid, *_delivering(each)])
 
 
 def _delivering(each: Pair) -> list[int]:

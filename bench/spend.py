@@ -13,10 +13,10 @@ import random
 import time
 from collections.abc import Callable
 
-from bench import cpu
 from bench.latency import CPU, by_turns
 from bench.place import Place
 from bench.table import Figure, ends, median
+from kit.cpu import microseconds
 from kit.pairs import Session
 
 _SPEND = 'UPDATE "LiteLLM_UserTable" SET spend = spend + %s, updated_at = now() WHERE user_id = %s'
@@ -66,12 +66,12 @@ def _warm(
             where.bridged.litellm_admin.run(_SWITCH.format(state))
             for _ in range(max(2, rounds // 10)):
                 write(session, 0)
-            before, times = cpu.microseconds([session.pid]), []
+            before, times = microseconds([session.pid]), []
             for _ in range(rounds):
                 started = time.perf_counter()
                 write(session, 0)
                 times.append((time.perf_counter() - started) * 1000)
-            computed[state].append((cpu.microseconds([session.pid]) - before) / rounds / rows)
+            computed[state].append((microseconds([session.pid]) - before) / rounds / rows)
             taken[state].append(median(times))
     session.close()
     where.bridged.litellm_admin.run(_SWITCH.format("ENABLE"))

@@ -13,13 +13,13 @@ import statistics
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from hard_support import QUICK, until
 from kit import model_rows, rows
 from kit.bridge import SCHEMA, drainer, install_bridge
+from kit.cpu import microseconds
 from kit.oracle import differences
 from kit.pairs import SIDES, Pair
 
@@ -41,11 +41,8 @@ def _size(pair: Pair) -> int:
 def _cpu_seconds(pair: Pair) -> float:
     """Of all sessions in both databases: unlike time it is not longer while the machine has other things to do."""
     sessions = "SELECT pid FROM pg_stat_activity WHERE datname IN (%s, %s)"
-    total = 0
-    for row in pair.superuser("litellm").rows(sessions, [pair.litellm_db, pair.openwebui_db]):
-        fields = Path(f"/proc/{row['pid']}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+    found = pair.superuser("litellm").rows(sessions, [pair.litellm_db, pair.openwebui_db])
+    return microseconds(row["pid"] for row in found) / 1e6
 
 
 def _people(pair: Pair, kind: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kit import rows
+from kit import model_rows, rows
 from kit.bridge import install_bridge
 from kit.drains import drain_all
 from kit.pairs import Pair
@@ -88,20 +88,14 @@ def test_many_regular_expressions_are_left_to_the_drainer(pair: Pair) -> None:
 
 def test_scopes_among_many_members_are_left_to_the_drainer(pair: Pair) -> None:
     installed(pair)
-    pair.litellm.run(
-        'INSERT INTO "LiteLLM_BudgetTable" (budget_id, allowed_models, created_by, updated_by) '
-        "VALUES ('b', ARRAY['model-1'], 'admin', 'admin')"
-    )
     for team, number in (("few", LONG), ("many", LONG + 1)):
-        members = [{"user_id": f"m{member}", "role": "user"} for member in range(number)]
-        rows.add_team(pair.litellm, team, team, models=names(2), members_with_roles=members)
+        listed = model_rows.members(*(f"m{member}" for member in range(number)))
+        rows.add_team(pair.litellm, team, team, models=names(2), members_with_roles=listed)
     drain_all(pair)
     for team, left in (("few", False), ("many", True)):
         rows.change_team(pair.litellm, team, models=names(3))
         assert "team_models" not in _rights_in_queue(pair)
-        pair.litellm.run(
-            'INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id, budget_id) VALUES (%s, %s, %s)', ["m1", team, "b"]
-        )
+        model_rows.add_scope(pair.litellm, team, "m1", ["model-1"])
         assert ("team_models" in _rights_in_queue(pair)) == left
         drain_all(pair)
         assert _rights_in_queue(pair) == []

@@ -173,12 +173,12 @@ def converted(value: Any, option: Mapping[str, Any], secret: bool = False) -> An
         try:
             value = parsed(value, kind)
         except ValueError:
-            raise _Wrong(f"is {_shown(value, secret)}, not {_TYPES[kind]}") from None
+            raise _Wrong(f"is {_shown(value, secret)}, not {_expected(option)}") from None
     if kind == "list":
         entry = {**option, "type": option.get("elements", "str")}
         return [_part(each, entry, "has an entry that") for each in value]
     if kind == "dict" and "options" in option:
-        return _suboptions(value, option["options"])
+        return _suboptions(value, option)
     if "choices" in option and value not in option["choices"]:
         raise _Wrong(f"is {_shown(value, secret)}: it must be one of {', '.join(option['choices'])}")
     return value
@@ -189,8 +189,18 @@ _TYPES = {
     "int": "a whole number: write it in digits",
     "float": "a number: write it in digits",
     "list": "a list: write it as a list, or as text with commas",
-    "dict": "a dictionary: write it as a dictionary, or as text like name=value,name=value",
+    "dict": "a dictionary: write it as a dictionary, or as text like ",
 }
+
+
+def _expected(option: Mapping[str, Any]) -> str:
+    """The type of an option, and how to write it."""
+    return _TYPES[option["type"]] + (_example(option) if option["type"] == "dict" else "")
+
+
+def _example(option: Mapping[str, Any]) -> str:
+    """A dictionary as text: the default, which has all keys that must be there."""
+    return ",".join(f"{key}={value}" for key, value in (option.get("default") or {"name": "value"}).items())
 
 
 def parsed(value: Any, kind: str) -> Any:
@@ -250,13 +260,14 @@ def _text(value: Any, choices: Collection[str] | None, secret: bool) -> str:
     return str(value)
 
 
-def _suboptions(value: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _suboptions(value: Mapping[str, Any], option: Mapping[str, Any]) -> dict[str, Any]:
+    options = option["options"]
     for key in value:
         if key not in options:
             raise _Wrong(f'has the key "{key}", but can have {", ".join(options)} only')
-    for key, option in options.items():
-        if option.get("required") and key not in value:
-            raise _Wrong(f'lacks the key "{key}"')
+    for key, part in options.items():
+        if part.get("required") and key not in value:
+            raise _Wrong(f'lacks the key "{key}": write it like {_example(option)}')
     return {key: _part(each, options[key], f'has the key "{key}", which') for key, each in value.items()}
 
 

@@ -1809,7 +1809,7 @@ FAULTS += LOCKS + [
     ),
     Fault(
         "a mark of the bridge that a role has set is believed",
-        "engine/litellm/queue.sql.j2",
+        "*/litellm/*queue.sql.j2",
         "current_setting('user_bridge.woken', true) IS DISTINCT FROM pg_current_xact_id()::text",
         "coalesce(current_setting('user_bridge.woken', true), '') = ''",
         lambda pair: test_settings_of_others.test_a_mark_of_the_bridge_that_a_role_has_set_delays_nothing(pair),

@@ -11,6 +11,7 @@ import test_bulk as bulk
 import test_crowd as crowd
 import test_delivery as delivery
 import test_flat_cost as flat_cost
+import test_initial_passwords as initial_passwords
 import test_large_teams as large_teams
 import test_locks as locks
 import test_long_lists as long_lists
@@ -34,6 +35,14 @@ _NEW = "entities/user/openwebui/new.sql.j2"
 def _plain(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
     def catch(pair: Pair) -> None:
         install_bridge(pair, {"initial_password": "none"})
+        test(pair)
+
+    return catch
+
+
+def _hashing(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
+    def catch(pair: Pair) -> None:
+        install_bridge(pair, {"password_cost": 4})
         test(pair)
 
     return catch
@@ -105,6 +114,13 @@ LOAD: list[Row] = [
         "\n       AND NOT user_bridge.stands_for_many(q.entity_type, q.entity_id)",
         "",
         _plain(delivery.test_a_commit_takes_over_nothing_that_stands_for_many),
+    ),
+    (
+        "a COMMIT hashes the passwords of all that others left",
+        "engine/litellm/backlog.sql.j2",
+        "(NOT q.hashed OR q.hashes = 1)",
+        "true",
+        _hashing(initial_passwords.test_without_a_drainer_a_commit_hashes_one_of_others),
     ),
     (
         "a COMMIT asks Open WebUI for whom another's change stands",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hard_support import until
-from kit import rows
+from kit import openwebui, rows
 from kit.bridge import change_settings, drainer, install_bridge
 from kit.cluster import SUPERUSER
 from kit.pairs import Pair
@@ -110,6 +110,25 @@ def test_no_commit_hashes_while_a_drainer_lives(alive: Pair) -> None:
     assert set_passwords(alive) == 1
     assert opens(alive, "ann@example.com")
     assert set_passwords(alive) == 0
+
+
+def test_without_a_drainer_a_commit_hashes_one_of_others(bridged: Pair) -> None:
+    """What a deployment's backfill has queued would otherwise hold each COMMIT for twenty of them."""
+    bridged.litellm_admin.run("SELECT user_bridge.pause()")
+    rows.add_team(bridged.litellm, "t1", "Blue")
+    for number in range(12):
+        rows.add_user(bridged.litellm, f"u{number}", f"u{number}@example.com")
+    bridged.litellm_admin.run("SELECT user_bridge.resume()")
+    rows.add_organization(bridged.litellm, "o1", "Research")
+    made = [address for address in openwebui.accounts(bridged) if address.startswith("u")]
+    assert len(made) == 1 and opens(bridged, made[0], made[0].partition("@")[0])
+    # What needs none goes as well, and the others are in nobody's way.
+    assert set(openwebui.groups(bridged)) == {"grp_team_t1", "grp_o1"}
+    be_the_drainer(bridged)
+    bridged.litellm_admin.run("SELECT setval('user_bridge.backlog', 2), setval('user_bridge.waiting_since', 2)")
+    rows.add_organization(bridged.litellm, "o2", "Sales")
+    bridged.litellm_admin.run("SELECT user_bridge.end_drainer()")
+    assert sum(password(bridged, f"u{number}") == "" for number in range(12)) == 11
 
 
 def test_many_at_once_get_theirs_as_well(alive: Pair) -> None:

@@ -117,10 +117,17 @@ HEALING: list[Row] = [
     ),
     (
         "members of a deleted group fail for ever",
+        "entities/membership/openwebui/apply.sql.j2",
+        "THEN jsonb_build_array(jsonb_build_array(p_group_type, p_group_id)) ELSE",
+        "THEN '[]'::jsonb ELSE",
+        _group("grp_team_t1", healing.join_the_team),
+    ),
+    (
+        "a team is made without its organization's group, which somebody has deleted",
         _GONE,
         "WHERE k.here IS NOT NULL\n",
         "WHERE false\n",
-        _group("grp_team_t1", healing.join_the_team),
+        _group("grp_o1", healing.add_a_team_below),
     ),
     (
         "what is due is not queued",

@@ -422,7 +422,7 @@ LOAD: list[Row] = [
         "engine/litellm/queue.sql.j2",
         "        PERFORM nextval('user_bridge.losses');\n",
         "        NULL;\n",
-        queue_rules.test_what_could_not_even_be_queued_is_found_by_a_comparison,
+        lambda pair: queue_rules.test_what_could_not_even_be_queued_is_found_by_a_comparison(pair, "is_only_spend"),
     ),
     (
         "what was deleted is read whenever the queue is empty",

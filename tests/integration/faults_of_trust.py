@@ -383,8 +383,9 @@ ADOPTION: list[Row] = [
     (
         "settings taken from a request",
         "engine/openwebui/door.sql.j2",
-        "p_request || jsonb_build_object('options', v_options)",
-        "jsonb_build_object('options', v_options) || p_request",
+        "'options', v_options, 'items', user_bridge.own_items(p_request -> 'items', v_options))",
+        "'items', user_bridge.own_items(p_request -> 'items', v_options)) || jsonb_build_object('options', v_options) "
+        "|| (p_request - 'items')",
         lambda pair: trust.TestOwnSettings().test_what_a_request_says_about_settings_does_not_count(pair),
     ),
     (

@@ -191,9 +191,14 @@ def test_a_commit_gives_way_to_a_drainer_that_does_not_keep_up(quick: Pair) -> N
     with idle_drainer(quick), another_delivers(quick), stopped_clock(quick):
         # Full at 450 ms, and behind from a second on.
         set_clock(quick, "waiting_since", -500)
-        began = time.perf_counter()
-        assert not arrives_at_once(quick, "u1")
-        assert time.perf_counter() - began >= 0.05
+        took = []
+        for number in range(5):
+            began = time.perf_counter()
+            rows.add_user(quick.litellm, f"u{number}", f"u{number}@example.com")
+            took.append(time.perf_counter() - began)
+        assert not any(arrived(quick, f"u{number}") for number in range(5))
+        # Each of them: one alone may be late because the machine is busy.
+        assert min(took) >= 0.05
     pause = "SELECT user_bridge.pause_for_drainer(%s)"
     pauses = [quick.litellm_admin.value(pause, [lag]) for lag in range(0, 2000, 50)]
     assert pauses == sorted(pauses)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ import pytest
 
 from kit import openwebui, rows
 from kit.bridge import install_bridge
-from kit.drains import drain_all, drain_on
+from kit.drains import PATIENCE, drain_all, drain_on
 from kit.pairs import Pair, Session
 from kit.work import Meter, Work
 from test_reconcile import found
@@ -388,8 +389,9 @@ def _batch(meter: Meter, sql: str, first: int, last: int, apart: bool = False) -
 
     def drain(session: Session) -> None:
         session.run("RESET SESSION AUTHORIZATION")
-        while session.rows("SELECT * FROM user_bridge.drain(1000)"):
-            pass
+        give_up = time.monotonic() + 10 * PATIENCE["seconds"]
+        while found := session.rows("SELECT * FROM user_bridge.drain(1000)"):
+            assert time.monotonic() < give_up, f"the queue does not get empty: {found[:5]}"
 
     return {name: found / len(numbers) for name, (found, _) in meter.measure(drain).read.items()}
 

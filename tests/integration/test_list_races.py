@@ -101,6 +101,8 @@ def test_a_commit_meets_another_list(pair: Pair, commits_first: bool) -> None:
         if commits_first:
             other.commit()
     assert pair.litellm.value('SELECT count(*) FROM "LiteLLM_VerificationToken"') == 1
+    # Later, and no failure of anybody's.
+    assert pair.litellm_admin.rows("SELECT * FROM user_bridge.sync_queue WHERE attempts > 0") == []
     other.commit()
     drain_all(pair)
     assert lists(pair) == {frozenset(["b*", "c*"])} and failures(pair) == 0

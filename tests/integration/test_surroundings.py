@@ -204,7 +204,16 @@ def test_a_name_that_the_target_cannot_hold_fails_alone(server: Cluster) -> None
         assert (left["entity_id"], left["last_sqlstate"]) == ("other", "22P05")
         assert "Open WebUI's database has an encoding that lacks a character of this" in left["last_error"]
         assert len(openwebui.accounts(pair)) == 3
-        # Nor does it keep anybody from comparing.
+        # Nor does it keep anybody from comparing, or from asking what a delivery would do.
+        users = ["latin", "other", "plain"]
+        asked = pair.litellm_admin.rows(
+            "SELECT * FROM user_bridge.preview(array_fill('user'::text, '{3}'), %s)", [users]
+        )
+        assert {row["entity_id"]: row["result"] for row in asked} == {
+            "latin": "SUCCESS",
+            "other": "FAILED",
+            "plain": "SUCCESS",
+        }
         pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
         pair.openwebui.run("UPDATE \"user\" SET name = 'by hand' WHERE id = 'usr_plain'")
         found = pair.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)")

@@ -164,3 +164,10 @@ def test_a_comment_of_several_lines_stays_a_comment() -> None:
     for path in REPO.glob("roles/*/templates/**/*.j2"):
         for use in re.findall(r"\{\{ ansible_managed[^}]*\}\}", path.read_text(encoding="utf-8")):
             assert use == "{{ ansible_managed | comment }}", path
+
+
+def test_the_drainer_is_there_before_who_exists_is_brought() -> None:
+    """Else the backfill, and LiteLLM's COMMITs meanwhile, hash everybody's initial password."""
+    main = yaml.safe_load((REPO / "roles/bridge/tasks/main.yml").read_text(encoding="utf-8"))
+    roles = [task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2] for task in main]
+    assert roles.index("maintenance") < roles.index("migration")

@@ -22,6 +22,10 @@ MINUTES ?= 120
 # Not empty: with the tests that only repeat, in other versions or at length, what cheaper ones prove.
 WEEKLY ?=
 comma := ,
+ifneq ($(WEEKLY),)
+# For each pair of versions on each PostgreSQL: two hours in all.
+export USER_BRIDGE_CHAOS_SECONDS ?= 600
+endif
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -188,8 +192,6 @@ TARGETS ?= lint+sanity+unit,galaxy integration,versions+matrix,molecule,e2e
 .PHONY: test
 test: venv ## Everything that proves something once; what each target took is in .cache/times.tsv
 	@$(KIT) $(PYTHON) -m kit.targets $(TARGETS)
-
-test-all: export USER_BRIDGE_CHAOS_SECONDS ?= 600
 
 .PHONY: test-all
 test-all: ## The same on all versions and at length, with every planted fault; takes hours

@@ -13,6 +13,7 @@ import test_delivery as delivery
 import test_flat_cost as flat_cost
 import test_initial_passwords as initial_passwords
 import test_large_teams as large_teams
+import test_left_to_drain as left
 import test_locks as locks
 import test_long_lists as long_lists
 import test_model_grants as grants
@@ -63,6 +64,16 @@ def _batch_of_few(pair: Pair) -> None:
 
 def _all_of_many(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
     return _plain(lambda pair: test(large_teams.make_few_many(pair)))
+
+
+def _many(pair: Pair) -> Pair:
+    install_bridge(pair, {"initial_password": "none"})
+    left.prepare(pair)
+    return pair
+
+
+def _left(name: str) -> Callable[[Pair], None]:
+    return lambda pair: left.test_what_concerns_many(_many(pair), *left.CASES[name])
 
 
 LOAD: list[Row] = [
@@ -631,5 +642,117 @@ LOAD: list[Row] = [
         "IF v_reply ? 'split' THEN",
         "IF false THEN",
         bulk.test_one_bad_item_fails_alone,
+    ),
+    (
+        "a last scope leaves any number of members behind in a COMMIT",
+        "entities/team_models/openwebui/apply.sql.j2",
+        "RETURN user_bridge.holds_many(p_item) OR",
+        "RETURN false OR",
+        _left("scope"),
+    ),
+    (
+        "a long list leaves any number of models behind in a COMMIT",
+        "entities/team_models/openwebui/apply.sql.j2",
+        " OR user_bridge.grants_many('team', p_item ->> 'id')",
+        "",
+        _left("list"),
+    ),
+    (
+        "a COMMIT makes a group of thousands again",
+        "entities/group/openwebui/apply.sql.j2",
+        "IF p_item -> 'desired' <> 'null' AND EXISTS",
+        "IF p_item -> 'desired' <> 'null' OR EXISTS",
+        _left("again"),
+    ),
+    (
+        "a COMMIT deletes a group of thousands",
+        "entities/group/openwebui/apply.sql.j2",
+        "IF p_item -> 'desired' <> 'null' AND EXISTS",
+        "IF EXISTS",
+        _left("gone"),
+    ),
+    (
+        "a COMMIT takes a model from thousands",
+        "entities/model/openwebui/apply.sql.j2",
+        "RETURN (SELECT count(*) > c_most",
+        "RETURN (SELECT count(*) > 1000 * c_most",
+        _left("model"),
+    ),
+    (
+        "a COMMIT makes the group of a wide list again",
+        "entities/model_set/openwebui/apply.sql.j2",
+        "AND user_bridge.holds_many(p_item);",
+        "AND false;",
+        lambda pair: left.test_a_group_of_a_wide_list_that_somebody_has_deleted(_many(pair)),
+    ),
+    (
+        "a group of thousands that moved is taken for gone",
+        "engine/litellm/deliver.sql.j2",
+        """ AND NOT v_outcomes @> '[{"moved": false}]'""",
+        "",
+        lambda pair: left.test_a_group_that_moves_keeps_its_members(_many(pair)),
+    ),
+    (
+        "what is left to the drain takes the rest of its transaction with it",
+        "engine/openwebui/door.sql.j2",
+        "WHERE user_bridge.is_heavy(i.item));",
+        "WHERE EXISTS (SELECT FROM jsonb_array_elements(p_request -> 'items') AS x WHERE user_bridge.is_heavy(x)));",
+        lambda pair: left.test_the_rest_of_its_transaction_is_delivered(_many(pair)),
+    ),
+    (
+        "outcomes of what is left to the drain are mistaken for others'",
+        "engine/openwebui/door.sql.j2",
+        "WHERE l.ord < k.ord",
+        "WHERE false",
+        lambda pair: left.test_the_rest_of_its_transaction_is_delivered(_many(pair)),
+    ),
+    (
+        "a COMMIT asks Open WebUI who was in a team of the same id",
+        "entities/team/litellm/enqueue.sql.j2",
+        "PERFORM user_bridge.enqueue_for_drain('team_roster', ARRAY[m.litellm_id])",
+        "PERFORM 1",
+        lambda pair: left.test_who_was_in_a_team_of_the_same_id_is_asked_by_the_drain(_many(pair)),
+    ),
+    (
+        "a COMMIT reads all keys of a team",
+        _FOLLOWS,
+        "AND length(x.team_id) <= 255 LIMIT 1001",
+        "AND length(x.team_id) <= 255 LIMIT 1000",
+        flat_cost.test_what_thousands_have_one_of,
+    ),
+    (
+        "a COMMIT reads all members who have a budget",
+        _FOLLOWS,
+        "WHERE m.budget_id = p_id LIMIT 1001",
+        "WHERE m.budget_id = p_id LIMIT 1000",
+        flat_cost.test_what_thousands_have_one_of,
+    ),
+    (
+        "a COMMIT writes all members of a team that has no group of its own",
+        _FOLLOWS,
+        "OR NOT (SELECT s.team_groups FROM user_bridge.settings AS s))",
+        ")",
+        flat_cost.test_what_thousands_have_one_of,
+    ),
+    (
+        "a write reads all who were in a former team of the same id",
+        "entities/user_models/litellm/listed_member.sql.j2",
+        "c_enough CONSTANT integer := 2001;",
+        "c_enough CONSTANT integer := 2000000;",
+        flat_cost.test_what_thousands_have_one_of,
+    ),
+    (
+        "what takes longer than a COMMIT may is never delivered",
+        "engine/litellm/drain.sql.j2",
+        "s.target_timeout_ms * 4 ^ (",
+        "s.target_timeout_ms * 1 ^ (",
+        locks.TestWhatTakesTooLong().test_gets_more_time_each_time_when_it_is_alone,
+    ),
+    (
+        "what takes longer than a COMMIT may is cancelled by Open WebUI's server",
+        "engine/litellm/drain.sql.j2",
+        "PERFORM user_bridge.let_target_take(v_patient.target_timeout_ms,",
+        "PERFORM user_bridge.let_target_take(s.target_timeout_ms,",
+        locks.TestWhatTakesTooLong().test_gets_more_time_each_time_when_it_is_alone,
     ),
 ]

@@ -918,7 +918,7 @@ FAULTS = [
     Fault(
         "members of a deleted team inherited",
         "entities/team/litellm/enqueue.sql.j2",
-        "PERFORM user_bridge.enqueue('team_roster', ARRAY[m.litellm_id])",
+        "PERFORM user_bridge.enqueue_for_drain('team_roster', ARRAY[m.litellm_id])",
         "PERFORM 1",
         lambda pair: test_mapping.TestTeams().test_a_team_made_anew_unnoticed_has_its_new_members_only(pair),
     ),

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from kit import openwebui, rows
+from kit import model_rows, openwebui, rows
 from kit.bridge import install_bridge
 from kit.drains import PATIENCE, drain_all, drain_on
 from kit.pairs import Pair, Session
@@ -264,6 +264,53 @@ SHARERS_WRITES: dict[str, Write] = {
     "goes": lambda session: rows.delete_user(session, "last"),
     "who has the account is renamed": lambda session: rows.change_user(session, "shared1", user_alias="First"),
 }
+# What numbers %(first)s to %(last)s all have one of, as the bridge's own tables have it. Of what goes there are two.
+_SHARED = """
+INSERT INTO user_bridge.known_key (user_id, fingerprint, team_id) SELECT 'u' || n, 'key ' || n, 'keys'
+  FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO user_bridge.member_budget SELECT 'x', 'u' || n, 'shared' FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO user_bridge.listed_member SELECT 'u' || n, t
+  FROM generate_series(%(first)s, %(last)s) AS n, unnest('{big, former1, former2}'::text[]) AS t
+"""
+_SHARED_THERE = """
+INSERT INTO user_bridge.membership (group_type, group_id, user_id) SELECT 'team', t, 'u' || n
+  FROM generate_series(%(first)s, %(last)s) AS n, unnest('{deleted, goes1, goes2}'::text[]) AS t;
+INSERT INTO user_bridge.model_member (group_id, user_id) SELECT 'grp_scope_x', 'u' || n
+  FROM generate_series(%(first)s, %(last)s) AS n;
+INSERT INTO user_bridge.model_grant (holder_type, holder_id, model) SELECT 'user', 'u' || n, m
+  FROM generate_series(%(first)s, %(last)s) AS n, unnest('{goes1, goes2}'::text[]) AS m
+"""
+
+
+def _anew(table: str, column: str, value: str, where: str) -> Write:
+    return lambda session: session.run(
+        f'UPDATE "LiteLLM_{table}" SET {column} = {value} WHERE {where}', [str(random.random())]
+    )
+
+
+def _first_goes(table: str, column: str) -> Write:
+    of = f'FROM "LiteLLM_{table}" WHERE {column}'
+    return lambda session: session.run(f"DELETE {of} = (SELECT min({column}) {of} LIKE 'goes%%')")
+
+
+# Each with what it leaves to the drain.
+SHARED_WRITES: dict[str, tuple[Write, set[str]]] = {
+    "a list of a team with keys": (_anew("TeamTable", "models", "ARRAY[%s]", "team_id = 'keys'"), {"team_key_owners"}),
+    "its aliases": (_anew("ModelTable", "aliases", "jsonb_build_object('a', %s)", "id = 7"), {"alias_teams"}),
+    "a budget": (_anew("BudgetTable", "allowed_models", "ARRAY[%s]", "budget_id = 'shared'"), {"budget_members"}),
+    "a list without groups of teams": (_anew("TeamTable", "models", "ARRAY[%s]", "team_id = 'big'"), {"team_models"}),
+    "a list beside scopes": (_anew("TeamTable", "models", "ARRAY[%s]", "team_id = 'scoped'"), {"team_models"}),
+    "a deleted group": (_anew("TeamTable", "team_alias", "%s", "team_id = 'deleted'"), {"team"}),
+    "a team goes": (_first_goes("TeamTable", "team_id"), {"team"}),
+    "a model goes": (_first_goes("ProxyModelTable", "model_id"), {"model"}),
+    "a team of a former one's id": (
+        lambda session: session.run(
+            "INSERT INTO \"LiteLLM_TeamTable\" (team_id, members_with_roles) SELECT 'former' || count(*) + 1, '[]' "
+            "FROM \"LiteLLM_TeamTable\" WHERE team_id LIKE 'former%%'"
+        ),
+        {"team", "team_name", "team_models", "team_key_owners"},
+    ),
+}
 # Where Open WebUI has no index: on the email before 0.11.0, on its lists of members up to 0.6.36.
 UNINDEXED = {"a user comes": 'openwebui "user"', "email": 'openwebui "user"', "the user goes": 'openwebui "group"'}
 # What LiteLLM's foreign keys read: many have no index, and PostgreSQL keeps its plans for the others, too.
@@ -489,6 +536,42 @@ def test_those_who_share_an_email(pair: Pair) -> None:
                 for session in (pair.litellm_admin, pair.openwebui_admin):
                     session.run("ANALYZE")
             works.append(_work(meter, turns, list(SHARERS_WRITES), SHARERS_WRITES))
+    assert _more(*works) == {}
+
+
+def _shared(meter: Meter, first: int, last: int) -> dict[str, Work]:
+    pair, works = meter.pair, {}
+    for session, sql in ((pair.litellm_admin, _SHARED), (pair.openwebui_admin, _SHARED_THERE)):
+        session.run(sql, {"first": first, "last": last})
+    for name, (write, left) in SHARED_WRITES.items():
+        pair.litellm_admin.run("UPDATE user_bridge.settings SET team_groups = %s", ["without groups" not in name])
+        works[name] = meter.measure(write)
+        queued = {
+            row["entity_type"] for row in pair.litellm_admin.rows("SELECT entity_type FROM user_bridge.sync_queue")
+        }
+        assert queued - {"team_people", "model_holders", "user_models"} == left, name
+        pair.litellm_admin.run("DELETE FROM user_bridge.sync_queue")
+        pair.litellm_admin.run("SELECT setval('user_bridge.backlog', 1)")
+    return works
+
+
+@pytest.mark.schemas(litellm="new", openwebui="new")
+def test_what_thousands_have_one_of(pair: Pair) -> None:
+    """A COMMIT counts them up to the number from which on it leaves them to the drain."""
+    with without_autovacuum(pair):
+        install_bridge(pair, RIGHTS)
+        litellm, web = pair.litellm, pair.openwebui_admin
+        model_rows.add_budget(litellm, "shared")
+        model_rows.set_aliases(litellm, 7, {})
+        for model in ("goes1", "goes2"):
+            model_rows.add_model(litellm, model)
+        for team in ("keys", "big", "scoped", "deleted", "goes1", "goes2"):
+            rows.add_team(litellm, team, team, model_id=7 if team == "keys" else None)
+        drain_all(pair)
+        web.run("DELETE FROM \"group\" WHERE id = 'grp_team_deleted'")
+        web.run("INSERT INTO user_bridge.model_group VALUES ('grp_scope_x', 'team_models', 'scoped', 'grp_scope_x')")
+        meter = Meter(pair)
+        works = [_shared(meter, first, last) for first, last in ((1, 2100), (2101, 4200))]
     assert _more(*works) == {}
 
 

@@ -851,6 +851,7 @@ ELSEWHERE = {
     "user_bridge.forget_principal(text,text)",  # test_model_grants: a group that an older installation left
     "user_bridge.miss_rights(jsonb,jsonb)",  # test_model_misses: a row that a trigger for rights cannot follow
     "user_bridge.many_entry_models(text[])",  # test_long_lists: lists of thousands
+    "user_bridge.apply_without(jsonb,bigint[])",  # test_left_to_drain: a group of thousands
     "user_bridge.take_slot(integer)",  # test_connections: fewer connections than sessions
 }
 

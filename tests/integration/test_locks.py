@@ -410,6 +410,22 @@ class TestWhatTakesTooLong:
         assert not pair.litellm_admin.value(OPEN)
         assert pair.litellm_admin.rows("SELECT * FROM user_bridge.drain(10, true)") == []
 
+    def test_gets_more_time_each_time_when_it_is_alone(self, pair: Pair) -> None:
+        """As the rights of a team with tens of thousands of members need it. No COMMIT waits for a drain."""
+        install_bridge(pair, {**QUICK, "target_timeout_ms": 500, "delivery": "queued"})
+        slow = "BEGIN PERFORM pg_sleep(1); RETURN NULL; END"
+        pair.openwebui_admin.run(f"CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $${slow}$$")
+        pair.openwebui_admin.run(
+            'CREATE TRIGGER slow AFTER INSERT ON "user" FOR EACH ROW EXECUTE FUNCTION public.slow()'
+        )
+        rows.add_user(pair.litellm, "u1", "u1@example.com")
+        for _round in range(4):
+            drain(pair)
+        assert len(openwebui.accounts(pair)) == 1
+        # The next one gets no more time than before.
+        shown = "user_bridge.dblink(user_bridge.connection_name(), 'SHOW statement_timeout') AS d(value text)"
+        assert pair.litellm_admin.value(f"SELECT d.value FROM {shown}") == "500ms"
+
     def test_a_statement_timeout_of_a_drain_is_not_reached(self, pair: Pair) -> None:
         install_bridge(pair, {**QUICK, "target_timeout_ms": 20_000})
         holder = pair.connect("openwebui", autocommit=False)

@@ -69,6 +69,7 @@ def _all_of_many(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
 def _many(pair: Pair) -> Pair:
     install_bridge(pair, {"initial_password": "none"})
     left.prepare(pair)
+    left.begin_drainer(pair)
     return pair
 
 
@@ -656,6 +657,20 @@ LOAD: list[Row] = [
         " OR user_bridge.grants_many('team', p_item ->> 'id')",
         "",
         _left("list"),
+    ),
+    (
+        "without a drainer nobody deletes a group of thousands",
+        "engine/litellm/deliver.sql.j2",
+        "c_is_heavy AND (v_lives OR NOT p_is_own)",
+        "c_is_heavy",
+        lambda pair: left.test_without_a_drainer_a_commit_does_it_itself(_many(pair)),
+    ),
+    (
+        "without a drainer a COMMIT takes over what concerns thousands",
+        "engine/litellm/deliver.sql.j2",
+        "c_is_heavy AND (v_lives OR NOT p_is_own)",
+        "c_is_heavy AND v_lives",
+        _left("gone"),
     ),
     (
         "a COMMIT makes a group of thousands again",

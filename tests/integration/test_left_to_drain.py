@@ -6,7 +6,7 @@ thousands of members goes, or comes again because somebody has deleted it there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -35,6 +35,22 @@ def prepare(pair: Pair) -> None:
     rows.add_team(pair.litellm, "wide", "Wide", models=["m1", "m2", "x"])
     drain_all(pair)
     pair.openwebui_admin.run(MANY)
+
+
+def begin_drainer(pair: Pair) -> None:
+    """One that lives and does nothing."""
+    assert pair.litellm_admin.value("SELECT user_bridge.begin_drainer()")
+
+
+def end_drainer(pair: Pair) -> None:
+    pair.litellm_admin.run("SELECT user_bridge.end_drainer()")
+
+
+@pytest.fixture(autouse=True)
+def _drainer(prepared: Pair) -> Iterator[None]:
+    begin_drainer(prepared)
+    yield
+    end_drainer(prepared)
 
 
 def waiting(pair: Pair) -> set[tuple[str, str]]:
@@ -87,12 +103,19 @@ def test_what_concerns_many(prepared: Pair, change: Change, left: set[tuple[str,
     # What a team or a model means for people is the drain's anyway.
     assert {found for found in waiting(prepared) if found[0] not in ("team_people", "model_holders")} == left
     # Nor does another COMMIT take it over, where no drainer lives.
+    end_drainer(prepared)
     prepared.litellm_admin.run("SELECT setval('user_bridge.backlog', 2)")
     rows.add_user(prepared.litellm, "eve", "eve@example.com")
     assert left <= waiting(prepared)
     assert openwebui.account(prepared, "eve@example.com")
     drain_all(prepared)
     assert differences(prepared) == [] and equal(prepared)
+
+
+def test_without_a_drainer_a_commit_does_it_itself(prepared: Pair) -> None:
+    end_drainer(prepared)
+    rows.delete_team(prepared.litellm, "t1")
+    assert "grp_team_t1" not in openwebui.groups(prepared)
 
 
 def test_a_group_of_few_is_made_again_at_once(prepared: Pair) -> None:
@@ -144,6 +167,7 @@ def test_a_group_of_a_wide_list_that_somebody_has_deleted(prepared: Pair) -> Non
     rows.change_user(prepared.litellm, "dan", models=["m*"])
     due = {found for found in waiting(prepared) if found[0] == "model_set"}
     assert len(due) == 1
+    end_drainer(prepared)
     prepared.litellm_admin.run("SELECT setval('user_bridge.backlog', 2)")
     rows.add_user(prepared.litellm, "eve", "eve@example.com")
     assert due <= waiting(prepared)

@@ -164,3 +164,11 @@ def test_a_comment_of_several_lines_stays_a_comment() -> None:
     for path in REPO.glob("roles/*/templates/**/*.j2"):
         for use in re.findall(r"\{\{ ansible_managed[^}]*\}\}", path.read_text(encoding="utf-8")):
             assert use == "{{ ansible_managed | comment }}", path
+
+
+@every_file
+def test_whom_tasks_become_stands_once_in_a_file(path: Path) -> None:
+    """In the block around them, or by an anchor."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    becomes = [line.strip() for line in lines if line.strip().startswith("ansible_become:")]
+    assert len(becomes) == len(set(becomes))

@@ -117,7 +117,7 @@ SURROUNDINGS: list[Row] = [
         "entities/user_models/litellm/desired.sql.j2",
         "IF EXISTS (SELECT FROM unnest(v_new)",
         "IF false AND EXISTS (SELECT FROM unnest(v_new)",
-        lambda pair: races.test_a_drain_meets_another_list(pair, True),
+        lambda pair: races.test_a_commit_meets_another_list(pair, True),
     ),
     (
         "an empty request is sent",

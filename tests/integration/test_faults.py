@@ -2203,12 +2203,12 @@ def test_every_fault_can_be_planted() -> None:
     assert lost == []
 
 
-# All of them take ten minutes: one of twenty on every push, of those about rights on models one of thirty; all weekly.
+# All of them take ten minutes: one of ten on every push, of those about rights on models one of fourteen; all weekly.
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(fault, id=fault.name, marks=weekly.marks(fault.name, share))
-        for faults, share in ((FAULTS, 20), (FAULTS_OF_MODELS, 30))
+        for faults, share in ((FAULTS, 10), (FAULTS_OF_MODELS, 14))
         for fault in faults
     ],
 )

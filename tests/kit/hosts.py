@@ -22,7 +22,7 @@ from kit.cluster import SUPERUSER
 from kit.common import REPO
 from kit.recap import Run
 
-# As molecule/shared/brief.yml reads it.
+# As molecule/shared/vars/brief.yml reads it.
 BRIEF = bool(os.environ.get("USER_BRIDGE_BRIEF"))
 _GROUP_VARS = REPO / "molecule" / "inventory" / "group_vars"
 VARIABLES: dict[str, Any] = {}

@@ -132,7 +132,7 @@ docker: ## Install Docker from Debian's packages and start it, where no engine a
 .PHONY: molecule
 molecule: venv ## Molecule scenarios in containers with systemd (SCENARIO=default,container chooses)
 	$(call say,molecule)
-	@$(KIT) USER_BRIDGE_WEEKLY=$(WEEKLY) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
+	@$(KIT) USER_BRIDGE_BRIEF=$(if $(WEEKLY),,1) $(BIN)/python -m kit.scenarios $(subst $(comma), ,$(SCENARIO))
 
 .PHONY: molecule-env
 molecule-env: venv ## What `molecule` itself needs, to be evaluated by a shell

@@ -68,7 +68,7 @@ _ROLES = (
     "bridge_maintenance_user",
     "bridge_monitoring_user",
 )
-# Of the play's host.
+# Paths on the play's host.
 _DIRECTORIES = (
     "bridge_monitoring_textfile_dir",
     "bridge_monitoring_collector_dir",
@@ -82,7 +82,7 @@ _MOMENTS = ("bridge_pause_until", "bridge_audit_since", "bridge_audit_until")
 _IDS = ("bridge_approve_ids", "bridge_reject_ids")
 _URLS = ("bridge_litellm_url", "bridge_openwebui_url")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Whatever somebody looks for.
+# Words that people search for: nothing is refused in them.
 _FREE_TEXT = ("bridge_audit_text", "bridge_migrate_email_pattern")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]{1,100}")
 # What units of systemd take without quotes.
@@ -144,7 +144,7 @@ def _not_allowed(names: Collection[str], allowed: Any) -> list[str]:
     try:
         patterns = [str(each) for each in parsed(allowed, "list")]
     except ValueError:
-        patterns = []  # Which is a problem of its own.
+        patterns = []  # Reported by the check of its type.
     return sorted(name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns))
 
 

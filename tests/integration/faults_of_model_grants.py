@@ -164,7 +164,7 @@ MODEL_GRANTS: list[Row] = [
         _people(grants.test_a_grant_that_litellm_gives_again_was_never_made_by_hand),
     ),
     (
-        "what was taken away is not remembered",
+        "a grant that was taken away is not remembered",
         _GRANTS,
         "           AS k(model_id, type, principal, entity_type, entity_id)\n    ON CONFLICT",
         "           AS k(model_id, type, principal, entity_type, entity_id) WHERE false\n    ON CONFLICT",

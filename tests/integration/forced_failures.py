@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,17 @@ class Task:
     name: str
 
 
+@dataclass(frozen=True)
+class Planting:
+    """What rewriting one file needs: whose it is, what is secret, where the rig is, and which tasks have failed."""
+
+    role: str
+    handlers: bool
+    secret: set[str]
+    rig: Path
+    done: Collection[Task]
+
+
 def secret_variables() -> set[str]:
     """What the argument specs call secret, and every default and variable that is made of it."""
     roles = [path.name for path in (REPO / "roles").iterdir()]
@@ -71,24 +82,39 @@ def secret_variables() -> set[str]:
     return secret
 
 
-def plant(tmp_path: Path) -> tuple[Path, set[Task]]:
-    """Make the copy. Returns where collections are then, and which tasks fail in it."""
-    home = tmp_path / "failing" / "ansible_collections" / "llmops" / "user_bridge"
-    rig = tmp_path / "rig"
+def copy(tmp_path: Path) -> Path:
+    """Make the copy, in which nothing fails yet. Returns where collections are then."""
+    home = _home(tmp_path)
     for part in _PARTS:
-        copy = shutil.copy2 if (REPO / part).is_file() else shutil.copytree
+        make = shutil.copy2 if (REPO / part).is_file() else shutil.copytree
         home.mkdir(parents=True, exist_ok=True)
-        copy(REPO / part, home / part)
+        make(REPO / part, home / part)
+    rig = _rig(tmp_path)
     rig.mkdir()
     (rig / "sitecustomize.py").write_text(_RIG, encoding="utf-8")
+    return tmp_path / "failing"
+
+
+def plant(tmp_path: Path, done: Collection[Task] = ()) -> set[Task]:
+    """Let the tasks of the copy fail, but for those that have. Returns all that are given a secret."""
     secret = secret_variables()
-    failing: set[Task] = set()
-    for path in [*home.glob("roles/*/tasks/*.yml"), *home.glob("roles/*/handlers/*.yml")]:
+    given: set[Task] = set()
+    for path in [*REPO.glob("roles/*/tasks/*.yml"), *REPO.glob("roles/*/handlers/*.yml")]:
         tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
-        role = path.relative_to(home / "roles").parts[0]
-        rewritten = list(_rewrite(tasks, secret, rig, False, role, failing, handlers="handlers" in path.parts))
-        path.write_text(yaml.safe_dump(rewritten, sort_keys=False, width=1000), encoding="utf-8")
-    return tmp_path / "failing", failing
+        file = Planting(
+            path.relative_to(REPO / "roles").parts[0], "handlers" in path.parts, secret, _rig(tmp_path), done
+        )
+        rewritten = yaml.safe_dump(list(_rewrite(tasks, file, False, given)), sort_keys=False, width=1000)
+        (_home(tmp_path) / path.relative_to(REPO)).write_text(rewritten, encoding="utf-8")
+    return given
+
+
+def _home(tmp_path: Path) -> Path:
+    return tmp_path / "failing" / "ansible_collections" / "llmops" / "user_bridge"
+
+
+def _rig(tmp_path: Path) -> Path:
+    return tmp_path / "rig"
 
 
 def failed(output: str) -> set[Task]:
@@ -103,33 +129,29 @@ def failed(output: str) -> set[Task]:
     return found
 
 
-def _rewrite(
-    tasks: list[dict[str, Any]],
-    secret: set[str],
-    rig: Path,
-    inherits: bool,
-    role: str,
-    failing: set[Task],
-    handlers: bool,
-) -> Iterator[dict[str, Any]]:
+def _rewrite(tasks: list[dict[str, Any]], file: Planting, inherits: bool, given: set[Task]) -> Iterator[dict[str, Any]]:
     for task in tasks:
         if "block" in task:
             around = {key: value for key, value in task.items() if key != "block"}
-            inside = inherits or bool(words(json.dumps(around)) & secret)
-            yield {**around, "block": list(_rewrite(task["block"], secret, rig, inside, role, failing, handlers))}
+            inside = inherits or bool(words(json.dumps(around)) & file.secret)
+            yield {**around, "block": list(_rewrite(task["block"], file, inside, given))}
             continue
         (module,) = (key for key in task if "." in key)
-        if _NO_MODULE.match(module) or not (inherits or words(json.dumps(task)) & secret):
+        if _NO_MODULE.match(module) or not (inherits or words(json.dumps(task)) & file.secret):
             yield task
             continue
-        failing.add(Task(role, task["name"]))
+        named = Task(file.role, task["name"])
+        given.add(named)
+        if named in file.done:
+            yield task
+            continue
         # The play goes on after a failure, and so does a loop.
         task = {**task, "loop_control": {**task["loop_control"]}} if "loop_control" in task else task
         task.get("loop_control", {}).pop("break_when", None)
         # A handler is found by its name, so there can be one only.
-        if module.startswith(_DATABASE) and module != _FILES and not handlers:
+        if module.startswith(_DATABASE) and module != _FILES and not file.handlers:
             first = {key: value for key, value in task.items() if key not in (*_AFTERWARDS, "when")}
-            path = f"{rig}:{ONLY_PSYCOPG2}"
+            path = f"{file.rig}:{ONLY_PSYCOPG2}"
             yield {**first, "environment": {"PYTHONPATH": path}, "ignore_errors": True}
         yield {
             **{key: value for key, value in task.items() if key != "until"},

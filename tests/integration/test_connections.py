@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many connections the bridge takes from Open WebUI's server, and what happens without one (DESIGN 1)."""
+"""How many connections the bridge takes from Open WebUI's server, and what happens without one."""
 
 from __future__ import annotations
 

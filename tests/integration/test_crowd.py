@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A COMMIT that is alone delivers; in a crowd it leaves its changes to a drainer that keeps up (DESIGN 1)."""
+"""A COMMIT that is alone delivers; in a crowd it leaves its changes to a drainer that keeps up."""
 
 from __future__ import annotations
 

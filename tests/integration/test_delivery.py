@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When and how a change reaches Open WebUI, and what LiteLLM's writes see of it (DESIGN 1)."""
+"""When and how a change reaches Open WebUI, and what LiteLLM's writes see of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kit.oracle import differences
 from kit.pairs import PASSWORDS, SYNC_USER, Pair, Session
 
 TIMEOUT_MS = 2000
-# DESIGN 1, and some time to get the processor: without the ceiling these would wait for minutes.
+# The ceiling, and some time to get the processor: without it these would wait for minutes.
 EVERY_SCHEMA = pytest.mark.schemas(litellm="all", openwebui="all")
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drainer: one session that delivers what commits left in the queue, whatever the surroundings (DESIGN 1)."""
+"""The drainer: one session that delivers what commits left in the queue, whatever the surroundings."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import test_modules_bridge_query_info as query_info
 import test_modules_bridge_sync as bridge_sync
 import test_pgbouncer
 import test_settings_of_others as settings_of_others
-from kit import sentinel
+from kit import sentinel, weekly
 from kit.answers import Reply
 from kit.pairs import Pair
 from modules_support import DRIVERS, a_call, planted_in_plugins, run_module
@@ -183,13 +183,9 @@ FAULTS = [
 ]
 
 
-# Every third on every push; all weekly.
+# One of four on every push; all weekly.
 @pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, id=fault.name, marks=[pytest.mark.weekly] if number % 3 else [])
-        for number, fault in enumerate(FAULTS)
-    ],
+    "fault", [pytest.param(fault, id=fault.name, marks=weekly.marks(fault.name, 4)) for fault in FAULTS]
 )
 def test_a_fault_in_a_module_is_caught(pair: Pair, tmp_path: Path, fault: Fault) -> None:
     with (

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Initial passwords are hashed by the drainer while it lives, and else with the account (DESIGN 1)."""
+"""Initial passwords are hashed by the drainer while it lives, and else with the account."""
 
 from __future__ import annotations
 

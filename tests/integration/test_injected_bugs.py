@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import psycopg2
 import pytest
 
 from hard_support import QUICK, replaced
-from kit import model_rows, openwebui, pairs, rows
+from kit import model_rows, openwebui, pairs, rows, weekly
 from kit.bridge import Mutate, before_the_bridge, change_settings, install_bridge, own
 from kit.cluster import SUPERUSER
 from kit.drains import drain_all, drain_on
@@ -833,7 +832,7 @@ def _each_function(pair: Pair, share: int, signatures: set[str] | None = None) -
         for function in found
         for parts in [reached.get(function.key, [])]
         if not parts
-        or crc32(function.signature.encode()) % share == 0
+        or weekly.is_chosen(function.signature, share)
         and not any(_is_harmless(pair, hits, function, part) for part in parts)
     }
     assert differences(pair) == []

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What maps to what (DESIGN 2), rule by rule, on the oldest and the newest Open WebUI."""
+"""What maps to what, rule by rule, on the oldest and the newest Open WebUI."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""While Open WebUI is away: one stored error, pauses that grow, and a queue that nobody rewrites (DESIGN 1 and 7)."""
+"""While Open WebUI is away: one stored error, pauses that grow, and a queue that nobody rewrites."""
 
 from __future__ import annotations
 

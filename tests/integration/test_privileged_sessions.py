@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a program's role plants in its own tables never runs in a superuser's session (DESIGN 1, docs/security.md)."""
+"""What a program's role plants in its own tables never runs in a superuser's session (docs/security.md)."""
 
 from __future__ import annotations
 

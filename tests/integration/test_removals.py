@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An empty, restored or unreadable LiteLLM removes nobody from Open WebUI; a person approves what goes (DESIGN 1)."""
+"""An empty, restored or unreadable LiteLLM removes nobody from Open WebUI; a person approves what goes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nobody can do or see, and what the SQL objects look like (DESIGN 1: own schema, secrets, least privilege)."""
+"""What nobody can do or see, and what the SQL objects look like: own schema, secrets, least privilege."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people see and call at a psql prompt (DESIGN 3), and the steps of the timer."""
+"""What people see and call at a psql prompt, and the steps of the timer."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 from ansible_collections.llmops.user_bridge.plugins.module_utils._causes import cause
 
-from kit import rows, symptoms
+from kit import rows, symptoms, weekly
 from kit.bridge import install_bridge
 from kit.cluster import running
 from kit.pairs import PASSWORDS, SYNC_USER, Pair
@@ -224,7 +224,7 @@ DELIVERIES: dict[str, Damage] = {
 
 def a_third(signs: Iterable[str]) -> list[Any]:
     """All of them weekly; what a sign leads to is a table's matter, of which tests/unit has each row."""
-    return [pytest.param(sign, marks=[pytest.mark.weekly] if number % 3 else []) for number, sign in enumerate(signs)]
+    return [pytest.param(sign, marks=weekly.marks(sign, 3)) for sign in signs]
 
 
 @pytest.mark.parametrize("sign", a_third(DELIVERIES))

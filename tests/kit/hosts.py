@@ -22,6 +22,8 @@ from kit.cluster import SUPERUSER
 from kit.common import REPO
 from kit.recap import Run
 
+# As molecule/shared/vars/brief.yml reads it.
+BRIEF = bool(os.environ.get("USER_BRIDGE_BRIEF"))
 _GROUP_VARS = REPO / "molecule" / "inventory" / "group_vars"
 VARIABLES: dict[str, Any] = {}
 for _group in ("distributed", "container", "molecule"):

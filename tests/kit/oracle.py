@@ -1,7 +1,7 @@
 # Copyright (c) 2026, llmops.user_bridge contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""DESIGN 2 once more, in Python and from LiteLLM's tables alone, to hold the bridge's SQL against.
+"""What maps to what once more, in Python and from LiteLLM's tables alone, to hold the bridge's SQL against.
 
 It shares no line with the bridge. What it says is what must be so when the queue is empty, with the default settings,
 whatever happened before; but of users with one address, the one who has held it longest has the account, and since when
@@ -49,7 +49,7 @@ class ByHand:
     """by single sign-on"""
 
     def keeps_password(self) -> bool:
-        """DESIGN 2, the table of adoption."""
+        """Which account a user gets, as docs/security.md has it."""
         return self.is_proved or self.role == "admin" or (self.role == "user" and self.is_older)
 
 

@@ -118,14 +118,9 @@ def run(names: list[str]) -> None:
         project = faulty.plant(os.environ["USER_BRIDGE_FAULT"])
         env = faulty.environment(project)
     with tempfile.TemporaryDirectory(prefix="user-bridge-kept-") as kept:
-        failed = _failing(wanted, {**env, **_keeping(kept), **_brief()}, project)
+        failed = _failing(wanted, {**env, **_keeping(kept)}, project)
     if failed:
         raise KitError(f"Molecule failed: {', '.join(failed)}. Look again with: make molecule SCENARIO={failed[0]}")
-
-
-def _brief() -> dict[str, str]:
-    """On every push `default` does once, on one host, what weekly both do."""
-    return {} if os.environ.get("USER_BRIDGE_WEEKLY") else {"USER_BRIDGE_BRIEF": "1"}
 
 
 def _keeping(folder: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import binaries, bridge, common
+from kit import binaries, bridge, common, weekly
 
 
 def test_versions_sort_as_numbers() -> None:
@@ -122,3 +122,11 @@ def test_pip_installs_where_uv_cannot(tmp_path: Path, monkeypatch: pytest.Monkey
     common.install(Path("there"), log, "trying", "one==1")
     said = log.read_text(encoding="utf-8")
     assert said.startswith("--python there install ") and said.endswith(" one==1\n")
+
+
+def test_what_runs_on_every_push_is_the_same_in_each_run() -> None:
+    names = [f"fault {number}" for number in range(1000)]
+    chosen = [name for name in names if not weekly.marks(name, 20)]
+    assert 25 < len(chosen) < 100 and chosen[:2] == ["fault 29", "fault 36"]
+    assert [mark.name for mark in weekly.marks("fault 0", 20)] == ["weekly"]
+    assert all(weekly.is_chosen(name, 1) for name in names)

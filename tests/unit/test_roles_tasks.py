@@ -171,3 +171,11 @@ def test_the_drainer_is_there_before_who_exists_is_brought() -> None:
     main = yaml.safe_load((REPO / "roles/bridge/tasks/main.yml").read_text(encoding="utf-8"))
     roles = [task.get("ansible.builtin.include_role", {}).get("name", "").rpartition(".")[2] for task in main]
     assert roles.index("maintenance") < roles.index("migration")
+
+
+@every_file
+def test_whom_tasks_become_stands_once_in_a_file(path: Path) -> None:
+    """In the block around them, or by an anchor."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    becomes = [line.strip() for line in lines if line.strip().startswith("ansible_become:")]
+    assert len(becomes) == len(set(becomes))

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
-
 from testinfra.host import Host
 
-from kit.hosts import Database
+from kit.hosts import BRIEF, Database
 
-_OTHER = [] if os.environ.get("USER_BRIDGE_BRIEF") else ["docker://user-bridge-other"]
+_OTHER = [] if BRIEF else ["docker://user-bridge-other"]
 testinfra_hosts = ["docker://user-bridge-default", *_OTHER]
 
 

@@ -23,7 +23,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._names import S
 
 Key = tuple[str, str]
 
-# Who could have the login's rights anyway.
+# Roles whose code is trusted: they have, or could take, the login's rights.
 _ADMINISTRATORS = "SELECT rolname::text AS name FROM pg_roles WHERE rolsuper OR rolname = current_user"
 
 _READS_BOOKKEEPING = f"SELECT has_table_privilege('{BOOKKEEPING_NAME}', 'SELECT')"

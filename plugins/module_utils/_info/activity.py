@@ -18,7 +18,7 @@ from ansible_collections.llmops.user_bridge.plugins.module_utils._info.delivery 
 from ansible_collections.llmops.user_bridge.plugins.module_utils._info.report import Report
 from ansible_collections.llmops.user_bridge.plugins.module_utils._names import SCHEMA
 
-# As many as say something, and few enough to be read at once, whatever the size of the audit.
+# The newest rows of the audit: enough for a rate, and no more to read when the audit is long.
 _RECENT = 1000
 
 # Not what a person decided, nor what the upkeep noticed.

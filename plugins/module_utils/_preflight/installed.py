@@ -46,7 +46,7 @@ def look_at_installed(
             recorded = read_records(cur, live)
             settings = read_settings(cur, live)
     except _pg.PgError:
-        # Most of all rights that the run is about to provide.
+        # Usually because rights are missing that this run is about to provide.
         return None
     bridge = recorded.get(("bridge", side))
     sources = bridge.fingerprint.partition(" ")[0] if bridge else ""

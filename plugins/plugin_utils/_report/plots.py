@@ -88,7 +88,7 @@ def causes(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> Plot:
     if not found:
         return Plot(name, title, "Nothing fails.", None)
     text = "; ".join(f"{each['cause']}: {number(each['entities'], 'entity', 'entities')}" for each in found) + "."
-    # From below.
+    # Bars are drawn from the bottom.
     rows = list(reversed(found))
     series = {"": [each["entities"] for each in rows]}
     height = 46 + 26 * len(rows)

@@ -107,7 +107,7 @@ RULE: list[Row] = [
     (
         "what opens nothing may be an access group",
         _LISTS,
-        "ELSE chr(1) || 'nno-default-models' END",
+        "ELSE c_nothing END",
         "ELSE 'no-default-models' END",
         _caught(rule.test_what_opens_nothing_is_no_access_group),
     ),
@@ -646,7 +646,7 @@ RULE: list[Row] = [
     (
         "a list of nothing but long texts is empty",
         _LISTS,
-        "ELSE chr(1) || 'nno-default-models' END",
+        "ELSE c_nothing END",
         "ELSE NULL END",
         _caught(rule.test_a_list_opens_what_its_entries_open),
     ),

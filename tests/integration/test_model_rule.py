@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from psycopg2.extras import Json
 
-from kit import rows
+from kit import openwebui, rows
 from kit.bridge import change_settings
 from kit.model_rows import (
     add_access_group,
@@ -409,6 +409,23 @@ def test_a_scope_that_many_have_is_read_once(models: Pair) -> None:
     admin.run("ROLLBACK; RESET track_functions")
 
 
+def test_a_budget_that_two_teams_share_scopes_in_both_until_it_goes(models: Pair) -> None:
+    """PostgreSQL takes a budget that is deleted out of the memberships, and LiteLLM finds no scope there then."""
+    add_budget(models.litellm, "b", allowed_models=["fake-a"])
+    for team in ("one", "two"):
+        rows.add_team(models.litellm, team, models=["fake-a", "solo"], members_with_roles=members("u"))
+        add_membership(models.litellm, team, "u", "b")
+    for allowed in (["fake-a"], ["solo"]):
+        change_budget(models.litellm, "b", allowed_models=allowed)
+        assert [team_models(models, team, "u") for team in ("one", "two")] == [set(allowed)] * 2
+    rows.delete(models.litellm, "LiteLLM_BudgetTable", {"budget_id": "b"})
+    assert [team_models(models, team, "u") for team in ("one", "two")] == [{"fake-a", "solo"}] * 2
+    add_budget(models.litellm, "b", allowed_models=["fake-a"])
+    drain(models)
+    assert [team_models(models, team, "u") for team in ("one", "two")] == [{"fake-a", "solo"}] * 2
+    assert models.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == []
+
+
 def test_a_scope_of_somebody_who_left_leaves_the_teams_group_as_it_is(models: Pair) -> None:
     rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
     add_scope(models.litellm, "t", "left", ["fake-a"])
@@ -500,6 +517,31 @@ def test_a_personal_list_is_its_own(models: Pair) -> None:
 def test_an_administrator_sees_everything(models: Pair) -> None:
     person(models, user_role="proxy_admin", models=["no-default-models"])
     assert by_policy(models) == dict.fromkeys(("assigned", "effective", "teams", "user", "keys"), ALL)
+
+
+@pytest.mark.parametrize("role", ["proxy_admin_viewer", "internal_user_viewer", "org_admin", "customer", None])
+def test_any_other_role_sees_what_the_lists_say(models: Pair, role: str | None) -> None:
+    person(models, user_role="proxy_admin", models=["solo"])
+    rows.change_user(models.litellm, "u", user_role=role)
+    assert by_policy(models) == same({"solo"})
+
+
+def test_an_account_that_two_users_share_has_the_rights_of_one(models: Pair) -> None:
+    """Of whom it is, and of the other when that one goes; never of both, whatever the other becomes meanwhile."""
+    person(models, models=["fake-a"])
+    rows.add_user(models.litellm, "v", "u@example.com", models=["fake-b"])
+    rows.add_team(models.litellm, "t", models=["solo"], members_with_roles=members("v"))
+    rows.change_user(models.litellm, "v", user_role="proxy_admin")
+
+    def shown() -> set[str]:
+        drain(models)
+        return openwebui.visible_models(models)["usr_u"]
+
+    assert shown() == {"fake-a"}
+    rows.change_user(models.litellm, "v", user_role="internal_user")
+    assert shown() == {"fake-a"}
+    rows.delete_user(models.litellm, "u")
+    assert shown() == {"fake-b", "solo"}
 
 
 def test_whoever_scim_has_disabled_sees_nothing(models: Pair) -> None:

@@ -131,6 +131,21 @@ class TestAtOnce:
         assert sees(live) == BOTH
 
 
+def test_titles_are_made_as_the_person(company: Company, somebody: tuple[Person, Visitor]) -> None:
+    """By the model that an administrator has chosen for them: whoever may not use it chats without titles."""
+    person, live = somebody
+    company.litellm.post("/user/update", user_id=person.user_id, models=[MODEL])
+    before = api.change_tasks(company.site.admin, TASK_MODEL_EXTERNAL=OTHER_MODEL, ENABLE_TITLE_GENERATION=True)
+    try:
+        assert sees(live) == {MODEL}
+        assert api.title(live, MODEL, QUESTION).status in (400, 403)
+        company.litellm.post("/user/update", user_id=person.user_id, models=[MODEL, OTHER_MODEL])
+        answer = api.title(live, MODEL, QUESTION)
+        assert (answer.status, answer.body["model"]) == (200, OTHER_MODEL), answer
+    finally:
+        api.change_tasks(company.site.admin, **before)
+
+
 def test_a_model_that_comes_and_goes(company: Company) -> None:
     """For whoever has all, or what a pattern or an access group names; and for the admin."""
     everything = company.site.sign_in(company.hire("Ann Model", models=["all-proxy-models"]))

@@ -58,6 +58,10 @@ def _paused(test: Callable[[Pair], None]) -> Callable[[Pair], None]:
     return lambda pair: test(picking.paused(pair))
 
 
+def _beside(write: Callable[[Pair, list[str]], None]) -> Callable[[Pair], None]:
+    return lambda pair: long_lists.test_what_stands_beside_a_list_is_left_to_the_drainer_too(pair, write)
+
+
 def _batch_of_few(pair: Pair) -> None:
     flat_cost.test_a_large_batch_reads_no_more_for_each_than_a_small_one(pair, again=False)
 
@@ -165,9 +169,36 @@ LOAD: list[Row] = [
     (
         "a key's long list is computed in a COMMIT",
         _FOLLOWS,
-        " OR coalesce(bool_or(user_bridge.is_long(k.models)), false)",
+        "SELECT unnest(k.models) FROM unnest(v_keys) AS k\n                UNION ",
         "",
         lambda pair: long_lists.test_a_long_list_is_left_to_the_drainer(pair, long_lists.of_a_key, "user_models"),
+    ),
+    *(
+        (f"{what} is looked for in a COMMIT", _FOLLOWS, old, new, _beside(write))
+        for what, old, new, write in (
+            (
+                "an access group of any size",
+                "unnest(g.access_group_ids) FROM user_bridge.team_group_ids(p_teams)",
+                "NULL::text FROM user_bridge.team_group_ids(p_teams)",
+                long_lists.by_a_group,
+            ),
+            ("a scope of any size", "SELECT unnest(b.allowed_models)", "SELECT NULL::text", long_lists.by_a_scope),
+            ("any number of aliases", "WHERE m.id = t.model_id)", "WHERE false)", long_lists.by_aliases),
+            ("any number of names that settings have", "cardinality(l.names)", "0", long_lists.by_settings),
+            (
+                "the long list of a key's team",
+                "UNION SELECT unnest(user_bridge.entries_of_teams(v_teams, p_id))",
+                "",
+                long_lists.by_the_team_of_a_key,
+            ),
+            (
+                "a key's access group of any size",
+                "unnest(k.access_group_ids) FROM unnest(v_keys)",
+                "NULL::text FROM unnest(v_keys)",
+                long_lists.by_a_keys_group,
+            ),
+            ("a project of any size", "SELECT k.project_id FROM", "SELECT NULL::text FROM", long_lists.by_a_project),
+        )
     ),
     (
         "a COMMIT compiles all regular expressions of a list",

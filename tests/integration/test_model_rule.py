@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from psycopg2.extras import Json
 
-from kit import rows
+from kit import openwebui, rows
 from kit.bridge import change_settings
 from kit.model_rows import (
     add_access_group,
@@ -408,6 +409,23 @@ def test_a_scope_that_many_have_is_read_once(models: Pair) -> None:
     admin.run("ROLLBACK; RESET track_functions")
 
 
+def test_a_budget_that_two_teams_share_scopes_in_both_until_it_goes(models: Pair) -> None:
+    """PostgreSQL takes a budget that is deleted out of the memberships, and LiteLLM finds no scope there then."""
+    add_budget(models.litellm, "b", allowed_models=["fake-a"])
+    for team in ("one", "two"):
+        rows.add_team(models.litellm, team, models=["fake-a", "solo"], members_with_roles=members("u"))
+        add_membership(models.litellm, team, "u", "b")
+    for allowed in (["fake-a"], ["solo"]):
+        change_budget(models.litellm, "b", allowed_models=allowed)
+        assert [team_models(models, team, "u") for team in ("one", "two")] == [set(allowed)] * 2
+    rows.delete(models.litellm, "LiteLLM_BudgetTable", {"budget_id": "b"})
+    assert [team_models(models, team, "u") for team in ("one", "two")] == [{"fake-a", "solo"}] * 2
+    add_budget(models.litellm, "b", allowed_models=["fake-a"])
+    drain(models)
+    assert [team_models(models, team, "u") for team in ("one", "two")] == [{"fake-a", "solo"}] * 2
+    assert models.litellm_admin.rows("SELECT * FROM user_bridge.reconcile(false)") == []
+
+
 def test_a_scope_of_somebody_who_left_leaves_the_teams_group_as_it_is(models: Pair) -> None:
     rows.add_team(models.litellm, "t", "Team", models=["solo"], members_with_roles=members("u"))
     add_scope(models.litellm, "t", "left", ["fake-a"])
@@ -499,6 +517,31 @@ def test_a_personal_list_is_its_own(models: Pair) -> None:
 def test_an_administrator_sees_everything(models: Pair) -> None:
     person(models, user_role="proxy_admin", models=["no-default-models"])
     assert by_policy(models) == dict.fromkeys(("assigned", "effective", "teams", "user", "keys"), ALL)
+
+
+@pytest.mark.parametrize("role", ["proxy_admin_viewer", "internal_user_viewer", "org_admin", "customer", None])
+def test_any_other_role_sees_what_the_lists_say(models: Pair, role: str | None) -> None:
+    person(models, user_role="proxy_admin", models=["solo"])
+    rows.change_user(models.litellm, "u", user_role=role)
+    assert by_policy(models) == same({"solo"})
+
+
+def test_an_account_that_two_users_share_has_the_rights_of_one(models: Pair) -> None:
+    """Of whom it is, and of the other when that one goes; never of both, whatever the other becomes meanwhile."""
+    person(models, models=["fake-a"])
+    rows.add_user(models.litellm, "v", "u@example.com", models=["fake-b"])
+    rows.add_team(models.litellm, "t", models=["solo"], members_with_roles=members("v"))
+    rows.change_user(models.litellm, "v", user_role="proxy_admin")
+
+    def shown() -> set[str]:
+        drain(models)
+        return openwebui.visible_models(models)["usr_u"]
+
+    assert shown() == {"fake-a"}
+    rows.change_user(models.litellm, "v", user_role="internal_user")
+    assert shown() == {"fake-a"}
+    rows.delete_user(models.litellm, "u")
+    assert shown() == {"fake-b", "solo"}
 
 
 def test_whoever_scim_has_disabled_sees_nothing(models: Pair) -> None:
@@ -762,6 +805,66 @@ def test_what_a_key_calls_by_an_alias_of_its_own_is_not_opened_by_it(models: Pai
     assert own_models(models, "u") == set()
 
 
+def test_a_teams_router_settings_send_names_elsewhere(models: Pair) -> None:
+    """LiteLLM asks the lists about what a name is sent to, and answers with that; by Open WebUI's key it is itself."""
+    person(models, models=["no-default-models"])
+    rows.add_team(models.litellm, "t", models=["fake*", "solo"], members_with_roles=members("u"))
+
+    def sent(settings: Any) -> set[str]:
+        rows.change_team(models.litellm, "t", router_settings=Json(settings))
+        return team_models(models, "t", "u")
+
+    listed = ALL - {"openai/gpt-4o"}
+    assert sent({"model_group_alias": {"solo": "openai/gpt-4o"}, "num_retries": 3}) == listed - {"solo"}
+    # What is not listed is not opened by a listed name, nor by a name of its own.
+    assert sent({"model_group_alias": {"openai/gpt-4o": "solo", "new": "fake-a"}}) == listed
+    assert sent({"model_group_alias": {"solo": {"model": "fake-a", "hidden": True}}}) == listed - {"solo"}
+    assert sent(json.dumps({"model_group_alias": {"solo": "fake-a"}})) == listed - {"solo"}
+    # These send nothing anywhere.
+    odd = {"solo": "solo", "fake-a": "", "fake-b": {"model": None}, "fake.c": ["fake-a"]}
+    assert sent({"model_group_alias": odd}) == listed
+    nothing: list[Any] = [None, {}, [], "", "[", {"model_group_alias": None}, {"model_group_alias": ["solo"]}]
+    assert [sent(each) for each in nothing] == [listed] * len(nothing)
+    # LiteLLM looks once more behind a team's alias, and behind one of all models.
+    set_aliases(models.litellm, 7, {"fake-a": "solo", "fake.c": "fake-b"})
+    rows.change_team(models.litellm, "t", model_id=7)
+    assert sent({"model_group_alias": {"solo": "fake.c"}}) == {"fake-b"}
+    rows.change_team(models.litellm, "t", model_id=None, models=["solo", "short"])
+    configure(models.litellm, "litellm_settings", {"model_alias_map": {"short": "solo"}})
+    drain(models)
+    assert team_models(models, "t", "u") == set()
+    add_scope(models.litellm, "t", "u", ["solo", "fake-a"])
+    assert team_models(models, "t", "u") == set()
+    assert sent({}) == {"short", "solo"}
+    assert explained(models, "u", "solo")[0]
+    sent({"model_group_alias": {"solo": "fake-a"}})
+    assert explained(models, "u", "solo")[1]["team t"] == (
+        False,
+        "by that name the key or its team means another model",
+    )
+
+
+def test_a_keys_router_settings_are_instead_of_its_teams(models: Pair) -> None:
+    change_settings(models, model_policy="effective")
+    person(models, models=["no-default-models"])
+    rows.add_team(models.litellm, "t", models=["fake*"], router_settings={"model_group_alias": {"fake-a": "solo"}})
+    key(models, team_id="t", router_settings={})
+    assert own_models(models, "u") == {"fake-b", "fake.c"}
+    rows.update(models.litellm, *_KEY, {"router_settings": Json({"num_retries": 1})})
+    assert own_models(models, "u") == {"fake-a", "fake-b", "fake.c"}
+    rows.update(models.litellm, *_KEY, {"router_settings": Json({"model_group_alias": {"fake-b": "solo"}})})
+    assert own_models(models, "u") == {"fake-a", "fake.c"}
+    # What the team's group has not, a member's key may have.
+    rows.change_team(models.litellm, "t", members_with_roles=members("u"))
+    assert team_models(models, "t", "u") == {"fake-b", "fake.c"}
+    drain(models)
+    assert own_models(models, "u") == {"fake-a", "fake.c"}
+    rows.change_user(models.litellm, "u", models=[])
+    rows.update(models.litellm, *_KEY, {"team_id": None, "models": ["fake-b", "solo"]})
+    change_settings(models, model_policy="keys")
+    assert own_models(models, "u") == {"solo"}
+
+
 # How it is held
 
 
@@ -890,6 +993,7 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
         ("a team's list", lambda: rows.change_team(session, "t", models=["solo"]), of_team),
         ("a team's block", lambda: rows.change_team(session, "t", blocked=True), of_team),
         ("a team's groups", lambda: rows.change_team(session, "t", access_group_ids=["ag"]), of_team),
+        ("a team's settings", lambda: rows.change_team(session, "t", router_settings=Json({"x": 1})), of_team),
         (
             "a member less",
             lambda: rows.change_team(session, "t", members_with_roles=members("u")),
@@ -915,6 +1019,7 @@ def test_each_change_queues_whom_it_concerns(paused: Pair) -> None:
         ("a key's routes", lambda: rows.update(session, *_KEY, {"allowed_routes": ["/x"]}), keys),
         ("a key's groups", lambda: rows.update(session, *_KEY, {"access_group_ids": ["ag"]}), keys),
         ("a key's aliases", lambda: rows.update(session, *_KEY, {"aliases": {"x": "solo"}}), keys),
+        ("a key's settings", lambda: rows.update(session, *_KEY, {"router_settings": Json({"x": 1})}), keys),
         ("a key's agent", lambda: rows.update(session, *_KEY, {"agent_id": "a"}), keys),
         ("a key's spend", lambda: rows.update(session, *_KEY, {"spend": 3.0}), set()),
         ("a model", lambda: add_model(session, "new"), {("model", "new")}),
@@ -965,7 +1070,9 @@ def test_a_teams_edit_leads_to_owners_of_its_keys_who_have_something_by_them(pau
     assert fanned_out(paused, "team_key_owners", "t") == set()
     rows.update(session, *_KEY, {"access_group_ids": ["ag"]})
     assert fanned_out(paused, "team_key_owners", "t") == owner
-    rows.update(session, *_KEY, {"access_group_ids": []})
+    rows.update(session, *_KEY, {"access_group_ids": [], "router_settings": Json({"num_retries": 1})})
+    assert fanned_out(paused, "team_key_owners", "t") == owner
+    rows.update(session, *_KEY, {"router_settings": Json({})})
     change_settings(paused, model_policy="keys")
     assert fanned_out(paused, "team_key_owners", "t") == owner
     change_settings(paused, model_policy="effective")
@@ -1258,6 +1365,8 @@ def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> No
         ("VerificationToken", "access_group_ids", "text[] DEFAULT '{}'"),
         ("VerificationToken", "agent_id", "text"),
         ("ProxyModelTable", "blocked", "boolean NOT NULL DEFAULT false"),
+        ("TeamTable", "router_settings", "jsonb DEFAULT '{}'"),
+        ("VerificationToken", "router_settings", "jsonb DEFAULT '{}'"),
     ):
         session.run(f'ALTER TABLE "LiteLLM_{table}" ADD COLUMN {column} {kind}')
     quick.litellm_admin.run("SELECT user_bridge.follow_columns()")
@@ -1268,8 +1377,11 @@ def test_columns_that_come_with_an_upgrade_count_from_then_on(quick: Pair) -> No
     quick.litellm_admin.run("SELECT user_bridge.pause()")
     rows.change_team(session, "t", access_group_ids=["ag"])
     assert ("team_models", "t") in changed(quick)
-    rows.update(session, *_KEY, {"agent_id": "a"})
-    assert ("user_models", "u") in changed(quick)
+    rows.change_team(session, "t", router_settings=Json({"num_retries": 1}))
+    assert ("team_models", "t") in changed(quick)
+    for columns in ({"agent_id": "a"}, {"router_settings": Json({"num_retries": 1})}):
+        rows.update(session, *_KEY, columns)
+        assert ("user_models", "u") in changed(quick)
     change_model(session, "solo", blocked=True)
     assert ("model", "solo") in changed(quick)
     assert quick.litellm_admin.value("SELECT is_called FROM user_bridge.trigger_faults") is False

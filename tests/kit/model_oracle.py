@@ -213,6 +213,7 @@ class _Maker:
         self.projects(teams)
         for number in range(self.people * 3 // 2):
             self.key(f"key{number}", users, teams)
+        self.routes()
         return World(self.rows, self.config_models, self.extra_models)
 
     def deployments(self) -> None:
@@ -357,6 +358,15 @@ class _Maker:
             aliases=self.one(aliases, json.dumps(aliases)),
         )
 
+    def routes(self) -> None:
+        """Settings of teams and keys that send names elsewhere; never twice: by a detour the bridge opens nothing."""
+        for row in (*self.rows["LiteLLM_TeamTable"], *self.rows["LiteLLM_VerificationToken"]):
+            names = self.random.sample((*_MODELS, "alias-1", "public"), 6)
+            pairs = zip(names[:3], names[3:], strict=True)
+            sent = {name: {"model": target} if self.often(0.3) else target for name, target in pairs}
+            settings: Any = self.one({}, {}, None, {"num_retries": 1}, {"model_group_alias": sent})
+            row["router_settings"] = json.dumps(settings) if self.often(0.2) else settings
+
     def add(self, table: str, **row: Any) -> None:
         self.rows[table].append(row)
 
@@ -491,7 +501,7 @@ def _aliases(router_settings: Any) -> dict[str, str]:
     return {alias: target["model"] for alias, target in found.items() if not target["hidden"]}
 
 
-_JSON_COLUMNS = {"aliases", "config", "members_with_roles", "metadata", "model_info", "param_value"}
+_JSON_COLUMNS = {"aliases", "config", "members_with_roles", "metadata", "model_info", "param_value", "router_settings"}
 
 
 def adapted(name: str, value: Any) -> Any:

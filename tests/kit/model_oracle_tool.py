@@ -78,7 +78,7 @@ class World:
         """The same for all members of one scope."""
         case = (team["team_id"], tuple(self.scopes.get((user_id, team["team_id"]), ())))
         if case not in self.known:
-            self.known[case] = self._served(team, lambda team, name: self._by_team(team, user_id, name))
+            self.known[case] = self._served(team, lambda team, name: self._by_team(team, user_id, name), _routes(team))
         return self.known[case]
 
     def _with_list(self, models: tuple[str, ...]) -> list[str]:
@@ -86,15 +86,25 @@ class World:
             self.known[models] = [name for name in self.names if _allows(self._by_user, models, name)]
         return self.known[models]
 
-    def _served(self, team: Row, opens: Check, own: Collection[str] = ()) -> list[str]:
-        """The models behind the names that a team's key may call: an alias of the team's is another model's name.
+    def _served(
+        self, team: Row | None, opens: Check, routes: Mapping[str, str], own: Collection[str] = ()
+    ) -> list[str]:
+        """The models behind the names that a key may call: an alias of the team's is another model's name.
 
+        `routes`: what router_settings replace, before any list is asked and again behind aliases, which asks once more.
         `own`: the key's own aliases, behind which is nothing that counts.
         """
-        aliases = self.aliases.get(team["team_id"], {})
-        called = {*self.names, *aliases}.difference(own)
-        found = {aliases.get(name, name) for name in called if _allows(opens, team, name)}.difference(own)
-        return sorted(found & set(self.names))
+        aliases = self.aliases.get(team["team_id"], {}) if team else {}
+        found = set()
+        for name in {*self.names, *aliases, *routes}.difference(own):
+            asked = routes.get(name, name)
+            if asked in own or not _allows(opens, team, asked):
+                continue
+            behind = aliases.get(asked, asked)
+            served = routes.get(behind, behind)
+            if behind not in own and (served == behind or _allows(opens, team, served)):
+                found.add(served)
+        return sorted(found.difference(own) & set(self.names))
 
     async def _by_team(self, team: Row, user_id: str, name: str) -> None:
         if team["blocked"]:
@@ -138,16 +148,14 @@ class World:
     def _by_key(self, key: Row, user: Row) -> list[str]:
         own = _unwrapped(key["aliases"])
         if key["team_id"] is None:
-            called = [name for name in self.names if name not in own]
-            return [name for name in called if _allows(self._by_personal_key, (key, user), name)]
+            return self._served(None, lambda _none, name: self._by_personal_key(key, user, name), _routes(key), own)
         team = self.teams.get(key["team_id"])
         # Newer versions refuse the keys of a team that is gone, older ones go on with what the key's view has of it.
         if team is None:
             return []
-        return self._served(team, lambda team, name: self._by_team_key(key, team, name), own)
+        return self._served(team, lambda team, name: self._by_team_key(key, team, name), _routes(key, team), own)
 
-    async def _by_personal_key(self, key_and_user: tuple[Row, Row], name: str) -> None:
-        key, user = key_and_user
+    async def _by_personal_key(self, key: Row, user: Row, name: str) -> None:
         await self._by_keys_own_list(key, None, name)
         await self._by_user(tuple(user["models"] or []), name)
         self._by_project(key, name)
@@ -244,6 +252,18 @@ def _may_call(route: str, key: Row) -> bool:
         return bool(RouteChecks.is_virtual_key_allowed_to_call_route(route=route, valid_token=token))
     except Exception:
         return False
+
+
+def _routes(*holders: Row) -> dict[str, str]:
+    """Name to what the first of these that has router_settings sends it to; not in 1.77.3."""
+    settings = next(filter(None, (_unwrapped(each.get("router_settings")) for each in holders)), {})
+    sent = settings.get("model_group_alias")
+    if not sent:
+        return {}
+    from litellm.litellm_core_utils import routing_common_utils
+
+    found = {name: routing_common_utils.resolve_model_group_alias(sent, name) for name in sent}
+    return {name: target for name, target in found.items() if target}
 
 
 def _members(team: Row) -> set[str]:

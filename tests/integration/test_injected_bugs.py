@@ -281,6 +281,11 @@ def _passwords(pair: Pair) -> None:
     change_settings(pair, initial_password="email", password_cost=4)
     rows.add_user(writer(pair), "pw", "pw@example.com")
     rows.change_user(writer(pair), "pw", user_role="proxy_admin")
+    # One that others left, in a COMMIT.
+    pair.litellm_admin.run("SELECT user_bridge.pause_until(now() + interval '1 hour')")
+    rows.add_user(writer(pair), "left", "left@example.com")
+    pair.litellm_admin.run("SELECT user_bridge.resume()")
+    rows.rename_organization(writer(pair), "o0", "O since")
     # One that is left to the drainer, which ends over it.
     try:
         pair.litellm_admin.run("SELECT user_bridge.begin_drainer()")
@@ -584,6 +589,21 @@ def _gave_way(pair: Pair) -> None:
         pair.litellm_admin.run("SELECT user_bridge.end_drainer(), setval('user_bridge.waiting_since', 1)")
 
 
+def _beside_a_drainer(pair: Pair) -> None:
+    """COMMITs that ask Open WebUI's side whether what they bring concerns thousands."""
+    change_settings(pair, model_access=True, model_policy="assigned", delivery="commit")
+    session = writer(pair)
+    model_rows.add_model(session, "w1")
+    rows.add_user(session, "wide", "wide@example.com")
+    model_rows.drain(pair)
+    pair.litellm_admin.run("SELECT user_bridge.begin_drainer(), setval('user_bridge.waiting_since', 1)")
+    try:
+        rows.change_user(session, "wide", models=["w*"])
+        rows.change_team(session, "t0", models=["w*"])
+    finally:
+        pair.litellm_admin.run("SELECT pg_advisory_unlock_all()")
+
+
 def _bare_ids(pair: Pair) -> None:
     """LiteLLM's ids without a prefix."""
     change_settings(pair, user_id_prefix="")
@@ -646,6 +666,7 @@ PARTS: list[Part] = [
     _locked,
     _missed_account,
     _gave_way,
+    _beside_a_drainer,
     _bare_ids,
     _healed,
     _drainer,

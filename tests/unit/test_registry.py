@@ -19,6 +19,7 @@ _NAMED = re.compile(rf"'(?:{'|'.join(TYPES)}) ?'|'[^'a-z]*_(?:member|key)\$?'")
 _OPTIONAL_ON_OPEN_WEBUI = {
     "normal",
     "create",
+    "is_heavy",
     "lost_by",
     "while_held",
     "bulk",
@@ -60,6 +61,7 @@ def test_a_target_answers_the_calls_that_the_registry_says_and_no_others(target:
     signatures = {
         "normal": f"normal_{target}(jsonb)",
         "create": f"create_{target}(jsonb, jsonb)",
+        "is_heavy": f"is_heavy_{target}(jsonb)",
         "lost_by": f"lost_by_{target}(jsonb)",
         "while_held": f"while_held_{target}(user_bridge.entity)",
         "bulk": f"bulk_{target}(text, jsonb)",

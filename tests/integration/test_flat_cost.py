@@ -570,6 +570,8 @@ def test_what_thousands_have_one_of(pair: Pair) -> None:
         drain_all(pair)
         web.run("DELETE FROM \"group\" WHERE id = 'grp_team_deleted'")
         web.run("INSERT INTO user_bridge.model_group VALUES ('grp_scope_x', 'team_models', 'scoped', 'grp_scope_x')")
+        # One that lives and does nothing.
+        assert pair.litellm_admin.value("SELECT user_bridge.begin_drainer()")
         meter = Meter(pair)
         works = [_shared(meter, first, last) for first, last in ((1, 2100), (2101, 4200))]
     assert _more(*works) == {}

@@ -72,7 +72,7 @@ RULE: list[Row] = [
     (
         "a member's key with settings of its own has only what the team's group has",
         _CLAUSES,
-        "(k.routed IS NULL OR coalesce(t.routed, '{}') = '{}') AND",
+        " AND (k.routed IS NULL OR coalesce(t.routed, '{}') = '{}')",
         "",
         _caught(rule.test_a_keys_router_settings_are_instead_of_its_teams),
     ),

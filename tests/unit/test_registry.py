@@ -48,6 +48,13 @@ def test_no_file_of_the_engine_names_a_type(path: str) -> None:
     assert _NAMED.findall((TEMPLATES / path).read_text(encoding="utf-8")) == []
 
 
+def test_lines_of_sql_are_short() -> None:
+    """ruff and yamllint see those of the other files."""
+    for path in TEMPLATES.rglob("*.j2"):
+        long = [line for line in path.read_text(encoding="utf-8").splitlines() if len(line) > 140]
+        assert long == [], path
+
+
 @pytest.mark.parametrize("line", ["t = 'user'", "'user ' || id", "LIKE '%\\_member'", "replace(t, '_key$', '')"])
 def test_a_named_type_is_noticed(line: str) -> None:
     assert _NAMED.search(line)

@@ -521,12 +521,22 @@ def _wanted(pair: Pair) -> set[tuple[str, str]]:
     return {(linked[user], model) for user, model in found if model in shown and linked.get(user) in active}
 
 
+def _has_compared(pair: Pair) -> bool:
+    """What a crash or a failover took from one side: a comparison that failed is due a minute later."""
+    if pair.litellm_admin.value("SELECT journal_error IS NULL AND compare_at IS NULL FROM user_bridge.target"):
+        return True
+    pair.litellm_admin.run("UPDATE user_bridge.target SET compare_at = NULL")
+    pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = clock_timestamp() WHERE task = 'journal'")
+    return False
+
+
 def _look_out_and_drain(pair: Pair) -> None:
     """What the drainer does every ten minutes, now; twice, for an account has to be there before its rights."""
     due = "SELECT count(*) FROM user_bridge.upkeep WHERE next_at <= clock_timestamp()"
     for _ in range(2):
         pair.litellm_admin.run("UPDATE user_bridge.upkeep SET next_at = clock_timestamp()")
         until(lambda: not pair.litellm_admin.value(due), seconds=60)
+        until(lambda: _has_compared(pair), seconds=60)
         pair.litellm_admin.run("UPDATE user_bridge.sync_queue SET next_attempt_at = clock_timestamp()")
         until(lambda: not pair.litellm_admin.value(QUEUED), seconds=120)
 
